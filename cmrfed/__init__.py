@@ -1,0 +1,13 @@
+"""cmrfed: train one generator of synthetic cardiac MRI across hospitals, privately by patient.
+
+Data flows one way, and file names tell it:
+volumes -> datasets -> preprocessing -> slices -> generators + privacy -> training -> updates -> aggregation
+-> sampling -> fidelity, utility, attacks -> evaluation -> report.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("cmrfed")
+except PackageNotFoundError:  # a copy of the source that was never installed, as on a Flower node
+    __version__ = "0+unknown"

@@ -1,0 +1,216 @@
+"""One frozen, validated dataclass a stage, and the one place that turns Hydra's config into them.
+
+A config names things; it never names code. Every class refuses unknown keys, and every error is one line that names
+the key, what was found and what is allowed.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Fraction = Field(gt=0, lt=1)
+
+
+class UserError(Exception):
+    """Something only the user can mend: one line that names the file or key, what was found and what to do."""
+
+
+class Stage(BaseModel):
+    """A frozen, validated part of the configuration. Unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class PhantomConfig(Stage):
+    """The built-in phantom data set: `patients_per_vendor` hearts from each of `vendors`, decided by `seed` alone."""
+
+    patients_per_vendor: int = Field(default=24, ge=1)
+    vendors: tuple[str, ...] = ("Siemens", "Philips", "GE", "Canon")
+    seed: int = 0
+
+
+class DataConfig(Stage):
+    """Where the volumes are: `sources` maps a data set's name to its folder, relative to `root` or absolute."""
+
+    root: str = "."
+    sources: dict[str, str]
+    phantom: PhantomConfig = PhantomConfig()
+
+
+class PreprocessingConfig(Stage):
+    """The common grid: `size` x `size` pixels over `field_of_view_mm`, centred on the heart.
+
+    Intensities are clipped to `percentiles` of the volume inside the field of view and mapped to [-1, 1].
+    """
+
+    size: int = Field(default=64, ge=16, multiple_of=8)
+    field_of_view_mm: float = Field(default=150.0, gt=20, le=500)
+    percentiles: tuple[float, float] = (1.0, 99.0)
+
+    @model_validator(mode="after")
+    def _percentiles_ascend(self) -> Self:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles must ascend within 0..100, found {self.percentiles}")
+        return self
+
+
+class GeneratorConfig(Stage):
+    """A generator family and its network; `patch` pixels a side are folded into channels before the U-Net."""
+
+    family: Literal["flow", "ddpm"] = "flow"
+    channels: tuple[int, ...] = (48, 96, 128)
+    residual_blocks: int = Field(default=2, ge=1)
+    norm_groups: int = Field(default=8, ge=1)
+    patch: int = Field(default=2, ge=1)
+    condition_dropout: float = Field(default=0.1, ge=0, lt=1)
+    trainable: Literal["all", "adaptation"] = "all"
+    init: str | None = None
+
+
+class SamplingConfig(Stage):
+    """How images are drawn: ODE or DDIM `steps`, classifier-free `guidance` (1 is none)."""
+
+    steps: int = Field(default=20, ge=1)
+    guidance: float = Field(default=1.0, ge=0)
+    batch_size: int = Field(default=64, ge=1)
+
+
+class PrivacyConfig(Stage):
+    """What is promised to each patient (add-or-remove adjacency), and the public constants the promise rests on.
+
+    `declared_patients` is the number of patients a site is planned for, a public figure that scales the step; the true
+    number stays at the site. `noise_multiplier` null means: calibrate it to `target_epsilon` over the whole federation.
+    """
+
+    mode: Literal["none", "local"] = "local"
+    target_epsilon: float = Field(default=8.0, gt=0)
+    delta: float = Field(default=1e-4, gt=0, lt=1)
+    sample_rate: float = Field(default=0.5, gt=0, le=1)
+    noise_multiplier: float | None = Field(default=None, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    declared_patients: int = Field(default=24, ge=1)
+    minimum_patients: int = Field(default=8, ge=1)
+    accountant: Literal["prv", "rdp"] = "prv"
+    seed: int | None = None
+
+    @model_validator(mode="after")
+    def _delta_is_negligible(self) -> Self:
+        if self.mode != "none" and self.delta * self.declared_patients >= 1:
+            raise ValueError(
+                f"delta {self.delta:g} would allow one of {self.declared_patients} patients to be published outright; "
+                f"choose delta below 1/declared_patients = {1 / self.declared_patients:g}"
+            )
+        return self
+
+
+class TrainingConfig(Stage):
+    """One site's local run: `local_steps` a round. `batch_size` counts slices without privacy;
+    with it, each sampled patient gives `slices_per_patient` x `draws_per_slice` rows."""
+
+    local_steps: int = Field(default=6, ge=1)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    slices_per_patient: int = Field(default=4, ge=1)
+    draws_per_slice: int = Field(default=1, ge=1)
+    precision: Literal["bf16", "fp32"] = "bf16"
+    device: str = "auto"
+    threads: int = Field(default=1, ge=1)
+
+
+class PretrainingConfig(Stage):
+    """Public pretraining on the phantom: `patients` hearts with randomised styles, for `steps` or `minutes`,
+    whichever ends first."""
+
+    patients: int = Field(default=200, ge=1)
+    steps: int = Field(default=3000, ge=1)
+    minutes: float = Field(default=3.0, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+
+
+class AggregationConfig(Stage):
+    """Which rule joins the sites' updates, the server's step, and the decay of the averaged weights over rounds."""
+
+    rule: Literal["mean"] = "mean"
+    server_learning_rate: float = Field(default=1.0, gt=0)
+    ema_decay: float = Field(default=0.5, ge=0, lt=1)
+
+
+class FederationConfig(Stage):
+    """Who takes part: one site for each combination of the `site_by` fields of a case, or `random_sites` of equal size."""
+
+    rounds: int = Field(default=10, ge=1)
+    site_by: tuple[Literal["dataset", "vendor", "centre"], ...] = ("vendor",)
+    random_sites: int = Field(default=0, ge=0)
+    held_out_fraction: float = Field(default=0.2, gt=0, lt=1)
+    engine: Literal["ray", "inprocess"] = "ray"
+    arms: Literal["private", "all"] = "private"
+    round_timeout_s: float = Field(default=3600, gt=0)
+
+
+class EvaluationConfig(Stage):
+    """What the central evaluator measures, and how hard."""
+
+    fidelity: bool = True
+    utility: bool = True
+    leakage: bool = True
+    feature_extractor: Literal["efficientnet-lite0", "inception-v3"] = "efficientnet-lite0"
+    inception_weights: str | None = None
+    fidelity_slices: int = Field(default=200, ge=10)
+    utility_masks: Literal["train"] = "train"
+    segmenter_steps: int = Field(default=300, ge=1)
+    segmenter_seeds: int = Field(default=1, ge=1)
+    attack_times: int = Field(default=8, ge=1)
+    attack_draws: int = Field(default=2, ge=1)
+    bootstrap: int = Field(default=1000, ge=100)
+    show_real_images: bool = False
+
+
+class RunConfig(Stage):
+    """Everything one run is made from; its JSON in `run.json` repeats the run."""
+
+    seed: int = 0
+    data: DataConfig
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
+    training: TrainingConfig = TrainingConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+    aggregation: AggregationConfig = AggregationConfig()
+    federation: FederationConfig = FederationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+S = TypeVar("S", bound=Stage)
+
+
+def read_stage(stage: type[S], values: Mapping[str, Any] | DictConfig, where: str = "") -> S:
+    """Validate plain values or a Hydra node into a stage. Raises UserError: one line, the first offending key."""
+    if isinstance(values, DictConfig):
+        values = OmegaConf.to_container(values, resolve=True)  # type: ignore[assignment]
+    try:
+        return stage.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in (where, *first["loc"]) if part != "")
+        found = first.get("input")
+        shown = "" if isinstance(found, dict | Stage) else f" (found {found!r})"
+        raise UserError(f"config {key or stage.__name__}: {first['msg']}{shown}") from None
+
+
+def read_stage_json(stage: type[S], path: Path) -> S:
+    """Read a stage that was written as JSON. Raises UserError when the file is missing or is not one."""
+    import json
+
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); is this a cmrfed run folder?") from None
+    return read_stage(stage, values, where=str(path))

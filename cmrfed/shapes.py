@@ -1,0 +1,52 @@
+"""Names for array shapes, and the one table of labels, vendors and phases that the whole project shares.
+
+Volumes are (slice, row, column): slices run from base to apex or apex to base as stored, rows run to the patient's
+posterior-inferior side and columns to the patient's left, as a radiologist sees a short-axis image.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+
+Volume = Float[np.ndarray, "slice row column"]
+"""Intensities, scaled as the file says, float32."""
+VolumeMask = UInt8[np.ndarray, "slice row column"]
+"""Labels of the `Label` table."""
+
+Image = Float[torch.Tensor, "batch 1 row column"]
+"""Slices ready for a network, in [-1, 1]."""
+Mask = Int[torch.Tensor, "batch row column"]
+"""Labels of the `Label` table, int64, for a network."""
+Condition = Int[torch.Tensor, "batch 2"]
+"""(vendor, phase) by index into `VENDORS` and `PHASES`; `UNKNOWN` is the last index of each."""
+
+
+class Label(IntEnum):
+    """The canonical labels, those of M&Ms. ACDC numbers the ventricles the other way round; its loader translates."""
+
+    BACKGROUND = 0
+    LV = 1
+    MYO = 2
+    RV = 3
+
+
+STRUCTURES = (Label.LV, Label.MYO, Label.RV)
+"""The labelled structures, in reporting order."""
+
+UNKNOWN = "unknown"
+VENDORS = ("Siemens", "Philips", "GE", "Canon", UNKNOWN)
+"""Vendors by canonical name. UNKNOWN stands for the generic (public) style and for dropped conditions."""
+PHASES = ("ED", "ES", UNKNOWN)
+"""End diastole and end systole."""
+
+
+def vendor_index(vendor: str) -> int:
+    """Index of a canonical vendor name in `VENDORS`; anything else is UNKNOWN."""
+    return VENDORS.index(vendor) if vendor in VENDORS else VENDORS.index(UNKNOWN)
+
+
+def phase_index(phase: str) -> int:
+    """Index of a phase in `PHASES`; anything else is UNKNOWN."""
+    return PHASES.index(phase) if phase in PHASES else PHASES.index(UNKNOWN)
