@@ -63,7 +63,7 @@ class GeneratorConfig(Stage):
 
     family: Literal["flow", "ddpm"] = "flow"
     channels: tuple[int, ...] = (48, 96, 128)
-    residual_blocks: int = Field(default=2, ge=1)
+    residual_blocks: int = Field(default=1, ge=1)
     norm_groups: int = Field(default=8, ge=1)
     patch: int = Field(default=2, ge=1)
     condition_dropout: float = Field(default=0.1, ge=0, lt=1)

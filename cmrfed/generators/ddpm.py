@@ -1,0 +1,43 @@
+"""Denoising diffusion (Ho et al. 2020, arXiv:2006.11239), sampled by DDIM (Song et al. 2020, arXiv:2010.02502).
+
+x_t = sqrt(a_t) x + sqrt(1 - a_t) e; the network predicts the noise e. MONAI's schedulers hold a_t and the DDIM step.
+"""
+
+import torch
+from jaxtyping import Float
+from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
+from torch import Tensor
+
+from cmrfed.config import GeneratorConfig
+from cmrfed.generators.protocol import Draws, Generator
+from cmrfed.shapes import Condition, Image, Mask
+
+TRAINING_STEPS = 1000
+
+
+class DDPM(Generator):
+    """A thousand discrete noise levels; a time t in [0, 1] stands for level round(999 t)."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__(config)
+        self.schedule = DDPMScheduler(num_train_timesteps=TRAINING_STEPS)
+
+    def draw_times(self, count: int, random: torch.Generator) -> Float[Tensor, " batch"]:
+        return torch.randint(TRAINING_STEPS, (count,), generator=random) / (TRAINING_STEPS - 1)
+
+    def losses(self, images: Image, masks: Mask, conditions: Condition, draws: Draws) -> Float[Tensor, " batch"]:
+        levels = (draws.times * (TRAINING_STEPS - 1)).round().long()
+        x_t = self.schedule.add_noise(original_samples=images, noise=draws.noises, timesteps=levels)
+        noise = self.network(x_t, levels / (TRAINING_STEPS - 1), masks, conditions, draws.kept)
+        return (noise - draws.noises).square().flatten(1).mean(1)
+
+    def denoise(self, noises: Image, masks: Mask, conditions: Condition, steps: int, guidance: float) -> Image:
+        """Deterministic DDIM (eta = 0) over `steps` of the thousand levels."""
+        schedule = DDIMScheduler(num_train_timesteps=TRAINING_STEPS)
+        schedule.set_timesteps(steps)
+        x_t = noises
+        for level in schedule.timesteps.tolist():
+            t = torch.full((len(x_t),), level / (TRAINING_STEPS - 1), device=x_t.device)
+            noise = self.guided(x_t, t, masks, conditions, guidance)
+            x_t, _ = schedule.step(noise, level, x_t)
+        return x_t
