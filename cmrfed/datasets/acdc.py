@@ -1,0 +1,88 @@
+"""ACDC: cardiac cine MRI of one hospital, Siemens scanners, five diagnoses.
+
+Bernard et al., "Deep Learning Techniques for Automatic MRI Cardiac Multi-Structures Segmentation and Diagnosis",
+IEEE Transactions on Medical Imaging 37(11), 2018.
+
+    training/patient001/Info.cfg                        ED and ES as 1-based frame numbers, Group the diagnosis
+    training/patient001/patient001_frame01.nii.gz       (x, y, slice) at that frame, numbered with two digits
+    training/patient001/patient001_frame01_gt.nii.gz    0 background, 1 RV, 2 myocardium, 3 LV
+    testing/...                                         the same
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cmrfed.config import UserError
+from cmrfed.shapes import Label
+from cmrfed.volumes import Entry
+
+LABELS = {0: Label.BACKGROUND, 1: Label.RV, 2: Label.MYO, 3: Label.LV}
+GROUPS = ("NOR", "DCM", "HCM", "MINF", "RV")
+
+
+def entries(root: Path, dataset: str = "acdc") -> list[Entry]:
+    """The ED and ES case of every patient under `root`, which holds training/ or testing/ or is one of them.
+
+    Raises UserError when an Info.cfg lacks a key or holds a bad value, or when an image or mask is missing.
+    """
+    folders = (path for part in _parts(root) for path in part.iterdir() if path.is_dir())
+    patients = sorted((path for path in folders if path.name.startswith("patient")), key=lambda path: path.name)
+    return [entry for folder in patients for entry in _patient_entries(folder, dataset)]
+
+
+def _parts(root: Path) -> list[Path]:
+    """training/ and testing/ where they exist, otherwise the folder itself."""
+    return [root / part for part in ("training", "testing") if (root / part).is_dir()] or [root]
+
+
+def _patient_entries(folder: Path, dataset: str) -> Iterator[Entry]:
+    info_path = folder / "Info.cfg"
+    info = _read_info(info_path)
+    group = _value(info_path, info, "Group")
+    if group not in GROUPS:
+        raise UserError(f"{info_path}: Group is {group!r}; allowed are {', '.join(GROUPS)}")
+    for phase in ("ED", "ES"):
+        stem = f"{folder.name}_frame{_frame_number(info_path, info, phase):02d}"
+        yield Entry(
+            image_path=_volume_path(folder, stem),
+            mask_path=_volume_path(folder, f"{stem}_gt"),
+            labels=LABELS,
+            frame=None,
+            patient=f"{dataset}-{folder.name}",
+            dataset=dataset,
+            vendor="Siemens",
+            centre="Dijon",
+            phase=phase,
+            pathology=group,
+        )
+
+
+def _read_info(path: Path) -> dict[str, str]:
+    """The `key: value` lines of an Info.cfg."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({type(error).__name__}); every ACDC patient has one") from None
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _value(path: Path, info: dict[str, str], key: str) -> str:
+    if key not in info:
+        raise UserError(f"{path}: has no {key!r}; found {', '.join(info) or 'nothing'}; restore the original file")
+    return info[key]
+
+
+def _frame_number(path: Path, info: dict[str, str], phase: str) -> int:
+    text = _value(path, info, phase)
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise UserError(f"{path}: {phase} is {text!r}; expected a frame number counted from 1")
+    return int(text)
+
+
+def _volume_path(folder: Path, stem: str) -> Path:
+    """The file of that name, compressed or not."""
+    for suffix in (".nii.gz", ".nii"):
+        if (folder / f"{stem}{suffix}").is_file():
+            return folder / f"{stem}{suffix}"
+    raise UserError(f"{folder}: has no {stem}.nii.gz (or .nii), which its Info.cfg calls for; restore the original")
