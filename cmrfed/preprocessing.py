@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Float32
+from torch.nn import functional
 
 from cmrfed.config import PreprocessingConfig, UserError
-from cmrfed.shapes import Label, VolumeMask
+from cmrfed.shapes import STRUCTURES, Label, VolumeMask
 from cmrfed.volumes import Case
 
 Centre = tuple[float, float]
@@ -19,14 +19,14 @@ def prepare(case: Case, config: PreprocessingConfig) -> Case:
     """Bring a case onto the common grid; only slices that show a labelled structure are kept.
 
     Returns image (slice, size, size) float32 in [-1, 1], mask of the same shape, and the new in-plane spacing
-    field_of_view_mm / size. Slices stay aligned: the whole stack has one centre. Outside the scanned area the image is -1.
+    field_of_view_mm / size. The whole stack has one centre, so its slices stay aligned. Outside the scan is -1.
     Raises UserError when the mask is empty or the image is constant inside the field of view.
     """
-    labelled = case.mask.any(axis=(1, 2))
-    if not labelled.any():
+    if not case.mask.any():
         raise UserError(f"{case.patient} {case.phase}: the mask is empty; remove the case or restore its segmentation")
-    centre = heart_centre(case.mask)
-    unit = _scale_to_unit(case, centre, config)[labelled]
+    case, centre = _crop(case, heart_centre(case.mask), config)
+    labelled = case.mask.any(axis=(1, 2))
+    unit = _scale_to_unit(case, config)[labelled]
     image = _resample(torch.from_numpy(unit)[:, None], case.spacing_mm, centre, config)[:, 0]
     mask = _resample_mask(case.mask[labelled], case.spacing_mm, centre, config)
     kept = mask.any(axis=(1, 2))  # a tip smaller than a pixel may have gone
@@ -47,29 +47,25 @@ def heart_centre(mask: VolumeMask) -> Centre:
     return float(rows[0] + rows[-1]) / 2, float(columns[0] + columns[-1]) / 2
 
 
-def _scale_to_unit(case: Case, centre: Centre, config: PreprocessingConfig) -> Float32[np.ndarray, "slice row column"]:
-    """Clip to the percentiles found inside the field of view and map to [0, 1].
+def _crop(case: Case, centre: Centre, config: PreprocessingConfig) -> tuple[Case, Centre]:
+    """Keep the stored voxels inside the field of view and one beyond its edge; the centre moves along."""
+    reach = [config.field_of_view_mm / spacing / 2 + 1 for spacing in case.spacing_mm[1:]]
+    top, left = (max(0, int(middle - half)) for middle, half in zip(centre, reach, strict=True))
+    bottom, right = (int(np.ceil(middle + half)) + 1 for middle, half in zip(centre, reach, strict=True))
+    image, mask = (np.ascontiguousarray(array[:, top:bottom, left:right]) for array in (case.image, case.mask))
+    return replace(case, image=image, mask=mask), (centre[0] - top, centre[1] - left)
 
-    The percentiles are those of this volume alone: they reveal nothing of other patients, and the chest wall or air
-    outside the field of view, which varies with the scan's planning, has no say.
+
+def _scale_to_unit(case: Case, config: PreprocessingConfig) -> Float32[np.ndarray, "slice row column"]:
+    """Clip to the percentiles and map to [0, 1].
+
+    The percentiles are those of this one volume, so they carry nothing from patient to patient; and what lies outside
+    the field of view, which varies with how the scan was planned, has no say because it is cropped already.
     """
-    inside = case.image[:, *_field_of_view(case, centre, config)]
-    low, high = np.percentile(inside, config.percentiles)
+    low, high = (np.float32(value) for value in np.percentile(case.image, config.percentiles))
     if not high > low:
-        raise UserError(
-            f"{case.patient} {case.phase}: the image is constant ({low:g}) around the heart; export it again"
-        )
-    return ((case.image.clip(low, high) - low) / (high - low)).astype(np.float32)
-
-
-def _field_of_view(case: Case, centre: Centre, config: PreprocessingConfig) -> tuple[slice, slice]:
-    """The stored rows and columns inside the field of view."""
-    half = [config.field_of_view_mm / spacing / 2 for spacing in case.spacing_mm[1:]]
-    rows, columns = (
-        slice(max(0, round(middle - reach)), round(middle + reach) + 1)
-        for middle, reach in zip(centre, half, strict=True)
-    )
-    return rows, columns
+        raise UserError(f"{case.patient} {case.phase}: the image is constant ({low:g}) at the heart; export it again")
+    return (case.image.clip(low, high) - low) / (high - low)
 
 
 def _resample_mask(
@@ -80,11 +76,12 @@ def _resample_mask(
     Labels never blend, and unlike nearest neighbour this does not lose walls thinner than a pixel to chance: contours
     fall where the image, resampled in the same way, shows them.
     """
-    one_hot = F.one_hot(torch.from_numpy(mask).long(), len(Label)).movedim(-1, 1).float()
-    outside_is_background = one_hot[:, 1:]
-    structures = _resample(outside_is_background, spacing_mm, centre, config)
-    background = 1 - structures.sum(dim=1, keepdim=True)
-    return torch.cat([background, structures], dim=1).argmax(dim=1).numpy().astype(np.uint8)
+    labels = torch.from_numpy(mask)[:, None]
+    structures = torch.cat([(labels == label).float() for label in STRUCTURES], dim=1)
+    areas = _resample(structures, spacing_mm, centre, config)
+    background = 1 - areas.sum(dim=1, keepdim=True)  # covers all that is outside the scan
+    winner = torch.cat([background, areas], dim=1).argmax(dim=1).numpy()
+    return np.array([Label.BACKGROUND, *STRUCTURES], dtype=np.uint8)[winner]
 
 
 def _resample(
@@ -105,6 +102,6 @@ def _resample(
     scale = config.field_of_view_mm / extent_mm
     shift = 2 * middle / torch.tensor([columns, rows]) - 1
     affine = torch.cat([torch.diag(scale), shift[:, None]], dim=1).expand(len(stack), 2, 3)
-    dense = (len(stack), stack.shape[1], config.size * samples, config.size * samples)
-    grid = F.affine_grid(affine, dense, align_corners=False)
-    return F.avg_pool2d(F.grid_sample(stack, grid, align_corners=False), samples)
+    dense = [len(stack), stack.shape[1], config.size * samples, config.size * samples]
+    grid = functional.affine_grid(affine, dense, align_corners=False)
+    return functional.avg_pool2d(functional.grid_sample(stack, grid, align_corners=False), samples)

@@ -2,7 +2,7 @@
 
 On disk a short-axis stack is NIfTI, stored (x, y, slice) or (x, y, slice, frame). In memory it is (slice, row, column)
 with columns running to the patient's left and rows to the patient's posterior-inferior side. The third stored axis is
-always the slice axis: canonical reorientation would move it on oblique stacks, whose normal may lie closest to any axis.
+always the slice axis: canonical reorientation may move it on oblique stacks, whose normal can lie nearest to any axis.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float, Float32, Shaped, UInt8
+from jaxtyping import Float32, Shaped, UInt8
 from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError

@@ -66,9 +66,7 @@ def _patient_entries(
         raise UserError(f"{image_path}: patient {code} is not in {table_path.name}; add its row or remove the folder")
     mask_path = image_path.with_name(f"{code}_sa_gt.nii.gz")
     if not mask_path.is_file():
-        raise UserError(
-            f"{mask_path}: patient {code} has no mask; restore it, or move the folder to Training/Unlabeled"
-        )
+        raise UserError(f"{mask_path}: patient {code} has no mask; restore it, or move it to Training/Unlabeled")
     row, where = table[code], f"{table_path}: patient {code}"
     for phase in ("ED", "ES"):
         yield Entry(
