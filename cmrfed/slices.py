@@ -7,15 +7,16 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int, Int64, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -59,11 +60,11 @@ class Slices:
     images: (slice, row, column), float32 in [-1, 1].
     masks: labels of `cmrfed.shapes.Label`, same shape.
     conditions: (vendor, phase) of each slice, by index into `VENDORS` and `PHASES`.
-    patients: of each slice, its index into `patient_names`.
+    patients: of each slice, the index of its patient in `records`.
     stacks: of each slice, which stack (one patient at one phase) it belongs to, counted from 0; inside a stack,
         slices are in the order in which they were acquired.
     spacing_mm: (slice, row, column) spacing of the stack each slice is from.
-    patient_names, datasets, vendors, centres, pathologies: one a patient.
+    records: the patients without their images.
     """
 
     images: Float32[np.ndarray, "slice row column"]
@@ -72,24 +73,33 @@ class Slices:
     patients: Int64[np.ndarray, " slice"]
     stacks: Int64[np.ndarray, " slice"]
     spacing_mm: Float64[np.ndarray, "slice 3"]
-    patient_names: tuple[str, ...]
-    datasets: tuple[str, ...]
-    vendors: tuple[str, ...]
-    centres: tuple[str, ...]
-    pathologies: tuple[str, ...]
+    records: tuple[Patient, ...]
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
     def number_of_patients(self) -> int:
-        return len(self.patient_names)
+        return len(self.records)
 
-    @cached_property
-    def records(self) -> tuple[Patient, ...]:
-        """The patients without their images, in the order of `patient_names`."""
-        columns = (self.patient_names, self.datasets, self.vendors, self.centres, self.pathologies)
-        return tuple(Patient(*values) for values in zip(*columns, strict=True))
+    @property
+    def patient_names(self) -> tuple[str, ...]:
+        return tuple(record.patient for record in self.records)
+
+    @property
+    def vendors(self) -> tuple[str, ...]:
+        """Vendor of each patient."""
+        return tuple(record.vendor for record in self.records)
+
+    @property
+    def centres(self) -> tuple[str, ...]:
+        """Centre of each patient."""
+        return tuple(record.centre for record in self.records)
+
+    @property
+    def pathologies(self) -> tuple[str, ...]:
+        """Pathology of each patient."""
+        return tuple(record.pathology for record in self.records)
 
     @cached_property
     def _of_patient(self) -> list[Int64[np.ndarray, " n"]]:
@@ -98,7 +108,7 @@ class Slices:
         return np.split(by_patient, ends[:-1])
 
     def of_patient(self, patient: int) -> Int64[np.ndarray, " n"]:
-        """Indices of the slices of the patient at that index in `patient_names`."""
+        """Indices of the slices of the patient at that index in `records`."""
         return self._of_patient[patient]
 
     def subset(self, patient_names: Iterable[str]) -> "Slices":
@@ -115,7 +125,7 @@ class Slices:
             patients=np.searchsorted(kept, self.patients[rows]).astype(np.int64),
             stacks=np.unique(self.stacks[rows], return_inverse=True)[1].astype(np.int64),
             spacing_mm=self.spacing_mm[rows],
-            **_by_patient([self.records[index] for index in kept]),
+            records=tuple(self.records[index] for index in kept),
         )
 
     def by_vendor(self) -> dict[str, "Slices"]:
@@ -126,7 +136,9 @@ class Slices:
         }
 
     def batch(
-        self, indices: Sequence[int] | Int64[np.ndarray, " batch"], device: torch.device | str = "cpu"
+        self,
+        indices: Sequence[int] | Int[np.ndarray, " batch"] | Int[torch.Tensor, " batch"],
+        device: torch.device | str = "cpu",
     ) -> tuple[Image, Mask, Condition]:
         """Those slices as tensors: images (batch, 1, row, column) float32, masks and conditions int64."""
         chosen = np.asarray(indices, dtype=np.int64)
@@ -142,7 +154,7 @@ class Slices:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{os.getpid()}.{path.name}")
         try:
-            save_file(arrays, temporary, metadata={"patients": header})
+            save_file(arrays, temporary, metadata={"records": header})
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -152,8 +164,8 @@ class Slices:
         """Read what `save` wrote. Raises UserError when the file is missing, damaged or something else."""
         try:
             with safe_open(path, framework="numpy") as file:
-                records = [Patient(**values) for values in json.loads(file.metadata()["patients"])]
-                return cls(**{name: file.get_tensor(name) for name in _ARRAYS}, **_by_patient(records))
+                records = tuple(Patient(**values) for values in json.loads(file.metadata()["records"]))
+                return cls(**{name: file.get_tensor(name) for name in _ARRAYS}, records=records)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: is not a file of slices ({reason}); prepare the data again") from None
@@ -170,7 +182,7 @@ def collect(cases: Iterable[Case]) -> Slices:
     """
     ordered = sorted(cases, key=lambda case: (case.patient, case.phase))
     _check_together(ordered)
-    records = sorted(set(map(_record, ordered)))
+    records = _patients(ordered)
     index = {record.patient: number for number, record in enumerate(records)}
     depths = [len(case.image) for case in ordered]
     conditions = [(vendor_index(case.vendor), phase_index(case.phase)) for case in ordered]
@@ -181,7 +193,7 @@ def collect(cases: Iterable[Case]) -> Slices:
         patients=np.repeat(np.array([index[case.patient] for case in ordered], dtype=np.int64), depths),
         stacks=np.repeat(np.arange(len(ordered), dtype=np.int64), depths),
         spacing_mm=np.repeat(np.array([case.spacing_mm for case in ordered], dtype=np.float64), depths, axis=0),
-        **_by_patient(records),
+        records=tuple(records),
     )
 
 
@@ -198,7 +210,7 @@ def concatenate(parts: Sequence[Slices]) -> Slices:
     lengths = [len(part) for part in parts]
     arrays["patients"] += np.repeat(first_patient[:-1], lengths)
     arrays["stacks"] += np.repeat(first_stack[:-1], lengths)
-    return Slices(**arrays, **_by_patient(records))
+    return Slices(**arrays, records=tuple(records))
 
 
 def fingerprint(slices: Slices) -> str:
@@ -280,11 +292,11 @@ def _apportion(seats: int, sizes: Int64[np.ndarray, " stratum"]) -> list[int]:
 def _patients(records: Iterable[Record]) -> list[Patient]:
     """Each patient once, sorted by name. Raises UserError when two records disagree about one."""
     patients = sorted(set(map(_record, records)))
-    for one, other in zip(patients, patients[1:], strict=False):
+    for one, other in pairwise(patients):
         if one.patient == other.patient:
-            raise UserError(
-                f"patient {one.patient}: described as {one} and as {other}; a patient has one vendor and site"
-            )
+            field = next(name for name, value in vars(one).items() if value != getattr(other, name))
+            found = f"{getattr(one, field)!r} and {getattr(other, field)!r}"
+            raise UserError(f"patient {one.patient}: {field} is {found}; give every volume of a patient the same")
     return patients
 
 
@@ -299,28 +311,15 @@ def _names_by(patients: Iterable[Patient], fields: Sequence[Field]) -> dict[str,
     return groups
 
 
-def _by_patient(records: Sequence[Patient]) -> Mapping[str, tuple[str, ...]]:
-    """The per-patient fields of Slices."""
-    return {
-        "patient_names": tuple(record.patient for record in records),
-        "datasets": tuple(record.dataset for record in records),
-        "vendors": tuple(record.vendor for record in records),
-        "centres": tuple(record.centre for record in records),
-        "pathologies": tuple(record.pathology for record in records),
-    }
-
-
 def _check_together(cases: Sequence[Case]) -> None:
     if not cases:
         raise UserError("no cases were found; check data.sources")
-    _patients(cases)
-    for one, other in zip(cases, cases[1:], strict=False):
+    for one, other in pairwise(cases):
         if one.image.shape[1:] != other.image.shape[1:]:
-            raise UserError(
-                f"{other.patient}: slices are {other.image.shape[1:]}, others {one.image.shape[1:]}; prepare all alike"
-            )
+            found = f"{other.image.shape[1:]} where {one.patient} has {one.image.shape[1:]}"
+            raise UserError(f"patient {other.patient}: slices are {found}; prepare all on one grid")
         if (one.patient, one.phase) == (other.patient, other.phase):
-            raise UserError(f"{one.patient}: phase {one.phase} is there twice; keep one copy")
+            raise UserError(f"patient {one.patient}: phase {one.phase} is there twice; keep one copy")
 
 
 def _digest(parts: Iterable[bytes]) -> bytes:
