@@ -1,14 +1,13 @@
 """Case -> Case on the common grid: centred on the heart, one field of view, one pixel size, intensities in [-1, 1]."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32
-from torch.nn import functional
+from jaxtyping import Float32
 
 from cmrfed.config import PreprocessingConfig, UserError
-from cmrfed.shapes import STRUCTURES, Label, VolumeMask
+from cmrfed.shapes import STRUCTURES, Label, Volume, VolumeMask
 from cmrfed.volumes import Case
 
 Centre = tuple[float, float]
@@ -27,15 +26,16 @@ def prepare(case: Case, config: PreprocessingConfig) -> Case:
     case, centre = _crop(case, heart_centre(case.mask), config)
     labelled = case.mask.any(axis=(1, 2))
     unit = _scale_to_unit(case, config)[labelled]
-    image = _resample(torch.from_numpy(unit)[:, None], case.spacing_mm, centre, config)[:, 0]
+    image = _resample(unit, case.spacing_mm, centre, config)
     mask = _resample_mask(case.mask[labelled], case.spacing_mm, centre, config)
     kept = mask.any(axis=(1, 2))  # a tip smaller than a pixel may have gone
     if not kept.any():
-        raise UserError(f"{case.patient} {case.phase}: no structure is as large as a pixel; check the segmentation")
+        within = f"within {config.field_of_view_mm:g} mm around the heart"
+        raise UserError(f"{case.patient} {case.phase}: no structure fills a pixel {within}; check the segmentation")
     pixel_mm = config.field_of_view_mm / config.size
     return replace(
         case,
-        image=(2 * image.numpy() - 1).clip(-1, 1)[kept],
+        image=(2 * image - 1).clip(-1, 1)[kept],
         mask=mask[kept],
         spacing_mm=(case.spacing_mm[0], pixel_mm, pixel_mm),
     )
@@ -73,35 +73,38 @@ def _resample_mask(
 ) -> VolumeMask:
     """The label that covers most of each new pixel.
 
-    Labels never blend, and unlike nearest neighbour this does not lose walls thinner than a pixel to chance: contours
+    Labels never blend, and unlike nearest neighbour this does not leave walls thinner than a pixel to chance: contours
     fall where the image, resampled in the same way, shows them.
     """
-    labels = torch.from_numpy(mask)[:, None]
-    structures = torch.cat([(labels == label).float() for label in STRUCTURES], dim=1)
-    areas = _resample(structures, spacing_mm, centre, config)
-    background = 1 - areas.sum(dim=1, keepdim=True)  # covers all that is outside the scan
-    winner = torch.cat([background, areas], dim=1).argmax(dim=1).numpy()
+    areas = [_resample((mask == label).astype(np.float32), spacing_mm, centre, config) for label in STRUCTURES]
+    background = 1 - np.sum(areas, axis=0)  # all that is outside the scan too
+    winner = np.argmax(np.stack([background, *areas]), axis=0)
     return np.array([Label.BACKGROUND, *STRUCTURES], dtype=np.uint8)[winner]
 
 
 def _resample(
-    stack: Float[torch.Tensor, "slice channel row column"],
-    spacing_mm: tuple[float, float, float],
-    centre: Centre,
-    config: PreprocessingConfig,
-) -> Float[torch.Tensor, "slice channel size size"]:
-    """Mean of the stack over each new pixel's area, by bilinear samples at least as dense as the stored voxels.
+    stack: Volume, spacing_mm: tuple[float, float, float], centre: Centre, config: PreprocessingConfig
+) -> Float32[np.ndarray, "slice size size"]:
+    """Mean of the stack over each new pixel's area; 0 outside the stack.
 
-    Averaging is what keeps a coarser grid from aliasing, and is how a scanner's own voxels come about. Outside: 0.
+    Averaging is what keeps a coarser grid from aliasing, and is how a scanner's own voxels come about.
+    """
+    _, rows, columns = stack.shape
+    down = _weights(rows, spacing_mm[1], centre[0], config)
+    across = _weights(columns, spacing_mm[2], centre[1], config)
+    return down @ stack @ across.T
+
+
+def _weights(
+    voxels: int, spacing_mm: float, centre: float, config: PreprocessingConfig
+) -> Float32[np.ndarray, "size voxels"]:
+    """Share of each stored voxel in each new pixel along one axis.
+
+    A new pixel is the mean of linearly interpolated samples, spread evenly over it and no wider apart than the voxels.
     """
     pixel_mm = config.field_of_view_mm / config.size
-    samples = max(1, int(np.ceil(pixel_mm / min(spacing_mm[1:]) - 1e-6)))
-    # Grid coordinates run from -1 to 1 between the outer edges of the outer voxels: x = scale * x_new + shift.
-    (rows, columns), (_, dy, dx) = stack.shape[2:], spacing_mm
-    extent_mm, middle = torch.tensor([columns * dx, rows * dy]), torch.tensor([centre[1] + 0.5, centre[0] + 0.5])
-    scale = config.field_of_view_mm / extent_mm
-    shift = 2 * middle / torch.tensor([columns, rows]) - 1
-    affine = torch.cat([torch.diag(scale), shift[:, None]], dim=1).expand(len(stack), 2, 3)
-    dense = [len(stack), stack.shape[1], config.size * samples, config.size * samples]
-    grid = functional.affine_grid(affine, dense, align_corners=False)
-    return functional.avg_pool2d(functional.grid_sample(stack, grid, align_corners=False), samples)
+    samples = max(1, math.ceil(pixel_mm / spacing_mm))
+    middle_to_sample_mm = (np.arange(config.size * samples) + 0.5) * pixel_mm / samples - config.field_of_view_mm / 2
+    position = centre + middle_to_sample_mm / spacing_mm
+    linear = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(voxels)))
+    return linear.reshape(config.size, samples, voxels).mean(axis=1).astype(np.float32)
