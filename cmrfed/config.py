@@ -4,6 +4,7 @@ A config names things; it never names code. Every class refuses unknown keys, an
 the key, what was found and what is allowed.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -109,15 +110,17 @@ class PrivacyConfig(Stage):
 
 class TrainingConfig(Stage):
     """One site's local run: `local_steps` a round. `batch_size` counts slices without privacy;
-    with it, each sampled patient gives `slices_per_patient` x `draws_per_slice` rows."""
+    with it, each sampled patient gives `slices_per_patient` x `draws_per_slice` rows. `schedule` lowers the learning
+    rate over the rounds; `precision` auto is bf16 where the device computes in it and fp32 elsewhere."""
 
     local_steps: int = Field(default=6, ge=1)
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
     batch_size: int = Field(default=32, ge=1)
     slices_per_patient: int = Field(default=4, ge=1)
     draws_per_slice: int = Field(default=1, ge=1)
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: str = "auto"
     threads: int = Field(default=1, ge=1)
 
@@ -199,18 +202,25 @@ def read_stage(stage: type[S], values: Mapping[str, Any] | DictConfig, where: st
         return stage.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in (where, *first["loc"]) if part != "")
+        key = ".".join(str(part) for part in first["loc"])
         found = first.get("input")
         shown = "" if isinstance(found, dict | Stage) else f" (found {found!r})"
-        raise UserError(f"config {key or stage.__name__}: {first['msg']}{shown}") from None
+        raise UserError(f"{where or 'config'}: {key or stage.__name__}: {first['msg']}{shown}") from None
 
 
 def read_stage_json(stage: type[S], path: Path) -> S:
     """Read a stage that was written as JSON. Raises UserError when the file is missing or is not one."""
-    import json
-
     try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); is this a cmrfed run folder?") from None
-    return read_stage(stage, values, where=str(path))
+        text = path.read_text()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); is this a cmrfed run folder?") from None
+    return read_stage_json_text(stage, text, where=str(path))
+
+
+def read_stage_json_text(stage: type[S], text: str, where: str) -> S:
+    """Read a stage from JSON text; `where` names its origin in errors."""
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where}: is not JSON ({error})") from None
+    return read_stage(stage, values, where=where)

@@ -22,10 +22,10 @@ _GENESIS = "0" * 64
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger (
     sequence INTEGER PRIMARY KEY, time TEXT NOT NULL, fingerprint TEXT NOT NULL, run TEXT NOT NULL,
-    round INTEGER NOT NULL, event TEXT NOT NULL, delta REAL NOT NULL, epsilon REAL NOT NULL,
+    round INTEGER NOT NULL, request TEXT NOT NULL, event TEXT NOT NULL, delta REAL NOT NULL, epsilon REAL NOT NULL,
     software TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE);
 """
-_COLUMNS = ("sequence", "time", "fingerprint", "run", "round", "event", "delta", "epsilon", "software", "previous")
+_COLUMNS = ("sequence", "time", "fingerprint", "run", "round", "request", "event", "delta", "epsilon", "software", "previous")
 
 
 class BudgetExceeded(UserError):
@@ -33,13 +33,17 @@ class BudgetExceeded(UserError):
 
 
 class Entry(Stage):
-    """One row: `event` was paid for, and `epsilon` (at `delta`) is what the data set's patients had spent after it."""
+    """One row: `event` was paid for, and `epsilon` (at `delta`) is what the data set's patients had spent after it.
+
+    `request` is the hash of what was asked; the same answer to the same request may be sent again at no cost.
+    """
 
     sequence: int
     time: str
     fingerprint: str
     run: str
     round: int
+    request: str
     event: GaussianEvent
     delta: float
     epsilon: float
@@ -79,19 +83,29 @@ class Ledger:
             return list(_check_chain(_read(connection), self.path))
 
     def record(
-        self, fingerprint: str, run: str, round: int, event: GaussianEvent, delta: float, allowed_epsilon: float
+        self,
+        fingerprint: str,
+        run: str,
+        round: int,
+        request: str,
+        event: GaussianEvent,
+        delta: float,
+        run_epsilon: float,
+        total_epsilon: float,
     ) -> Entry:
         """Pay for an event: commit its row, durably, and return it. Call before the update leaves.
 
         Raises BudgetExceeded, and records nothing, when the data set's patients would have spent more than
-        `allowed_epsilon` over all runs.
+        `run_epsilon` in this run or `total_epsilon` over all runs.
         """
         with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 chain = list(_check_chain(_read(connection), self.path))
-                entry = _next_entry(chain, fingerprint, run, round, event, delta)
-                _refuse_above(entry, allowed_epsilon)
+                entry = _next_entry(chain, fingerprint, run, round, request, event, delta)
+                in_run = [row.event for row in (*chain, entry) if (row.fingerprint, row.run) == (fingerprint, run)]
+                _refuse_above(run_epsilon, epsilon(in_run, delta), entry, "this run")
+                _refuse_above(total_epsilon, entry.epsilon, entry, "all runs")
                 values = (*_values(entry), entry.hash)
                 connection.execute(f"INSERT INTO ledger VALUES ({','.join('?' * len(values))})", values)
                 connection.execute("COMMIT")
@@ -102,7 +116,7 @@ class Ledger:
 
 
 def _next_entry(
-    chain: list[Entry], fingerprint: str, run: str, round: int, event: GaussianEvent, delta: float
+    chain: list[Entry], fingerprint: str, run: str, round: int, request: str, event: GaussianEvent, delta: float
 ) -> Entry:
     spent = [row.event for row in chain if row.fingerprint == fingerprint] + [event]
     entry = Entry(
@@ -111,6 +125,7 @@ def _next_entry(
         fingerprint=fingerprint,
         run=run,
         round=round,
+        request=request,
         event=event,
         delta=delta,
         epsilon=epsilon(spent, delta),
@@ -121,11 +136,11 @@ def _next_entry(
     return entry.model_copy(update={"hash": _hash(entry)})
 
 
-def _refuse_above(entry: Entry, allowed_epsilon: float) -> None:
-    if entry.epsilon > allowed_epsilon:
+def _refuse_above(allowed_epsilon: float, spent: float, entry: Entry, scope: str) -> None:
+    if spent > allowed_epsilon:
         raise BudgetExceeded(
-            f"round {entry.round} would bring these patients to epsilon {entry.epsilon:.3f} at delta {entry.delta:g}, "
-            f"above the allowed {allowed_epsilon:.3f}; nothing was released"
+            f"round {entry.round} would bring these patients to epsilon {spent:.3f} at delta {entry.delta:g} over "
+            f"{scope}, above the allowed {allowed_epsilon:.3f}; nothing was released"
         )
 
 

@@ -1,0 +1,90 @@
+"""The only wire format: weights as named float32 arrays, their differences, their average over rounds, safetensors."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import nn
+
+from cmrfed.config import GeneratorConfig, UserError
+from cmrfed.generators import Generator, build_generator
+
+Weights: TypeAlias = dict[str, np.ndarray]
+"""Name -> float32 array; all of a generator's weights, or the trained ones of an update."""
+
+
+def read_weights(module: nn.Module, trainable_only: bool = False) -> Weights:
+    """Copy a module's parameters out. Generators have no buffers that training changes."""
+    return {
+        name: weight.detach().cpu().float().numpy().copy()
+        for name, weight in module.named_parameters()
+        if weight.requires_grad or not trainable_only
+    }
+
+
+@torch.no_grad()
+def write_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy weights into a module. Raises UserError when a name or shape does not fit, and changes nothing."""
+    own = dict(module.named_parameters())
+    for name, array in weights.items():
+        if name not in own or tuple(own[name].shape) != array.shape:
+            wanted = tuple(own[name].shape) if name in own else "no such weight"
+            raise UserError(f"weights: {name} has shape {array.shape}, the configured generator has {wanted}")
+        if not np.isfinite(array).all():
+            raise UserError(f"weights: {name} holds values that are not finite")
+    for name, array in weights.items():
+        own[name].copy_(torch.from_numpy(np.array(array)))
+
+
+def difference(after: Weights, before: Weights) -> Weights:
+    """after - before, for the names in `after`."""
+    return {name: array - before[name] for name, array in after.items()}
+
+
+def apply_update(weights: Weights, update: Weights, scale: float = 1.0) -> Weights:
+    """weights + scale * update; weights the update does not name stay as they are."""
+    moved = {name: (weights[name] + scale * array).astype(np.float32) for name, array in update.items()}
+    return {**weights, **moved}
+
+
+def average(averaged: Weights, weights: Weights, decay: float) -> Weights:
+    """One step of an exponential moving average: decay * averaged + (1 - decay) * weights."""
+    return {n: (decay * averaged[n] + (1 - decay) * weights[n]).astype(np.float32) for n in weights}
+
+
+def save_weights(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> None:
+    """Write safetensors with a JSON `metadata` header, under a temporary name first: a reader sees all or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(dict(weights), temporary, metadata={"cmrfed": json.dumps(metadata)})
+    temporary.replace(path)
+
+
+def load_weights(path: Path) -> tuple[Weights, dict[str, object]]:
+    """Read what `save_weights` wrote. Raises UserError when the file is missing, truncated or something else."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            return weights, json.loads((file.metadata() or {}).get("cmrfed", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: not a readable weights file ({error})") from None
+
+
+def save_generator(path: Path, generator: Generator, weights: Weights, **notes: object) -> None:
+    """Write a generator's weights with the configuration that rebuilds it."""
+    save_weights(path, weights, {"generator": generator.config.model_dump(mode="json"), **notes})
+
+
+def load_generator(path: Path) -> tuple[Generator, dict[str, object]]:
+    """Rebuild the generator that `save_generator` wrote, with its notes."""
+    weights, metadata = load_weights(path)
+    if "generator" not in metadata:
+        raise UserError(f"{path}: holds weights but not which generator they are of; choose a run's model.safetensors")
+    generator = build_generator(GeneratorConfig.model_validate(metadata.pop("generator")), seed=0)
+    write_weights(generator, weights)
+    return generator.eval(), metadata

@@ -1,0 +1,130 @@
+"""The federation on Flower's simulation runtime (Ray): a private SuperLink, `flwr run`, and nothing left behind.
+
+`flwr run` is how Flower 1.41 starts a simulation; its Python entry points are deprecated. It reports success even for a
+run that failed, so the arm's own model file is what says that a run ended well.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmrfed.config import FederationConfig, TrainingConfig, UserError
+
+_QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""Neither Flower nor Ray may reach for the internet."""
+_START_TIMEOUT_S = 60
+_PROJECT = Path(__file__).resolve().parents[1]
+
+
+def run_on_flower(
+    arm: Path, number_of_sites: int, federation: FederationConfig, training: TrainingConfig, tick: Callable[[], None]
+) -> None:
+    """Run an arm to its end under Ray, `training.threads` CPUs a site; calls `tick` about twice a second.
+
+    Raises UserError with the last lines of the log when the run did not finish.
+    """
+    log = arm / "flower.log"
+    with log.open("w") as output, _superlink(arm / "superlink.log") as environment:
+        options = [f"num-supernodes={number_of_sites}", f"client-resources-num-cpus={training.threads}"]
+        options += [f"init-args-num-cpus={max(os.cpu_count() or 1, training.threads)}", "init-args-log-to-driver=false"]
+        command = [_tool("flwr"), "run", str(_PROJECT), "private", "--stream"]
+        command += ["--run-config", f"arm={json.dumps(str(arm))}", "--federation-config", " ".join(options)]
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=arm)
+        try:
+            while process.poll() is None:
+                tick()
+                time.sleep(0.5)
+        finally:
+            _stop(process)
+    if not (arm / "model.safetensors").exists():
+        raise UserError(f"federation: the run did not finish; see {log}. Last: {_last_error(log)}")
+
+
+@contextmanager
+def _superlink(log: Path) -> Iterator[dict[str, str]]:
+    """A SuperLink of our own on free ports, with its home in a temporary folder; yields the environment to reach it."""
+    home = Path(tempfile.mkdtemp(prefix="cmrfed-flower-"))
+    port, control_port = _free_ports(2)
+    (home / "config.toml").write_text(
+        f'[superlink]\ndefault = "private"\n\n[superlink.private]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+    environment = {**os.environ, **_QUIET, "FLWR_HOME": str(home)}
+    command = [_tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess"]
+    command += ["--control-api-address", f"127.0.0.1:{control_port}", "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        )
+    try:
+        _wait_until_healthy(port, process, log)
+        yield environment
+    finally:
+        _stop(process)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _wait_until_healthy(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise UserError(f"federation: Flower's SuperLink did not start; see {log}. Last: {_last_error(log)}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a process, and its group where it leads one: Ray's workers must not outlive the run."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    if os.getpgid(0) != process.pid:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [bound.getsockname()[1] for bound in sockets]
+    for bound in sockets:
+        bound.close()
+    return ports
+
+
+def _tool(name: str) -> str:
+    """A console script of the environment this runs in, whether or not it is activated."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        raise UserError(f"federation: {name} is not installed beside {sys.executable}; install flwr[simulation]")
+    return found
+
+
+def _last_error(log: Path) -> str:
+    """The last line that says something, without colours."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in log.read_text(errors="replace").splitlines()]
+    errors = [line for line in lines if re.search(r"error|exception|refused", line, re.IGNORECASE)] or lines
+    return errors[-1][:300] if errors else "nothing was logged"
