@@ -1,0 +1,39 @@
+"""The built-in data set: procedural short-axis cine MRI of hearts in thoraxes, as four vendors' scanners would show it.
+
+It reads from top to bottom as a scan does: `heart` and `thorax` are shapes in mm, `anatomy` cuts them into slices of
+tissue, `physics` turns tissue into signal and takes it through k-space with the settings drawn from `styles`, `scan`
+does this for one patient, and `layout` writes patients to disk the way M&Ms is laid out. It is drawn from published
+physiology and physics alone, so it costs no patient any privacy.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+from cmrfed.datasets.phantom.layout import Progress, write_phantom
+from cmrfed.datasets.phantom.parallel import map_in_order
+from cmrfed.datasets.phantom.scan import PHASES, scan_patient
+from cmrfed.shapes import UNKNOWN
+from cmrfed.volumes import Case
+
+__all__ = ["Progress", "phantom_cases", "write_phantom"]
+
+
+def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterator[Case]:
+    """Yield ED and ES of `patients` phantom hearts, decided by (seed, vendor) alone.
+
+    With `vendor` None every scan's settings are drawn from wide ranges and the case's vendor is "unknown": the public
+    data for pretraining. Raises UserError when the vendor is not one of `styles.STYLES`.
+    """
+    for index, scan in enumerate(map_in_order(partial(scan_patient, seed, vendor), range(patients))):
+        for phase in PHASES:
+            yield Case(
+                image=scan.images[phase],
+                mask=scan.masks[phase],
+                spacing_mm=scan.spacing_mm,
+                patient=f"phantom-{vendor or UNKNOWN}-{seed}-{index}",
+                dataset="phantom",
+                vendor=vendor or UNKNOWN,
+                centre="phantom",
+                phase=phase,
+                pathology=scan.person.pathology,
+            )

@@ -1,0 +1,318 @@
+"""One patient in the scanner: heart, fat around it and thorax, cut into short-axis slices of labelled tissue."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy.random import Generator
+
+from cmrfed.datasets.phantom.fields import Plane, Warp, band_noise
+from cmrfed.datasets.phantom.heart import Heart, Phase, Physiology, Section, Ventricles, sample_heart
+from cmrfed.datasets.phantom.physics import Tissue
+from cmrfed.datasets.phantom.thorax import Abdomen, ChestWall, Noise, PlaneMask, Posterior, Thorax, TissueMap
+from cmrfed.shapes import Label
+
+FIELD_OF_VIEW_MM = 200.0
+SIZE = 160
+PIXEL_MM = FIELD_OF_VIEW_MM / SIZE
+
+# a slice is the weighted sum of sub-slices (offset as a share of its thickness, weight), each a third of a pixel aside,
+# so that the sum is smooth in the plane as well as through it
+SUBSLICES = ((-0.3, 0.3, (-1 / 3, 0.0)), (0.0, 0.4, (0.0, 1 / 3)), (0.3, 0.3, (1 / 3, -1 / 3)))
+
+MaskPlane = UInt8[np.ndarray, "row column"]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the left ventricle's axis meets the image (mm from its centre), and the heart's turn about it."""
+
+    x_mm: float
+    y_mm: float
+    turn_rad: float
+    base_tilt: tuple[float, float]
+
+    def to_heart(self, x: Plane, y: Plane) -> tuple[Plane, Plane]:
+        """Image to heart coordinates: unturned, s points to the image's left and t to its top."""
+        cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
+        x, y = x - np.float32(self.x_mm), y - np.float32(self.y_mm)
+        return -x * cos - y * sin, x * sin - y * cos
+
+
+@dataclass(frozen=True)
+class Atrium:
+    """A chamber or great vessel above the valves: a disc in heart coordinates (mm, for an epicardium of 32 mm)."""
+
+    s: float
+    t: float
+    radius: float
+    wall: float
+    aspect: float
+    growth: float
+    kind: Tissue
+
+
+@dataclass(frozen=True)
+class Fat:
+    """Thickness in mm of the layers around the heart: inside the pericardium, its own dark line, and outside."""
+
+    epicardial_mm: float
+    groove_mm: float
+    pericardium_mm: float
+    paracardial_mm: float
+    patchiness: float
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A patient: sampled once, then cut into slices. `slices_z_mm` are the slices' centres, base to apex."""
+
+    heart: Heart
+    pose: Pose
+    thorax: Thorax
+    atria: tuple[Atrium, ...]
+    fat: Fat
+    warp: Warp
+    thorax_warp: Warp
+    slices_z_mm: tuple[float, ...]
+    shifts_mm: Float32[np.ndarray, "slice 2"]
+    noise: tuple[Noise, ...]
+
+    @property
+    def middle_mm(self) -> float:
+        """z of the middle of the left ventricle at end diastole."""
+        return self.heart.phases["ED"].lv_length_mm / 2
+
+    def surroundings(self, index: int, x: Plane, y: Plane, z: float) -> TissueMap:
+        """Tissue of slice `index` without the heart, at height `z` and at the points (x, y) in image mm."""
+        x_warped, y_warped = self.thorax_warp(x, y)
+        shift = self.shifts_mm[index]
+        moved = (x_warped - shift[0], y_warped - shift[1])
+        return self.thorax.paint(x_warped, y_warped, moved, z - self.middle_mm, self.noise[index])
+
+    def tissue(self, phase: Phase, index: int, x: Plane, y: Plane, z: float, around: TissueMap) -> TissueMap:
+        """Tissue of slice `index` at `phase`, the heart painted over `around`, what `surroundings` gave."""
+        s, t = self._heart_points(index, x, y)
+        ventricles = self.heart.phases[phase]
+        noise = self.noise[index]
+        if phase == "ES":
+            # the trabecular pattern folds up as the ventricle empties: not the same picture scaled
+            noise = Noise(np.roll(noise.fine, 7, axis=0), np.roll(noise.medium, 11, axis=1), noise.coarse)
+        return _HeartPainter(self, ventricles, ventricles.section(z), s, t, noise).paint(around.copy())
+
+    def mask(self, phase: Phase, index: int, x: Plane, y: Plane) -> MaskPlane:
+        """Labels in the middle of slice `index`: trabeculae and papillary muscles belong to the blood pool."""
+        s, t = self._heart_points(index, x, y)
+        ventricles, z = self.heart.phases[phase], self.slices_z_mm[index]
+        to_endo, to_epi, to_rv = ventricles.section(z).distances(s, t)
+        mask = np.zeros(x.shape, dtype=np.uint8)
+        if z >= ventricles.rv_base_mm:
+            mask[to_rv < 0] = Label.RV
+        if z >= ventricles.lv_base_mm:
+            mask[to_epi < 0] = Label.MYO
+            mask[to_endo < 0] = Label.LV
+        elif mask.any():
+            mask[to_epi < 0] = Label.BACKGROUND
+        return mask
+
+    def _heart_points(self, index: int, x: Plane, y: Plane) -> tuple[Plane, Plane]:
+        shift = self.shifts_mm[index]
+        return self.pose.to_heart(*self.warp(x - shift[0], y - shift[1]))
+
+
+@dataclass(frozen=True)
+class _HeartPainter:
+    """Paints one plane of the heart, outside in: fat, pericardium, walls, blood, and the muscles within the blood."""
+
+    anatomy: Anatomy
+    ventricles: Ventricles
+    section: Section
+    s: Plane
+    t: Plane
+    noise: Noise
+
+    def paint(self, tissue: TissueMap) -> TissueMap:
+        to_endo, to_epi, to_rv = self.section.distances(self.s, self.t)
+        tilt_s, tilt_t = self.anatomy.pose.base_tilt
+        height = np.float32(self.section.z_mm) + np.float32(tilt_s) * self.s + np.float32(tilt_t) * self.t
+        lv, rv = height >= self.ventricles.lv_base_mm, height >= self.ventricles.rv_base_mm
+        far = np.float32(1e3)
+        rv_wall = self._rv_wall_mm()
+        ventricular = _smooth_min(np.where(lv, to_epi, far), np.where(rv, to_rv - rv_wall, far), np.float32(12))
+        atrial, discs = self._atria() if not (lv.all() and rv.all()) else (np.full_like(to_epi, far), [])
+        self._paint_fat(tissue, np.minimum(ventricular, np.where(lv, far, atrial)))
+        for atrium, distance in discs:
+            tissue[~lv & (distance < atrium.wall)] = Tissue.MYOCARDIUM
+        for atrium, distance in discs:
+            tissue[~lv & (distance < 0)] = atrium.kind
+        tissue[rv & (to_rv < rv_wall)] = Tissue.MYOCARDIUM
+        rv_blood = rv & (to_rv < 0)
+        tissue[rv_blood] = Tissue.VENOUS_BLOOD
+        self._paint_trabeculae(tissue, rv_blood & (to_epi > 0), np.minimum(-to_rv, to_epi), 1.3)
+        tissue[lv & (to_epi < 0)] = Tissue.MYOCARDIUM
+        cavity = lv & (to_endo < 0)
+        tissue[cavity] = Tissue.BLOOD
+        self._paint_trabeculae(tissue, cavity, -to_endo, 0.7)
+        self._paint_papillaries(tissue, cavity)
+        return tissue
+
+    def _rv_wall_mm(self) -> float:
+        thickening = 1.3 if self.ventricles.lv_base_mm > 0 else 1.0
+        return self.anatomy.heart.physiology.rv_wall_mm * thickening
+
+    def _atria(self) -> tuple[Plane, list[tuple[Atrium, Plane]]]:
+        scale = float(self.section.epi.mean()) / 32
+        rise = max(self.ventricles.lv_base_mm - self.section.z_mm, 0.0)
+        discs = []
+        for atrium in self.anatomy.atria:
+            radius = atrium.radius * scale + atrium.growth * rise
+            s, t = self.s - np.float32(atrium.s * scale), self.t - np.float32(atrium.t * scale)
+            distance = np.hypot(s / np.float32(atrium.aspect), t) - np.float32(radius)
+            discs.append((atrium, distance))
+        outline = np.minimum.reduce([distance - np.float32(atrium.wall) for atrium, distance in discs])
+        return outline, discs
+
+    def _paint_fat(self, tissue: TissueMap, outside: Plane) -> None:
+        fat = self.anatomy.fat
+        groove = fat.groove_mm * np.exp(-(((self.section.z_mm - self.ventricles.lv_base_mm) / 9) ** 2))
+        right = 1 / (1 + np.exp(-self.s / 15))
+        uneven = 1 + fat.patchiness * self.noise.coarse
+        inner = np.maximum(fat.epicardial_mm * (0.4 + right) * uneven + np.float32(groove), 0)
+        outer = inner + fat.pericardium_mm
+        patchy = fat.paracardial_mm * (0.25 + 0.9 * right) * (0.6 + fat.patchiness * self.noise.coarse)
+        reach = outer + np.where(tissue == Tissue.LUNG, np.maximum(patchy, 0), 1.5)
+        tissue[outside < reach] = Tissue.FAT
+        tissue[outside < outer] = Tissue.FIBROUS
+        tissue[outside < inner] = Tissue.FAT
+        tissue[(outside < inner) & (self.noise.fine > 2.3)] = Tissue.BLOOD
+
+    def _paint_trabeculae(self, tissue: TissueMap, blood: PlaneMask, depth: Plane, strength: float) -> None:
+        """Muscle strands where noise exceeds a threshold that rises away from the wall, more of them at the apex."""
+        heart = self.anatomy.heart
+        towards_apex = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
+        reach = np.float32(2.0 + 2.5 * strength * heart.trabeculation * (0.6 + np.clip(towards_apex, 0, 1)))
+        pattern = 0.8 * self.noise.fine + 0.6 * self.noise.medium
+        tissue[blood & (pattern > 0.4 + depth / reach)] = Tissue.MYOCARDIUM
+
+    def _paint_papillaries(self, tissue: TissueMap, cavity: PlaneMask) -> None:
+        level = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
+        for muscle in self.anatomy.heart.papillaries:
+            if not muscle.first < level < muscle.last:
+                continue
+            swell = np.sin(np.pi * (level - muscle.first) / (muscle.last - muscle.first)) ** 0.5
+            radius = muscle.radius_mm * float(swell)
+            turn = int((muscle.angle + np.pi) / (2 * np.pi) * len(self.section.endo)) % len(self.section.endo)
+            distance = max(float(self.section.endo[turn]) - radius * (1 + muscle.wall_gap), 0.0)
+            s = self.s - np.float32(distance * np.cos(muscle.angle))
+            t = self.t - np.float32(distance * np.sin(muscle.angle))
+            tissue[cavity & (np.hypot(s, t) < radius * (1 + 0.2 * self.noise.medium))] = Tissue.MYOCARDIUM
+
+
+def image_points(size: int, offset_px: tuple[float, float] = (0.0, 0.0)) -> tuple[Plane, Plane]:
+    """Points (x, y) in mm of a `size` x `size` image over the field of view; point 0 lies at its edge, as in an FFT."""
+    at = np.arange(size) * (FIELD_OF_VIEW_MM / size) - FIELD_OF_VIEW_MM / 2
+    x, y = np.meshgrid(at + offset_px[0] * PIXEL_MM, at + offset_px[1] * PIXEL_MM)
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def sample_anatomy(rng: Generator, physiology: Physiology, adiposity: float, slice_spacing_mm: float) -> Anatomy:
+    """Draw a patient with the wanted heart. `adiposity` 0..1 goes from lean to obese."""
+    heart = sample_heart(rng, physiology)
+    pose = _sample_pose(rng, heart)
+    slices = _place_slices(rng, heart.phases["ED"], slice_spacing_mm)
+    shifts = rng.normal(0, rng.uniform(0.3, 2.0), (len(slices), 2)).astype(np.float32)
+    fields = [band_noise(rng, len(slices), SIZE, sigma / PIXEL_MM) for sigma in (1.0, 2.6, 9.0)]
+    return Anatomy(
+        heart=heart,
+        pose=pose,
+        thorax=_sample_thorax(rng, heart, pose, adiposity),
+        atria=_sample_atria(rng),
+        fat=_sample_fat(rng, adiposity),
+        warp=Warp.sample(rng, rng.uniform(0.5, 2.2), (60, 160)),
+        thorax_warp=Warp.sample(rng, rng.uniform(1.0, 4.0), (50, 150)),
+        slices_z_mm=slices,
+        shifts_mm=shifts,
+        noise=tuple(Noise(*planes) for planes in zip(*fields, strict=True)),
+    )
+
+
+def _sample_pose(rng: Generator, heart: Heart) -> Pose:
+    """The heart's middle, which lies to the right ventricle's side of the LV axis, near the image's centre."""
+    turn = rng.normal(0.25, 0.28)
+    aside = 0.5 * float(heart.phases["ED"].section(heart.phases["ED"].lv_length_mm * 0.4).epi.mean())
+    x, y = rng.normal(0, 4, 2) + aside * np.array([np.cos(turn), np.sin(turn)])
+    tilt = rng.normal(0, 0.08, 2)
+    return Pose(float(x), float(y), float(turn), (float(tilt[0]), float(tilt[1])))
+
+
+def _place_slices(rng: Generator, ventricles: Ventricles, spacing_mm: float) -> tuple[float, ...]:
+    """Slices from up to two above the base to the apex or one beyond it."""
+    above = rng.choice([0, 1, 2], p=[0.35, 0.4, 0.25])
+    first = rng.uniform(0.1, 0.9) * spacing_mm - above * spacing_mm
+    beyond = ventricles.lv_length_mm + rng.uniform(-0.6, 0.9) * spacing_mm
+    return tuple(float(z) for z in np.arange(first, beyond, spacing_mm))
+
+
+def _sample_thorax(rng: Generator, heart: Heart, pose: Pose, adiposity: float) -> Thorax:
+    x, y = _outline(heart, pose)
+    direction = rng.normal(-2.15, 0.2)
+    distance = float((x * np.cos(direction) + y * np.sin(direction)).max()) + rng.uniform(4, 20) + 8 * adiposity
+    return Thorax(
+        wall=ChestWall.sample(rng, direction, distance, adiposity),
+        abdomen=Abdomen.sample(rng, float(y.max())),
+        posterior=Posterior.sample(rng, (pose.x_mm, pose.y_mm)),
+        vessel_density=rng.uniform(0.3, 1.2),
+    )
+
+
+def _outline(heart: Heart, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    """Points (x, y) in image mm on the outside of both ventricles at end diastole, between base and apex."""
+    ventricles = heart.phases["ED"]
+    s, t = [], []
+    for level in (0.05, 0.25, 0.5):
+        section = ventricles.section(level * ventricles.lv_length_mm)
+        angle = np.linspace(-np.pi, np.pi, len(section.epi), endpoint=False)
+        s += [section.epi * np.cos(angle), section.rv_centre[0] + section.rv_radius * np.cos(angle)]
+        t += [section.epi * np.sin(angle), section.rv_centre[1] + section.rv_radius * np.sin(angle)]
+    cos, sin = np.cos(pose.turn_rad), np.sin(pose.turn_rad)
+    s_all, t_all = np.concatenate(s), np.concatenate(t)
+    return pose.x_mm - s_all * cos + t_all * sin, pose.y_mm - s_all * sin - t_all * cos
+
+
+def _sample_atria(rng: Generator) -> tuple[Atrium, ...]:
+    """Left atrium, aortic root, right atrium and pulmonary outflow, about the valves' fibrous skeleton."""
+
+    def disc(s: float, t: float, radius: float, wall: float, growth: float, kind: Tissue) -> Atrium:
+        return Atrium(
+            s=rng.normal(s, 3),
+            t=rng.normal(t, 3),
+            radius=radius * rng.uniform(0.85, 1.2),
+            wall=wall,
+            aspect=rng.uniform(0.85, 1.3),
+            growth=growth * rng.uniform(0.5, 1.5),
+            kind=kind,
+        )
+
+    return (
+        disc(-4, -7, 23, 2.0, 0.15, Tissue.BLOOD),
+        disc(42, -18, 21, 2.0, 0.15, Tissue.VENOUS_BLOOD),
+        disc(36, 30, 14, 2.5, 0.0, Tissue.VENOUS_BLOOD),
+        disc(20, 8, 13, 2.0, 0.05, Tissue.BLOOD),
+    )
+
+
+def _sample_fat(rng: Generator, adiposity: float) -> Fat:
+    """Epicardial fat is 1..7 mm thick over the right ventricle's free wall (Iacobellis & Willens, JASE 2009)."""
+    return Fat(
+        epicardial_mm=rng.uniform(0.2, 1.6) + 2.2 * adiposity * rng.uniform(0.3, 1),
+        groove_mm=rng.uniform(1, 5),
+        pericardium_mm=rng.uniform(0.6, 1.4),
+        paracardial_mm=rng.uniform(1, 6) + 14 * adiposity * rng.uniform(0.3, 1),
+        patchiness=rng.uniform(0.3, 0.8),
+    )
+
+
+def _smooth_min(a: Plane, b: Plane, k: np.float32) -> Plane:
+    """The minimum with its concave corner filled over `k` mm (Quilez' polynomial smooth minimum)."""
+    blend = np.maximum(k - np.abs(a - b), 0)
+    return np.minimum(a, b) - blend**2 / (4 * k)

@@ -1,0 +1,376 @@
+"""Two beating ventricles in mm: analytic shapes whose volumes, walls and motion follow published physiology.
+
+Coordinates: z runs from the left ventricle's base at end diastole (0) to the apex; in the plane, s points from the left
+ventricle's axis to the right ventricle and t to the anterior wall, so the angle atan2(t, s) is 0 at the septum, 90
+degrees anterior, 180 lateral and 270 inferior. Surfaces are tabulated over z and angle as *squared* radii, because
+incompressible wall then obeys a sum: epi^2 = endo^2 + (wall's area / pi).
+
+Volumes, ejection fractions and wall thickness of healthy adults: Petersen et al., JCMR 2017 (UK Biobank), and
+Kawel-Boehm et al., JCMR 2020. Disease: the definitions of ACDC's groups (Bernard et al., IEEE TMI 2018).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int
+from numpy.random import Generator
+
+from cmrfed.datasets.phantom.fields import Plane
+
+Pathology = Literal["NOR", "DCM", "HCM", "MINF", "RV"]
+Sex = Literal["F", "M"]
+Phase = Literal["ED", "ES"]
+PATHOLOGIES: tuple[Pathology, ...] = ("NOR", "DCM", "HCM", "MINF", "RV")
+
+ANGLES = 512
+_ANGLE = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False, dtype=np.float32)
+_STEP_MM = 1.0
+_ABOVE_BASE_MM = 40.0
+
+Table = Float32[np.ndarray, "level angle"]
+Ring = Float32[np.ndarray, " angle"]
+PlaneMask = Bool[np.ndarray, "row column"]
+
+
+@dataclass(frozen=True)
+class Physiology:
+    """What one patient's heart should measure: volumes in mL, fractions 0..1, thickness in mm at end diastole."""
+
+    pathology: Pathology
+    sex: Sex
+    lv_edv_ml: float
+    ejection_fraction: float
+    rv_edv_ml: float
+    wall_mm: float
+    rv_wall_mm: float
+    longitudinal_shortening: float
+
+    @property
+    def stroke_volume_ml(self) -> float:
+        """What both ventricles pump in a beat when no valve leaks."""
+        return self.lv_edv_ml * self.ejection_fraction
+
+
+def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex) -> Physiology:
+    """Draw a patient. Healthy men: LV EDV 166 +- 28 mL, EF 58 +- 5 %; women 124 +- 20 mL, EF 61 +- 5 % (Petersen 2017);
+    end-diastolic wall about 8 mm in men and 6.5 mm in women (Kawel-Boehm 2020). DCM: EDV above normal, EF below 40 %.
+    HCM: a wall above 15 mm somewhere, EF kept. MINF: EF below 40 % or so, a thin akinetic region. RV: a right
+    ventricle above 110 mL/m2 or with an EF below 40 %.
+    """
+    man = sex == "M"
+    edv = np.clip(rng.normal(166, 28), 105, 225) if man else np.clip(rng.normal(124, 20), 82, 165)
+    fraction = np.clip(rng.normal(0.58 if man else 0.61, 0.05), 0.49, 0.71)
+    rv_edv = edv * rng.uniform(1.0, 1.22)
+    wall = np.clip(rng.normal(7.9, 1.0) if man else rng.normal(6.5, 0.9), 4.8, 10.5)
+    rv_wall = rng.uniform(2.0, 3.2)
+    if pathology == "DCM":
+        edv, fraction = edv * rng.uniform(1.4, 2.1), rng.uniform(0.13, 0.38)
+        rv_edv, wall = rv_edv * rng.uniform(0.95, 1.35), wall * rng.uniform(0.8, 1.0)
+    elif pathology == "HCM":
+        edv, fraction = edv * rng.uniform(0.75, 1.05), rng.uniform(0.6, 0.78)
+        rv_edv, wall = rv_edv * rng.uniform(0.75, 1.0), wall * rng.uniform(1.05, 1.3)
+    elif pathology == "MINF":
+        edv, fraction = edv * rng.uniform(1.0, 1.6), rng.uniform(0.2, 0.45)
+    elif pathology == "RV":
+        edv, fraction = edv * rng.uniform(0.7, 1.0), rng.uniform(0.48, 0.66)
+        rv_edv, rv_wall = rv_edv * rng.uniform(1.35, 2.0), rv_wall * rng.uniform(1.2, 2.2)
+    shortening = np.clip(0.16 * fraction / 0.6 * rng.uniform(0.8, 1.2), 0.02, 0.24)
+    return Physiology(
+        pathology, sex, float(edv), float(fraction), float(rv_edv), float(wall), float(rv_wall), float(shortening)
+    )
+
+
+@dataclass(frozen=True)
+class Section:
+    """The surfaces in one short-axis plane, radii in mm by angle about the LV axis or the RV's own centre."""
+
+    z_mm: float
+    endo: Ring
+    epi: Ring
+    rv_centre: tuple[float, float]
+    rv_radius: Ring
+
+    def distances(self, s: Plane, t: Plane) -> tuple[Plane, Plane, Plane]:
+        """Radial distance in mm, negative inside, to the LV's endocardium, its epicardium, and the RV's endocardium."""
+        radius, turn = np.hypot(s, t), _turn(s, t)
+        s_rv, t_rv = s - np.float32(self.rv_centre[0]), t - np.float32(self.rv_centre[1])
+        to_rv = np.hypot(s_rv, t_rv) - self.rv_radius[_turn(s_rv, t_rv)]
+        return radius - self.endo[turn], radius - self.epi[turn], to_rv
+
+
+@dataclass(frozen=True)
+class Ventricles:
+    """Both ventricles at one phase, tabulated every mm of z from `top_mm` on."""
+
+    top_mm: float
+    lv_base_mm: float
+    rv_base_mm: float
+    lv_length_mm: float
+    endo_squared: Table
+    epi_squared: Table
+    rv_centre: Float32[np.ndarray, "level 2"]
+    rv_radius: Table
+
+    def section(self, z_mm: float) -> Section:
+        """The surfaces at height `z_mm`, whether or not the ventricles reach there."""
+        level = np.clip((z_mm - self.top_mm) / _STEP_MM, 0, len(self.endo_squared) - 1.001)
+        low, share = int(level), np.float32(level - int(level))
+
+        def between(table: np.ndarray) -> np.ndarray:
+            return table[low] * (1 - share) + table[low + 1] * share
+
+        centre = between(self.rv_centre)
+        return Section(
+            z_mm,
+            np.sqrt(np.maximum(between(self.endo_squared), 0)),
+            np.sqrt(np.maximum(between(self.epi_squared), 0)),
+            (float(centre[0]), float(centre[1])),
+            between(self.rv_radius),
+        )
+
+    def volumes_ml(self) -> tuple[float, float, float]:
+        """Volumes of LV blood, LV myocardium and RV blood, integrated over the tables."""
+        below = (self._levels() >= self.lv_base_mm)[:, None]
+        endo, epi = np.maximum(self.endo_squared, 0) * below, np.maximum(self.epi_squared, 0) * below
+        to_ml = np.pi * _STEP_MM / ANGLES / 1000
+        return float(endo.sum() * to_ml), float((epi - endo).sum() * to_ml), _rv_volume_ml(self)
+
+    def _levels(self) -> np.ndarray:
+        return self.top_mm + _STEP_MM * np.arange(len(self.endo_squared))
+
+
+@dataclass(frozen=True)
+class Papillary:
+    """One papillary muscle, relative to the cavity: angle in radians, heights as a share of the cavity's length."""
+
+    angle: float
+    radius_mm: float
+    wall_gap: float
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Heart:
+    """One patient's ventricles at both phases, with the muscles that cross the blood pool."""
+
+    physiology: Physiology
+    phases: dict[Phase, Ventricles]
+    papillaries: tuple[Papillary, ...]
+    trabeculation: float
+
+
+def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
+    """Draw a heart with the wanted measurements: a blunt ellipsoid with an uneven wall, and a crescent beside it.
+
+    From ED to ES the cavity shrinks ring by ring and shortens; each sector of wall keeps its volume, so that it
+    thickens as its cavity empties. Infarcted sectors neither shrink nor thicken.
+    """
+    diastole = _left_ventricle(rng, physiology)
+    systole = _contract(diastole, physiology, _akinesia(rng, physiology))
+    shape = _RightShape.sample(rng, physiology)
+    target = float(np.clip(physiology.rv_edv_ml - physiology.stroke_volume_ml, 0.3 * physiology.rv_edv_ml, None))
+    return Heart(
+        physiology,
+        {
+            "ED": _with_right_ventricle(diastole, shape, physiology.rv_edv_ml),
+            "ES": _with_right_ventricle(systole, shape, target),
+        },
+        _sample_papillaries(rng),
+        rng.uniform(0.0, 1.0),
+    )
+
+
+@dataclass(frozen=True)
+class _LeftVentricle:
+    """Squared radii over material height u (0 base .. 1 apex) and angle; z = base + u length."""
+
+    u: Float32[np.ndarray, " level"]
+    base_mm: float
+    length_mm: float
+    endo_squared: Table
+    ring: Table
+    thinning: Table
+
+
+def _left_ventricle(rng: Generator, physiology: Physiology) -> _LeftVentricle:
+    """End diastole. Length over the cube root of the volume, 1.5..1.8 in health, falls as the ventricle dilates."""
+    roundness = rng.uniform(1.42, 1.6) if physiology.pathology == "DCM" else rng.uniform(1.58, 1.85)
+    length = roundness * np.cbrt(physiology.lv_edv_ml * 1000)
+    u = np.arange(-_ABOVE_BASE_MM, length + 25, _STEP_MM, dtype=np.float32) / np.float32(length)
+    equator, bluntness = rng.uniform(0.15, 0.35), rng.uniform(1.9, 2.5)
+    towards = (u - equator) / (1 - equator)
+    profile = np.where(towards > 0, 1 - np.abs(towards) ** bluntness, 1 - 0.5 * towards**2)
+    shape = profile[:, None] * _uneven(rng, u, (0.0, 0.05, 0.025, 0.015)) ** 2
+    flattening = rng.uniform(0.12, 0.3) if physiology.pathology == "RV" else rng.uniform(0.0, 0.06)
+    shape = shape * (1 - flattening * np.exp(-((_ANGLE / 0.75) ** 2)))[None, :] ** 2
+    inside = ((u >= 0) & (u <= 1))[:, None]
+    volume_per_r2 = np.pi * (np.maximum(shape, 0) * inside).sum() * _STEP_MM / ANGLES
+    endo_squared = shape * (physiology.lv_edv_ml * 1000 / volume_per_r2)
+    thinning = _infarct(rng, physiology, u)
+    wall = _wall_thickness(rng, physiology, u) * (1 - rng.uniform(0.25, 0.55) * thinning)
+    ring = 2 * np.sqrt(np.maximum(endo_squared, 0)) * wall + wall**2
+    return _LeftVentricle(u, 0.0, float(length), _f32(endo_squared), _f32(ring), _f32(thinning))
+
+
+def _wall_thickness(rng: Generator, physiology: Physiology, u: np.ndarray) -> np.ndarray:
+    """By segment: thickest at the basal septum, thinnest at the apex; in HCM with a bulge, most often septal."""
+    along = np.interp(u, [0.0, 0.1, 0.5, 0.85, 1.0, 1.2], [0.88, 1.0, 1.0, 0.82, 0.6, 0.55])
+    septal = 1 + rng.uniform(0.0, 0.14) * np.cos(_ANGLE)
+    wall = physiology.wall_mm * along[:, None] * septal[None, :] * _uneven(rng, u, (0.03, 0.04, 0.03, 0.02))
+    if physiology.pathology == "HCM":
+        peak = rng.uniform(7, 15)
+        place = rng.choice([rng.normal(0.3, 0.35), rng.uniform(-np.pi, np.pi)], p=[0.8, 0.2])
+        height, reach = rng.choice([0.3, 0.8], p=[0.8, 0.2]), rng.uniform(0.25, 0.45)
+        bulge = np.exp(-0.5 * (_wrapped(_ANGLE - place) / rng.uniform(0.6, 1.1)) ** 2)
+        wall = wall + peak * bulge[None, :] * np.exp(-0.5 * ((u - height) / reach) ** 2)[:, None]
+    return wall
+
+
+def _infarct(rng: Generator, physiology: Physiology, u: np.ndarray) -> np.ndarray:
+    """0 in healthy wall to 1 in scar: one coronary's territory (AHA segments, Cerqueira et al., Circulation 2002)."""
+    if physiology.pathology != "MINF":
+        return np.zeros((len(u), ANGLES))
+    territories = {"LAD": (0.9, 0.75), "RCA": (-1.2, 0.3), "LCX": (2.7, 0.35)}
+    angle, height = territories[rng.choice(list(territories), p=[0.5, 0.3, 0.2])]
+    width, reach = rng.uniform(0.6, 1.0), rng.uniform(0.25, 0.45)
+    around = np.exp(-0.5 * (_wrapped(_ANGLE - angle - rng.normal(0, 0.2)) / width) ** 4)
+    along = np.exp(-0.5 * ((u - height) / reach) ** 4)
+    return along[:, None] * around[None, :]
+
+
+def _akinesia(rng: Generator, physiology: Physiology) -> float:
+    return rng.uniform(0.75, 1.05) if physiology.pathology == "MINF" else 0.0
+
+
+def _contract(lv: _LeftVentricle, physiology: Physiology, akinesia: float) -> _LeftVentricle:
+    """End systole: cavity sections shrink by 1 - c (1 - akinesia scar) with c set by the ejection fraction."""
+    length = lv.length_mm * (1 - physiology.longitudinal_shortening)
+    mobile = 1 - akinesia * lv.thinning
+    cavity = np.maximum(lv.endo_squared, 0) * ((lv.u >= 0) & (lv.u <= 1))[:, None]
+    wanted = 1 - (1 - physiology.ejection_fraction) * lv.length_mm / length
+    contraction = wanted * cavity.sum() / (mobile * cavity).sum()
+    endo_squared = lv.endo_squared * np.maximum(1 - contraction * mobile, 0.08)
+    # every sector keeps its volume while its slab gets thinner by length / lv.length_mm
+    ring = lv.ring * (lv.length_mm / length)
+    return _LeftVentricle(lv.u, lv.length_mm - length, length, _f32(endo_squared), _f32(ring), lv.thinning)
+
+
+@dataclass(frozen=True)
+class _RightShape:
+    """The right ventricle's outline relative to the left one: see `_right_outline` for how each number is used."""
+
+    centre: float
+    height: float
+    outflow_mm: float
+    reach: float
+    insertion: float
+    base_above_mm: float
+    harmonics: Ring
+
+    @classmethod
+    def sample(cls, rng: Generator, physiology: Physiology) -> "_RightShape":
+        return cls(
+            centre=rng.uniform(0.5, 0.75),
+            height=rng.uniform(0.92, 1.12),
+            outflow_mm=rng.uniform(0, 10),
+            reach=rng.uniform(0.82, 0.98),
+            insertion=rng.uniform(0.0, 0.3),
+            base_above_mm=rng.uniform(0, 8),
+            harmonics=_f32(_uneven(rng, np.zeros(1), (0.0, 0.03, 0.05, 0.03))[0]),
+        )
+
+
+def _with_right_ventricle(lv: _LeftVentricle, shape: _RightShape, volume_ml: float) -> Ventricles:
+    """Tabulate both ventricles over z, the right one swollen or shrunk until it holds `volume_ml`."""
+    z = np.arange(-_ABOVE_BASE_MM, lv.base_mm + lv.length_mm + 20, _STEP_MM, dtype=np.float32)
+    u = (z - lv.base_mm) / lv.length_mm
+    endo, epi = _resample(lv.endo_squared, lv.u, u), _resample(lv.endo_squared + lv.ring, lv.u, u)
+    # the tricuspid ring descends further than the mitral one
+    rv_base = 1.3 * lv.base_mm - shape.base_above_mm
+    size = 1.0
+    for _ in range(6):
+        centre, radius = _right_outline(z, u, epi, shape, rv_base, lv.base_mm + lv.length_mm, size)
+        ventricles = Ventricles(float(z[0]), lv.base_mm, rv_base, lv.length_mm, endo, epi, centre, radius)
+        size *= float(np.clip(volume_ml / max(_rv_volume_ml(ventricles), 1.0), 0.5, 2.0)) ** 0.6
+    return ventricles
+
+
+def _right_outline(
+    z: np.ndarray, u: np.ndarray, epi_squared: Table, shape: _RightShape, base: float, apex: float, size: float
+) -> tuple[np.ndarray, Table]:
+    """An oval whose part outside the left ventricle is the crescent: half an ellipse reaches away from the septum, a
+    flatter one back to the insertions; it shrinks to the apex and ends before it.
+    """
+    epi = np.sqrt(np.maximum(epi_squared.mean(1), 1.0))
+    widest = epi.max()
+    v = np.clip((z - base) / (shape.reach * (apex - base)), 0, 1)
+    taper = (1 - v**2.2) ** 0.7
+    half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.2
+    centre_s = shape.centre * epi
+    away = epi - centre_s + 0.85 * widest * size * taper
+    back = centre_s - shape.insertion * epi
+    centre_t = shape.outflow_mm * (1 - 2.2 * v)
+    cos, sin = np.cos(_ANGLE)[None, :], np.sin(_ANGLE)[None, :]
+    half_width = np.where(cos > 0, away[:, None], back[:, None])
+    radius = shape.harmonics / np.hypot(cos / half_width, sin / half_height[:, None])
+    radius = np.where((v < 1)[:, None], radius, 0)
+    return _f32(np.stack([centre_s, centre_t], 1)), _f32(radius)
+
+
+def _rv_volume_ml(ventricles: Ventricles, step_mm: float = 2.5, rise_mm: float = 6.0) -> float:
+    s, t = np.meshgrid(_f32(np.arange(-35, 125, step_mm)), _f32(np.arange(-80, 80, step_mm)))
+    last = ventricles.lv_base_mm + ventricles.lv_length_mm
+    area = 0.0
+    for z in np.arange(ventricles.rv_base_mm + rise_mm / 2, last, rise_mm):
+        _, to_epi, to_rv = ventricles.section(float(z)).distances(s, t)
+        area += np.count_nonzero((to_rv < 0) & (to_epi > 0)) * step_mm**2
+    return area * rise_mm / 1000
+
+
+def _sample_papillaries(rng: Generator) -> tuple[Papillary, ...]:
+    """The anterolateral and the posteromedial muscle, each of one to three heads."""
+
+    def heads(angle: float) -> list[Papillary]:
+        count = int(rng.choice([1, 2, 3], p=[0.45, 0.4, 0.15]))
+        return [
+            Papillary(
+                angle=angle + (head - (count - 1) / 2) * rng.uniform(0.25, 0.5),
+                radius_mm=rng.uniform(3.2, 5.5) / count**0.4,
+                wall_gap=rng.uniform(-0.3, 1.2),
+                first=rng.uniform(0.15, 0.4),
+                last=rng.uniform(0.65, 0.95),
+            )
+            for head in range(count)
+        ]
+
+    return (*heads(rng.normal(2.2, 0.2)), *heads(rng.normal(-2.2, 0.25)))
+
+
+def _uneven(rng: Generator, u: np.ndarray, amplitudes: tuple[float, ...]) -> np.ndarray:
+    """1 + sum_k a_k cos(k angle + phase_k), the phase turning slowly with height."""
+    total = np.ones((len(u), ANGLES))
+    for k, amplitude in enumerate(amplitudes, start=1):
+        phase = rng.uniform(-np.pi, np.pi) + rng.normal(0, 1.5) * u
+        total += amplitude * rng.normal() * np.cos(k * _ANGLE[None, :] + phase[:, None])
+    return total
+
+
+def _resample(table: Table, u: np.ndarray, wanted: np.ndarray) -> Table:
+    level = np.clip((wanted - u[0]) / (u[1] - u[0]), 0, len(u) - 1.001)
+    low = level.astype(int)
+    share = (level - low)[:, None]
+    return _f32(table[low] * (1 - share) + table[low + 1] * share)
+
+
+def _turn(s: Plane, t: Plane) -> Int[np.ndarray, "row column"]:
+    return ((np.arctan2(t, s) + np.float32(np.pi)) * np.float32(ANGLES / (2 * np.pi))).astype(np.intp) % ANGLES
+
+
+def _wrapped(angle: np.ndarray) -> np.ndarray:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def _f32(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, dtype=np.float32)

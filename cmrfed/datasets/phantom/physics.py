@@ -1,0 +1,197 @@
+"""What a scanner does to tissue: balanced SSFP contrast, coil shading, and an image taken through k-space.
+
+Sources: the on-resonance steady state of bSSFP and its profile over off-resonance (Freeman & Hill 1971; Scheffler &
+Lehnhardt, Eur Radiol 2003); Rician magnitude noise (Gudbjartsson & Patz, MRM 1995); relaxation times from Stanisz et
+al. (MRM 2005), de Bazelaire et al. (Radiology 2004) and, for myocardium, Bojorquez et al. (MRI 2017) and von
+Knobelsdorff-Brenkenhoff et al. (JCMR 2013).
+"""
+
+from enum import IntEnum
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Complex64, Float, Float32
+from numpy.random import Generator
+from scipy import fft
+
+from cmrfed.datasets.phantom.fields import Plane, Planes
+
+Filter = Literal["none", "hamming", "fermi"]
+ComplexPlanes = Complex64[np.ndarray, "slice row column"]
+
+FAT_SHIFT_PPM = -3.4
+GYROMAGNETIC_RATIO_HZ_PER_T = 42.577e6
+
+
+class Tissue(IntEnum):
+    """What a point of the phantom is made of."""
+
+    AIR = 0
+    LUNG = 1
+    BLOOD = 2
+    MYOCARDIUM = 3
+    FAT = 4
+    MUSCLE = 5
+    CORTICAL_BONE = 6
+    MARROW = 7
+    LIVER = 8
+    SPLEEN = 9
+    FLUID = 10
+    BOWEL = 11
+    SKIN = 12
+    FIBROUS = 13
+    VENOUS_BLOOD = 14
+
+
+# Relaxation times in ms at 1.5 T and 3 T, proton density relative to water, and whether the protons are those of fat.
+_PROPERTIES: dict[Tissue, tuple[float, float, float, float, float, bool]] = {
+    # tissue: T1 1.5 T, T2 1.5 T, T1 3 T, T2 3 T, proton density, fat
+    Tissue.AIR: (1000, 10, 1000, 10, 0.0, False),
+    Tissue.LUNG: (1200, 40, 1300, 35, 0.14, False),
+    Tissue.BLOOD: (1480, 260, 1880, 245, 0.95, False),
+    Tissue.MYOCARDIUM: (1000, 48, 1180, 44, 0.82, False),
+    Tissue.FAT: (310, 72, 382, 68, 0.78, True),
+    Tissue.MUSCLE: (960, 38, 1150, 33, 0.80, False),
+    Tissue.CORTICAL_BONE: (1000, 5, 1000, 5, 0.08, False),
+    Tissue.MARROW: (520, 52, 586, 49, 0.60, True),
+    Tissue.LIVER: (586, 46, 809, 36, 0.80, False),
+    Tissue.SPLEEN: (1057, 79, 1328, 61, 0.84, False),
+    Tissue.FLUID: (2600, 600, 3000, 500, 0.90, False),
+    Tissue.BOWEL: (800, 50, 950, 45, 0.70, False),
+    Tissue.SKIN: (900, 32, 1000, 30, 0.60, False),
+    Tissue.FIBROUS: (900, 18, 1000, 16, 0.45, False),
+    Tissue.VENOUS_BLOOD: (1480, 220, 1880, 170, 0.95, False),
+}
+
+
+def bssfp_signal(
+    t1_ms: Float[np.ndarray, "*shape"],
+    t2_ms: Float[np.ndarray, "*shape"],
+    tr_ms: float,
+    te_ms: float,
+    flip_deg: float,
+) -> Float[np.ndarray, "*shape"]:
+    """Steady-state bSSFP magnitude on resonance, per unit of proton density.
+
+    S = sin(a) (1 - E1) / (1 - (E1 - E2) cos(a) - E1 E2) exp(-TE / T2), E1 = exp(-TR/T1), E2 = exp(-TR/T2).
+    """
+    alpha = np.deg2rad(flip_deg)
+    e1, e2 = np.exp(-tr_ms / t1_ms), np.exp(-tr_ms / t2_ms)
+    steady = np.sin(alpha) * (1 - e1) / (1 - (e1 - e2) * np.cos(alpha) - e1 * e2)
+    return steady * np.exp(-te_ms / t2_ms)
+
+
+def bssfp_profile(
+    t1_ms: Float[np.ndarray, "*shape"],
+    t2_ms: Float[np.ndarray, "*shape"],
+    off_resonance_hz: Float[np.ndarray, "*shape"],
+    tr_ms: float,
+    te_ms: float,
+    flip_deg: float,
+) -> Float[np.ndarray, "*shape"]:
+    """Signed steady-state bSSFP signal at an off-resonance, per unit of proton density, RF phase alternating by pi.
+
+    With th = 2 pi f TR + pi and d = (1 - E1 cos a)(1 - E2 cos th) - E2 (E1 - cos a)(E2 - cos th),
+    M = (1 - E1) sin(a) (1 - E2 exp(-i th)) / d. At TE = TR/2 the spins refocus to a phase of 0 or pi that flips from
+    one pass band to the next, as bSSFP's "India ink" line between water and fat shows; so the magnitude is given the
+    sign of cos(pi f TR). At f = 0 it equals `bssfp_signal`; at |f| = 1 / (2 TR) it has its dark band.
+    """
+    alpha = np.deg2rad(flip_deg)
+    theta = 2 * np.pi * off_resonance_hz * tr_ms * 1e-3 + np.pi
+    e1, e2 = np.exp(-tr_ms / t1_ms), np.exp(-tr_ms / t2_ms)
+    denominator = (1 - e1 * np.cos(alpha)) * (1 - e2 * np.cos(theta)) - e2 * (e1 - np.cos(alpha)) * (e2 - np.cos(theta))
+    transverse = (1 - e1) * np.sin(alpha) * np.abs(1 - e2 * np.exp(-1j * theta)) / denominator
+    return np.sign(np.sin(theta / 2)) * transverse * np.exp(-te_ms / t2_ms)
+
+
+def tissue_signals(
+    field_strength_t: float,
+    tr_ms: float,
+    te_ms: float,
+    flip_deg: float,
+    inflow: float,
+    off_resonance_hz: Float[np.ndarray, " bins"],
+    spread: Float[np.ndarray, "tissue 3"],
+) -> Float32[np.ndarray, "tissue bins"]:
+    """The signed signal of every `Tissue` at each off-resonance, in units of fully recovered water.
+
+    `inflow`: 0..1, the part of arterial blood that has just entered the slice and not yet lost its magnetisation; it
+    gives up to the single-pulse signal sin(a). `spread` multiplies T1, T2 and proton density, tissue by tissue.
+    Relaxation times are interpolated between 1.5 T and 3 T.
+    """
+    rows = np.array([_PROPERTIES[tissue] for tissue in Tissue], dtype=float)
+    weight = (field_strength_t - 1.5) / 1.5
+    t1 = (rows[:, 0] * (1 - weight) + rows[:, 2] * weight) * spread[:, 0]
+    t2 = (rows[:, 1] * (1 - weight) + rows[:, 3] * weight) * spread[:, 1]
+    shift = rows[:, 5] * FAT_SHIFT_PPM * 1e-6 * GYROMAGNETIC_RATIO_HZ_PER_T * field_strength_t
+    frequency = off_resonance_hz[None, :] + shift[:, None]
+    t1, t2 = np.broadcast_to(t1[:, None], frequency.shape), np.broadcast_to(t2[:, None], frequency.shape)
+    signal = bssfp_profile(t1, t2, frequency, tr_ms, te_ms, flip_deg)
+    fresh = np.sin(np.deg2rad(flip_deg))
+    for tissue, share in ((Tissue.BLOOD, 1.0), (Tissue.VENOUS_BLOOD, 0.6)):
+        signal[tissue] += inflow * share * (np.sign(signal[tissue]) * fresh - signal[tissue])
+    return np.asarray(signal * rows[:, 4:5] * spread[:, 2:3], dtype=np.float32)
+
+
+def coil_sensitivity(x: Plane, y: Plane, direction_rad: float, depth_mm: float, spine_share: float) -> Plane:
+    """Magnitude of a surface-coil pair: exponential fall-off from an anterior array, and from one at the back.
+
+    `direction_rad` points to the anterior array (0 to the image's right, clockwise); `depth_mm` is the distance over
+    which the signal falls to 1/e (infinite: no shading); `spine_share`, 0..1, is the weight of the posterior array.
+    The mean is 1.
+    """
+    along = x * np.float32(np.cos(direction_rad)) + y * np.float32(np.sin(direction_rad))
+    shade = np.exp(along / np.float32(depth_mm)) + np.float32(spine_share) * np.exp(-along / np.float32(depth_mm))
+    return np.asarray(shade / shade.mean(), dtype=np.float32)
+
+
+def apodisation(matrix: int, kind: Filter, strength: float) -> Float32[np.ndarray, " matrix"]:
+    """Weights of a k-space filter along one axis, centre first as `fftshift` leaves it.
+
+    Hamming: 1 - 0.92 s sin^2(pi k) with k in -1/2..1/2, so that strength s = 1 is the Hamming window. Fermi:
+    1 / (1 + exp((|k| - k_c) / w)) with k_c from 0.5 down to 0.4 and w up to 0.04 of the sampled width. "none": 1.
+    """
+    k = np.abs(np.arange(matrix) - matrix // 2) / matrix
+    if kind == "hamming":
+        weights = 1 - 0.92 * strength * np.sin(np.pi * k) ** 2
+    elif kind == "fermi":
+        weights = 1 / (1 + np.exp((k - (0.5 - 0.1 * strength)) / (0.005 + 0.035 * strength)))
+    else:
+        weights = np.ones(matrix)
+    return weights.astype(np.float32)
+
+
+def acquire(
+    image: ComplexPlanes,
+    acquired: tuple[int, int],
+    reconstructed: int,
+    noise_sd: float,
+    rng: Generator,
+    kind: Filter = "none",
+    strength: float = 1.0,
+    partial_fourier: float = 1.0,
+) -> Planes:
+    """Take the magnitude image of `image` (slices of square planes) through k-space.
+
+    The spectrum is truncated to the `acquired` (row, column) matrix, so that edges ring; complex white Gaussian noise
+    is added there, of standard deviation `noise_sd` in each of the real and imaginary parts of an unfiltered image, so
+    that the magnitude is Rician (Rayleigh in air); rows beyond the `partial_fourier` share (0.5..1] stay empty; the
+    filter is applied; the rest is filled with zeros up to `reconstructed` pixels a side over the same field of view.
+    """
+    slices, size, _ = image.shape
+    rows, columns = (min(n, size, reconstructed) for n in acquired)
+    spectrum = _centre_crop(fft.fftshift(fft.fft2(image, norm="forward"), axes=(1, 2)), rows, columns)
+    noise = rng.standard_normal((slices, rows, columns, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    spectrum = spectrum + noise * np.float32(noise_sd / np.sqrt(rows * columns))
+    window = apodisation(rows, kind, strength)[:, None] * apodisation(columns, kind, strength)[None, :]
+    window[: round((1 - partial_fourier) * rows)] = 0
+    filled = np.zeros((slices, reconstructed, reconstructed), np.complex64)
+    top, left = reconstructed // 2 - rows // 2, reconstructed // 2 - columns // 2
+    filled[:, top : top + rows, left : left + columns] = spectrum * window
+    return np.abs(fft.ifft2(fft.ifftshift(filled, axes=(1, 2)), norm="forward")).astype(np.float32)
+
+
+def _centre_crop(spectrum: ComplexPlanes, rows: int, columns: int) -> ComplexPlanes:
+    centre = spectrum.shape[1] // 2
+    top, left = centre - rows // 2, centre - columns // 2
+    return spectrum[:, top : top + rows, left : left + columns]
