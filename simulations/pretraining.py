@@ -1,0 +1,98 @@
+"""Where an arm's first weights come from: nowhere, public pretraining on the phantom, or another run."""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from cmrfed import __version__
+from cmrfed.config import PreprocessingConfig, RunConfig, UserError
+from cmrfed.console import console, progress_bar
+from cmrfed.datasets.phantom import phantom_patient
+from cmrfed.generators import build_generator
+from cmrfed.preprocessing import prepare
+from cmrfed.slices import Slices, collect
+from cmrfed.training import pretrain
+from cmrfed.updates import Weights, load_weights, read_weights, save_generator, write_weights
+from cmrfed.volumes import Case
+
+PHANTOM = "phantom"
+"""The value of `generator.init` that stands for public pretraining on the phantom."""
+
+
+def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:
+    """The weights every arm starts from, and what the privacy card says of them.
+
+    Raises UserError when `generator.init` names no usable run.
+    """
+    generator = build_generator(config.generator, config.seed)
+    source = config.generator.init
+    if source is None:
+        return read_weights(generator), {"data": "none: weights drawn at random"}
+    path = pretrained_on_phantom(config) if source == PHANTOM else _model_of(Path(source))
+    weights, notes = load_weights(path)
+    write_weights(generator, weights)  # refuses weights of another network before hours are spent
+    return read_weights(generator), dict(notes.get("pretraining") or {"data": f"the run at {source}"})  # type: ignore[call-overload]
+
+
+def pretrained_on_phantom(config: RunConfig) -> Path:
+    """The generator pretrained on the generic phantom, from the cache or trained now."""
+    cached = cache_folder() / "pretrained" / f"{_cache_key(config)}.safetensors"
+    if cached.exists():
+        console.print(f"  pretraining: found {cached}")
+        return cached
+    slices = phantom_slices(config.pretraining.patients, config.seed, config.preprocessing)
+    generator = build_generator(config.generator.model_copy(update={"trainable": "all", "init": None}), config.seed)
+    with progress_bar("pretraining on the phantom") as progress:
+        weights, losses = pretrain(generator, slices, config.pretraining, config.training, config.seed, progress)
+    notes = {
+        "data": "the built-in phantom with randomised styles; no patient",
+        "hearts": config.pretraining.patients,
+        "slices": len(slices),
+        "steps": len(losses),
+        "loss": losses[:: max(1, len(losses) // 200)],
+    }
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    save_generator(cached, generator, weights, pretraining=notes)
+    return cached
+
+
+def phantom_slices(patients: int, seed: int, preprocessing: PreprocessingConfig) -> Slices:
+    """Slices of generic phantom hearts, rendered in parallel."""
+    cases: list[Case] = []
+    one = partial(_phantom_patient, seed=seed, preprocessing=preprocessing)
+    with progress_bar("imaging generic phantoms") as progress, _pool() as pool:
+        for done, patient in enumerate(pool.map(one, range(patients), chunksize=4), start=1):
+            cases += patient
+            progress(done, patients)
+    return collect(cases)
+
+
+def cache_folder() -> Path:
+    """Where public intermediate results are kept: $CMRFED_CACHE, else ~/.cache/cmrfed. Never patients' data."""
+    return Path(os.environ.get("CMRFED_CACHE") or Path.home() / ".cache" / "cmrfed")
+
+
+def _phantom_patient(index: int, seed: int, preprocessing: PreprocessingConfig) -> list[Case]:
+    return [prepare(case, preprocessing) for case in phantom_patient(index, seed)]
+
+
+def _pool() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver"))
+
+
+def _model_of(run: Path) -> Path:
+    model = run if run.is_file() else run / "model.safetensors"
+    if not model.exists():
+        raise UserError(f"generator.init: {run} holds no model.safetensors; give a finished run, or {PHANTOM!r}")
+    return model
+
+
+def _cache_key(config: RunConfig) -> str:
+    """Everything that decides the pretrained weights."""
+    generator = config.generator.model_dump(exclude={"init", "trainable"})
+    parts = [__version__, config.seed, generator, config.pretraining.model_dump(), config.preprocessing.model_dump()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]

@@ -1,0 +1,109 @@
+"""The whole federation on one machine: data -> sites -> pretraining -> arms -> the run's folder, ready to evaluate."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from cmrfed.config import RunConfig, UserError
+from cmrfed.console import console, progress_bar
+from cmrfed.preparation import read_slices, write_configured_phantom
+from cmrfed.privacy import PrivacyPlan
+from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, software_versions
+from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_patients
+from simulations.arms import federate
+from simulations.pretraining import initial_weights
+
+_VALIDATION_PATIENTS_PER_VENDOR = 2
+
+
+def simulate(config: RunConfig, out: Path) -> Run:
+    """Prepare a run's folder from a configuration and federate every arm. Everything that can be wrong is found first."""
+    plan = _plan(config)
+    with progress_bar("writing the phantom") as progress:
+        write_configured_phantom(config.data, progress)
+    with progress_bar("reading and preparing cases") as progress:
+        slices = read_slices(config.data, config.preprocessing, progress)
+    sites, held_out = _divide(slices, config)
+    _refuse_small_sites(sites, plan)
+    initial, pretraining = initial_weights(config)
+    folder = new_run_folder(out)
+    try:
+        run = _lay_out(folder, config, slices, sites, held_out, plan, pretraining)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    federate(run, initial)
+    return run
+
+
+def resume(run: Run) -> Run:
+    """Go on with a run from its arms' last whole rounds; what was spent stays spent, in the sites' own ledgers."""
+    initial, _ = initial_weights(run.config)
+    federate(run, initial)
+    return run
+
+
+def _plan(config: RunConfig) -> PrivacyPlan | None:
+    if config.privacy.mode == "none":
+        return None
+    with console.status("calibrating the noise to the whole federation"):
+        plan = PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
+    console.print(
+        f"  privacy: sigma {plan.noise_multiplier:.3f} keeps {plan.steps} steps at sampling rate {plan.sample_rate:g} "
+        f"within epsilon {plan.target_epsilon:.3g}, delta {plan.delta:g}, for each patient"
+    )
+    return plan
+
+
+def _divide(slices: Slices, config: RunConfig) -> tuple[dict[str, Slices], Slices]:
+    """Hold patients out first, then share the others among sites: no held-out patient is at any site."""
+    train, held_out = split_patients(slices.records, config.federation.held_out_fraction, config.seed)
+    training = slices.subset(train)
+    sites = assign_sites(training.records, config.federation, config.seed)
+    return {name: training.subset(patients) for name, patients in sites.items()}, slices.subset(held_out)
+
+
+def _refuse_small_sites(sites: dict[str, Slices], plan: PrivacyPlan | None) -> None:
+    for name, own in sites.items():
+        if plan and own.number_of_patients < plan.minimum_patients:
+            raise UserError(
+                f"privacy.minimum_patients: site {name} has {own.number_of_patients} training patients, the plan needs "
+                f"{plan.minimum_patients}; add patients, merge sites (federation.site_by) or lower the minimum"
+            )
+
+
+def _lay_out(
+    folder: Path,
+    config: RunConfig,
+    slices: Slices,
+    sites: dict[str, Slices],
+    held_out: Slices,
+    plan: PrivacyPlan | None,
+    pretraining: dict[str, object],
+) -> Run:
+    """Write the sites' homes and the evaluator's held-out slices; run.json, last, makes it a run."""
+    for name, own in sites.items():
+        home = folder / "sites" / name
+        own.save(home / "slices.safetensors")
+        OmegaConf.save({"name": name, "allow_without_privacy": True}, home / "site.yaml")
+    held_out.save(folder / "central" / "held_out.safetensors")
+    few = [own.subset(own.patient_names[:_VALIDATION_PATIENTS_PER_VENDOR]) for own in held_out.by_vendor().values()]
+    concatenate(few).save(folder / "central" / "validation.safetensors")
+    record = RunRecord(
+        name=folder.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        cmrfed=software_versions()["cmrfed"],
+        versions=software_versions(),
+        config=config,
+        data_fingerprint=fingerprint(slices),
+        sites={name: own.number_of_patients for name, own in sites.items()},
+        held_out_patients=held_out.number_of_patients,
+        plan=plan,
+        pretraining=pretraining,
+    )
+    run = Run(folder, record)
+    run.save_record()
+    point_latest(folder)
+    return run
