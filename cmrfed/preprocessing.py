@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from cmrfed.config import PreprocessingConfig, UserError
 from cmrfed.shapes import STRUCTURES, Label, Volume, VolumeMask
@@ -70,7 +70,7 @@ def _scale_to_unit(case: Case, config: PreprocessingConfig) -> Float32[np.ndarra
 
 def _resample_mask(
     mask: VolumeMask, spacing_mm: tuple[float, float, float], centre: Centre, config: PreprocessingConfig
-) -> VolumeMask:
+) -> UInt8[np.ndarray, "slice size size"]:
     """The label that covers most of each new pixel.
 
     Labels never blend, and unlike nearest neighbour this does not leave walls thinner than a pixel to chance: contours

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,24 +22,9 @@ from safetensors.numpy import save_file
 
 from cmrfed.config import FederationConfig, UserError
 from cmrfed.shapes import Condition, Image, Mask, phase_index, vendor_index
-from cmrfed.volumes import Case
+from cmrfed.volumes import Case, Entry
 
 Field = Literal["dataset", "vendor", "centre", "pathology"]
-
-
-class Record(Protocol):
-    """What a split needs to know of a patient. Case, Entry and Patient all are one."""
-
-    @property
-    def patient(self) -> str: ...
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def vendor(self) -> str: ...
-    @property
-    def centre(self) -> str: ...
-    @property
-    def pathology(self) -> str: ...
 
 
 @dataclass(frozen=True, order=True)
@@ -51,6 +36,10 @@ class Patient:
     vendor: str
     centre: str
     pathology: str
+
+
+Record = Case | Entry | Patient
+"""What a split reads of a patient: these name the patient, data set, vendor, centre and pathology alike."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,11 +11,12 @@ IEEE Transactions on Medical Imaging 40(12), 2021.
 
 import csv
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cmrfed.config import UserError
-from cmrfed.shapes import Label
+from cmrfed.shapes import UNKNOWN, VENDORS, Label
 from cmrfed.volumes import Entry
 
 LABELS = {0: Label.BACKGROUND, 1: Label.LV, 2: Label.MYO, 3: Label.RV}
@@ -27,8 +28,9 @@ VENDOR_WORDS = {
     "ge": "GE",
     "canon": "Canon",
     "toshiba": "Canon",
+    UNKNOWN: UNKNOWN,
 }
-"""How a vendor's name begins in tables and DICOM headers -> its canonical name."""
+"""How a vendor's name begins in tables and DICOM headers -> its canonical name. Unknown is said, never assumed."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,10 +54,11 @@ def entries(root: Path, dataset: str = "mnms") -> list[Entry]:
 
 def canonical_vendor(name: str, where: object) -> str:
     """The vendor's name as in `cmrfed.shapes.VENDORS`. Raises UserError, naming `where`, when it is none of them."""
+    words = re.sub(r"[\W_]+", " ", name.lower()).strip() + " "
     for beginning, vendor in VENDOR_WORDS.items():
-        if f"{name.strip().lower()} ".startswith(f"{beginning} "):
+        if words.startswith(f"{beginning} "):
             return vendor
-    raise UserError(f"{where}: unknown vendor {name!r}; allowed are {', '.join(sorted(set(VENDOR_WORDS.values())))}")
+    raise UserError(f"{where}: vendor is {name!r}; allowed are {', '.join(VENDORS)}")
 
 
 def _patient_entries(

@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from refusals import refuses
+from scipy.ndimage import center_of_mass
+from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
+
+from cmrfed.config import PreprocessingConfig
+from cmrfed.preprocessing import heart_centre, prepare
+from cmrfed.shapes import Label
+
+CONFIG = PreprocessingConfig(size=32, field_of_view_mm=64)
+PIXEL_MM = 2.0
+
+
+def test_the_result_is_on_the_configured_grid():
+    case = prepare(toy_case(), CONFIG)
+    assert case.image.shape == case.mask.shape == (3, 32, 32)
+    assert case.spacing_mm == (SPACING_MM[0], PIXEL_MM, PIXEL_MM)
+    assert (case.image.dtype, case.mask.dtype) == (np.float32, np.uint8)
+
+
+def test_intensities_fill_minus_one_to_one():
+    image = prepare(toy_case(), CONFIG).image
+    assert -1 <= image.min() < -0.8
+    assert 0.8 < image.max() <= 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(gain=st.floats(0.01, 1000), offset=st.floats(-500, 500))
+def test_the_scanner_s_gain_and_offset_do_not_matter(gain, offset):
+    case = toy_case()
+    other = toy_case(image=(case.image * gain + offset).astype(np.float32))
+    np.testing.assert_allclose(prepare(other, CONFIG).image, prepare(case, CONFIG).image, atol=2e-3)
+
+
+def test_what_lies_outside_the_field_of_view_has_no_say():
+    mask = np.zeros((2, 120, 120), np.uint8)
+    mask[:, 40:80, 36:84] = toy_mask(slices=2)
+    image = toy_image(mask)
+    bright_arm = image.copy()
+    bright_arm[:, :, :8] = 1e4
+    plain, disturbed = (prepare(toy_case(image=pixels, mask=mask), CONFIG).image for pixels in (image, bright_arm))
+    np.testing.assert_array_equal(plain, disturbed)
+
+
+def test_outside_the_scan_is_the_darkest_value_and_background():
+    case = prepare(toy_case(), PreprocessingConfig(size=32, field_of_view_mm=200))
+    assert (case.image[:, :4] == -1).all()
+    assert (case.mask[:, :4] == Label.BACKGROUND).all()
+
+
+def test_the_centre_is_the_middle_of_the_box_around_all_structures():
+    mask = np.zeros((2, 20, 30), np.uint8)
+    mask[0, 4, 5] = mask[1, 10, 20] = Label.MYO
+    assert heart_centre(mask) == (7.0, 12.5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(0, 25), columns=st.integers(0, 25))
+def test_where_the_heart_lies_in_the_scan_does_not_matter(rows, columns):
+    mask = np.zeros((3, 140, 140), np.uint8)
+    mask[:, 40:80, 40:88] = toy_mask()
+    image = toy_image(mask)
+    case = prepare(toy_case(image=image, mask=mask), CONFIG)
+    shifted = [np.roll(array, (rows, columns), axis=(1, 2)) for array in (image, mask)]
+    moved = prepare(toy_case(image=shifted[0], mask=shifted[1]), CONFIG)
+    np.testing.assert_allclose(moved.image, case.image, atol=1e-5)
+    np.testing.assert_array_equal(moved.mask, case.mask)
+
+
+def test_slices_of_a_stack_stay_aligned():
+    mask = toy_mask()
+    mask[2] = np.roll(mask[2], 6, axis=1)  # a slice whose heart lies 7.5 mm to the side keeps lying there
+    case = prepare(toy_case(image=toy_image(mask), mask=mask), CONFIG)
+    columns = [center_of_mass(one > 0)[1] for one in case.mask]
+    assert (columns[2] - columns[0]) * PIXEL_MM == pytest.approx(6 * SPACING_MM[2], abs=0.3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(row_mm=st.floats(0.8, 2.5), column_mm=st.floats(0.8, 2.5))
+def test_sizes_in_mm_are_kept_whatever_the_pixel_spacing(row_mm, column_mm):
+    row, column = np.mgrid[:161, :161] - 80.0
+    disc = (np.hypot(row * row_mm, column * column_mm) < 25).astype(np.uint8)[None]
+    case = prepare(toy_case(image=toy_image(disc), mask=disc, spacing_mm=(8.0, row_mm, column_mm)), CONFIG)
+    assert np.count_nonzero(case.mask) * PIXEL_MM**2 == pytest.approx(disc.sum() * row_mm * column_mm, rel=0.05)
+    assert np.ptp(np.nonzero(case.mask)[1]) == pytest.approx(np.ptp(np.nonzero(case.mask)[2]), abs=2)
+
+
+def test_a_stripe_pattern_too_fine_for_the_new_grid_turns_grey_instead_of_aliasing():
+    mask = np.roll(toy_mask(slices=1, rows=120, columns=120), (40, 40), axis=(1, 2))
+    stripes = np.where(np.arange(120) % 2, 200, 0).astype(np.float32)
+    image = np.broadcast_to(stripes, mask.shape).copy()
+    coarse = PreprocessingConfig(size=16, field_of_view_mm=80)
+    inside = prepare(toy_case(image=image, mask=mask, spacing_mm=(8.0, 1.0, 1.0)), coarse).image
+    assert np.abs(inside).max() < 0.25
+
+
+def test_on_its_own_grid_an_image_is_only_rescaled():
+    mask = np.zeros((2, 40, 40), np.uint8)
+    mask[:, 10:30, 10:30] = Label.LV  # the centre lies between two voxels, as it does on a grid of even size
+    image = np.random.default_rng(0).uniform(10, 20, mask.shape).astype(np.float32)
+    image[:, 15, 15], image[:, 15, 16] = 0, 30
+    case = toy_case(image=image, mask=mask, spacing_mm=(8.0, 1.25, 1.25))
+    found = prepare(case, PreprocessingConfig(size=32, field_of_view_mm=32 * 1.25, percentiles=(0, 100)))
+    np.testing.assert_allclose(found.image, image[:, 4:36, 4:36] / 15 - 1, atol=1e-6)
+    np.testing.assert_array_equal(found.mask, mask[:, 4:36, 4:36])
+
+
+def test_labels_never_blend():
+    """Between LV (1) and RV (3) an interpolated label would be 2, myocardium; there is none here."""
+    mask = np.zeros((1, 60, 60), np.uint8)
+    mask[:, 15:45, 15:30], mask[:, 15:45, 30:45] = Label.LV, Label.RV
+    case = prepare(toy_case(image=toy_image(mask), mask=mask), CONFIG)
+    assert set(np.unique(case.mask)) == {Label.BACKGROUND, Label.LV, Label.RV}
+
+
+def test_each_pixel_has_the_label_that_covers_most_of_it():
+    fine = np.kron(np.random.default_rng(0).integers(0, 4, (1, 16, 16)), np.ones((1, 4, 4))).astype(np.uint8)
+    fine[:, [0, -1]] = fine[:, :, [0, -1]] = Label.MYO  # so that the box around the structures is the whole grid
+    case = toy_case(image=toy_image(fine), mask=fine, spacing_mm=(8.0, 0.5, 0.5))
+    found = prepare(case, PreprocessingConfig(size=16, field_of_view_mm=32)).mask
+    np.testing.assert_array_equal(found[0, 1:-1, 1:-1], fine[0, 2::4, 2::4][1:-1, 1:-1])
+
+
+def test_only_labelled_slices_are_kept_in_their_order():
+    mask = toy_mask(slices=5)
+    mask[[0, 4]] = 0
+    image = toy_image(mask)
+    case = prepare(toy_case(image=image, mask=mask), CONFIG)
+    assert len(case.image) == 3
+    assert [one.any() for one in case.mask] == [True] * 3
+    alone = prepare(toy_case(image=image[[0, 2, 4]], mask=mask[[0, 2, 4]]), CONFIG)
+    np.testing.assert_allclose(case.image[1], alone.image[0], atol=0.1)
+
+
+def test_who_the_patient_is_stays_untouched():
+    case = toy_case("mnms-B", "ES", vendor="Philips", centre="2", pathology="HCM")
+    found = prepare(case, CONFIG)
+    for field in ("patient", "dataset", "vendor", "centre", "phase", "pathology"):
+        assert getattr(found, field) == getattr(case, field)
+
+
+def test_an_empty_mask_is_refused():
+    with refuses("mnms-A ED", "mask is empty"):
+        prepare(toy_case(mask=np.zeros((3, 40, 48), np.uint8)), CONFIG)
+
+
+def test_a_constant_image_is_refused():
+    with refuses("mnms-A ED", "constant (7)"):
+        prepare(toy_case(image=np.full((3, 40, 48), 7, np.float32)), CONFIG)
+
+
+def test_a_structure_smaller_than_a_pixel_is_refused():
+    mask = np.zeros((3, 40, 48), np.uint8)
+    mask[1, 20, 20] = Label.LV
+    with refuses("mnms-A ED", "no structure fills a pixel"):
+        prepare(toy_case(mask=mask), PreprocessingConfig(size=16, field_of_view_mm=200))

@@ -1,0 +1,283 @@
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from refusals import refuses
+from toy_hearts import toy_case, toy_mask
+
+from cmrfed.config import FederationConfig
+from cmrfed.shapes import PHASES, VENDORS
+from cmrfed.slices import Patient, Slices, assign_sites, collect, concatenate, fingerprint, split_patients
+
+VENDOR_OF = {"mnms-A": "Siemens", "mnms-B": "Philips", "mnms-C": "Siemens"}
+
+
+def some_cases(names=tuple(VENDOR_OF), slices=(3, 2)):
+    """Both phases of each patient; the two stacks differ in depth."""
+    return [
+        toy_case(name, phase, seed=ord(name[-1]) + number, mask=mask, vendor=VENDOR_OF[name])
+        for name in names
+        for number, (phase, mask) in enumerate(zip(("ED", "ES"), map(toy_mask, slices), strict=True))
+    ]
+
+
+@pytest.fixture
+def slices() -> Slices:
+    return collect(some_cases())
+
+
+def assert_same(one: Slices, other: Slices):
+    assert one.records == other.records
+    for name in ("images", "masks", "conditions", "patients", "stacks", "spacing_mm"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_every_slice_of_every_case_is_there_once(slices):
+    assert len(slices) == sum(len(case.image) for case in some_cases()) == 15
+    assert slices.number_of_patients == 3
+    np.testing.assert_array_equal(slices.images[:3], some_cases()[0].image)
+
+
+def test_a_slice_carries_its_patient_vendor_phase_stack_and_spacing(slices):
+    for case in some_cases():
+        at_phase = slices.conditions[:, 1] == PHASES.index(case.phase)
+        rows = np.flatnonzero((slices.patients == slices.patient_names.index(case.patient)) & at_phase)
+        np.testing.assert_array_equal(slices.images[rows], case.image)
+        assert set(slices.conditions[rows, 0]) == {VENDORS.index(case.vendor)}
+        assert len(set(slices.stacks[rows])) == 1
+        assert (slices.spacing_mm[rows] == case.spacing_mm).all()
+    assert len(set(slices.stacks)) == 6
+
+
+@given(st.permutations(range(6)))
+@settings(max_examples=10, deadline=None)
+def test_the_order_in_which_cases_come_does_not_matter(order):
+    cases = some_cases()
+    assert_same(collect(cases[index] for index in order), collect(cases))
+
+
+def test_of_patient_gives_all_and_only_that_patient_s_slices(slices):
+    for patient in range(slices.number_of_patients):
+        np.testing.assert_array_equal(slices.of_patient(patient), np.flatnonzero(slices.patients == patient))
+
+
+def test_a_subset_holds_all_and_only_the_slices_of_its_patients(slices):
+    assert_same(slices.subset(["mnms-C", "mnms-A"]), collect(some_cases(["mnms-A", "mnms-C"])))
+
+
+def test_a_subset_may_be_empty(slices):
+    nobody = slices.subset([])
+    assert (len(nobody), nobody.number_of_patients) == (0, 0)
+
+
+def test_a_subset_refuses_a_patient_who_is_not_there(slices):
+    with pytest.raises(KeyError, match="mnms-X"):
+        slices.subset(["mnms-A", "mnms-X"])
+
+
+def test_joining_the_subsets_gives_the_whole_back(slices):
+    assert_same(concatenate([slices.subset([name]) for name in slices.patient_names]), slices)
+
+
+def test_joining_refuses_a_patient_of_two_sites(slices):
+    with refuses("mnms-B", "one site"):
+        concatenate([slices, slices.subset(["mnms-B"])])
+
+
+def test_by_vendor_parts_the_patients(slices):
+    parts = slices.by_vendor()
+    assert list(parts) == ["Philips", "Siemens"]
+    assert parts["Siemens"].patient_names == ("mnms-A", "mnms-C")
+    assert sum(map(len, parts.values())) == len(slices)
+
+
+@pytest.mark.parametrize("as_indices", [list, np.array, torch.tensor])
+def test_a_batch_has_the_shapes_and_types_of_a_network_s_input(slices, as_indices):
+    images, masks, conditions = slices.batch(as_indices([4, 0, 4]))
+    assert (images.shape, images.dtype) == ((3, 1, 40, 48), torch.float32)
+    assert (masks.shape, masks.dtype) == ((3, 40, 48), torch.int64)
+    assert (conditions.shape, conditions.dtype) == ((3, 2), torch.int64)
+    np.testing.assert_array_equal(images[1, 0].numpy(), slices.images[0])
+
+
+def test_a_batch_is_a_copy(slices):
+    before = slices.images.copy()
+    slices.batch([0])[0].zero_()
+    np.testing.assert_array_equal(slices.images, before)
+
+
+def test_what_is_saved_is_loaded(slices, tmp_path):
+    slices.save(tmp_path / "new" / "site.safetensors")
+    assert_same(Slices.load(tmp_path / "new" / "site.safetensors"), slices)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["site.safetensors"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not tensors at all", bytes(64)])
+def test_a_file_that_is_not_slices_is_refused(tmp_path, content):
+    path = tmp_path / "site.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with refuses(path, "prepare the data again"):
+        Slices.load(path)
+
+
+def test_other_tensors_are_refused(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"weight": np.zeros(3)}, tmp_path / "model.safetensors")
+    with refuses(tmp_path / "model.safetensors"):
+        Slices.load(tmp_path / "model.safetensors")
+
+
+def test_no_cases_are_refused():
+    with refuses("data.sources"):
+        collect([])
+
+
+def test_a_phase_given_twice_is_refused():
+    with refuses("mnms-A", "ED", "twice"):
+        collect([toy_case(), toy_case(seed=1)])
+
+
+def test_cases_on_different_grids_are_refused():
+    with refuses("mnms-B", "(40, 50)", "(40, 48)"):
+        small = toy_mask(columns=50)
+        collect([toy_case(), toy_case("mnms-B", mask=small, image=small.astype(np.float32))])
+
+
+def test_a_patient_of_two_vendors_is_refused():
+    with refuses("mnms-A", "vendor", "'Philips' and 'Siemens'"):
+        collect([toy_case(), toy_case(phase="ES", vendor="Philips")])
+
+
+def test_the_fingerprint_does_not_depend_on_names_or_order(slices):
+    renamed = collect(
+        replace(case, patient=f"mnms-{chr(ord('Z') - number // 2)}") for number, case in enumerate(some_cases())
+    )
+    assert renamed.patient_names != slices.patient_names
+    assert fingerprint(renamed) == fingerprint(slices)
+    assert len(fingerprint(slices)) == 64
+
+
+def test_the_fingerprint_changes_with_any_pixel_and_any_patient(slices):
+    images, masks = slices.images.copy(), slices.masks.copy()
+    images[7, 3, 3] += 1e-3
+    masks[7, 3, 3] ^= 1
+    changed = [replace(slices, images=images), replace(slices, masks=masks), slices.subset(["mnms-A", "mnms-B"])]
+    moved = slices.patients.copy()
+    moved[0] = 1
+    prints = {fingerprint(each) for each in [slices, *changed, replace(slices, patients=moved)]}
+    assert len(prints) == 5
+
+
+populations = st.lists(
+    st.tuples(st.sampled_from(VENDORS[:3]), st.sampled_from(["NOR", "DCM", "HCM"])), min_size=2, max_size=60
+).map(lambda rows: [Patient(f"mnms-{n:02d}", "mnms", vendor, vendor[0], path) for n, (vendor, path) in enumerate(rows)])
+fractions = st.floats(0.05, 0.95)
+
+
+@given(populations, fractions, st.integers(0, 5))
+def test_a_split_puts_every_patient_on_exactly_one_side(patients, fraction, seed):
+    train, held_out = split_patients(patients, fraction, seed)
+    assert sorted(train + held_out) == [record.patient for record in patients]
+    assert train and held_out
+    assert (train, held_out) == (sorted(train), sorted(held_out))
+
+
+@given(populations, fractions, st.integers(0, 5))
+def test_a_split_holds_out_the_fraction_to_the_patient(patients, fraction, seed):
+    _, held_out = split_patients(patients, fraction, seed)
+    assert len(held_out) == min(max(1, round(fraction * len(patients))), len(patients) - 1)
+
+
+@given(populations, fractions, st.integers(0, 5), st.randoms())
+def test_a_split_depends_on_the_set_of_patients_and_the_seed_alone(patients, fraction, seed, random):
+    shuffled = [*patients, *patients]  # an entry a phase
+    random.shuffle(shuffled)
+    assert split_patients(shuffled, fraction, seed) == split_patients(patients, fraction, seed)
+
+
+@given(populations, fractions, st.integers(0, 5))
+def test_a_split_holds_out_of_each_vendor_its_share(patients, fraction, seed):
+    held_out = set(split_patients(patients, fraction, seed)[1])
+    sizes = Counter(record.vendor for record in patients)
+    shares = Counter(record.vendor for record in patients if record.patient in held_out)
+    for vendor, size in sizes.items():
+        assert abs(shares[vendor] - len(held_out) * size / len(patients)) <= len(sizes)
+
+
+@given(populations, fractions, st.integers(0, 5))
+def test_a_split_shows_every_vendor_on_both_sides_where_there_are_enough(patients, fraction, seed):
+    held_out = set(split_patients(patients, fraction, seed)[1])
+    sizes = Counter(record.vendor for record in patients)
+    divisible = sum(size >= 2 for size in sizes.values())
+    if divisible <= len(held_out) <= sum(size - 1 for size in sizes.values()):
+        for vendor, size in sizes.items():
+            of_vendor = {record.patient for record in patients if record.vendor == vendor}
+            assert of_vendor - held_out
+            assert size == 1 or of_vendor & held_out
+
+
+def test_a_split_is_proportional_within_each_vendor_too():
+    patients = [
+        Patient(f"{vendor}-{pathology}-{number}", "mnms", vendor, "1", pathology)
+        for vendor in ("Siemens", "Philips")
+        for pathology in ("NOR", "DCM")
+        for number in range(10)
+    ]
+    held_out = split_patients(patients, 0.2, seed=0)[1]
+    assert set(Counter(name.rsplit("-", 1)[0] for name in held_out).values()) == {2}
+
+
+def test_another_seed_holds_out_other_patients():
+    patients = [Patient(f"mnms-{number:02d}", "mnms", "Siemens", "1", "NOR") for number in range(40)]
+    assert len({tuple(split_patients(patients, 0.25, seed)[1]) for seed in range(5)}) == 5
+
+
+def test_a_split_takes_cases_and_slices_alike(slices):
+    assert split_patients(some_cases(), 0.4, 0) == split_patients(slices.records, 0.4, 0)
+
+
+def test_one_patient_cannot_be_split():
+    with refuses("held_out_fraction", "at least 2"):
+        split_patients(some_cases(["mnms-A"]), 0.5, 0)
+
+
+def test_a_site_is_a_combination_of_the_chosen_fields():
+    cases = some_cases()
+    assert assign_sites(cases, FederationConfig(site_by=("vendor",))) == {
+        "Philips": ["mnms-B"],
+        "Siemens": ["mnms-A", "mnms-C"],
+    }
+    by_both = assign_sites(cases, FederationConfig(site_by=("dataset", "vendor")))
+    assert list(by_both) == ["mnms-Philips", "mnms-Siemens"]
+
+
+@given(populations, st.sampled_from([("vendor",), ("dataset", "centre"), ("centre", "vendor")]))
+def test_every_patient_belongs_to_exactly_one_site(patients, fields):
+    sites = assign_sites(patients, FederationConfig(site_by=fields))
+    assert sorted(name for names in sites.values() for name in names) == [record.patient for record in patients]
+    assert list(sites) == sorted(sites)
+    assert all(names == sorted(names) for names in sites.values())
+
+
+@given(populations, st.integers(1, 12), st.integers(0, 5), st.randoms())
+def test_random_sites_are_equal_disjoint_and_decided_by_the_seed(patients, sites, seed, random):
+    federation = FederationConfig(random_sites=min(sites, len(patients)))
+    assigned = assign_sites(patients, federation, seed)
+    assert list(assigned) == [f"site-{number}" for number in range(1, federation.random_sites + 1)]
+    assert sorted(name for names in assigned.values() for name in names) == [record.patient for record in patients]
+    assert len({len(names) for names in assigned.values()}) <= 2
+    assert max(map(len, assigned.values())) - min(map(len, assigned.values())) <= 1
+    shuffled = list(patients)
+    random.shuffle(shuffled)
+    assert assign_sites(shuffled, federation, seed) == assigned
+
+
+def test_more_random_sites_than_patients_are_refused():
+    with refuses("federation.random_sites", "4 sites", "3 patients"):
+        assign_sites(some_cases(), FederationConfig(random_sites=4))
