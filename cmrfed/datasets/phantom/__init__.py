@@ -15,7 +15,7 @@ from cmrfed.datasets.phantom.scan import PHASES, scan_patient
 from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import Case
 
-__all__ = ["Progress", "phantom_cases", "write_phantom"]
+__all__ = ["Progress", "phantom_cases", "phantom_patient", "write_phantom"]
 
 
 def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterator[Case]:
@@ -24,16 +24,24 @@ def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterat
     With `vendor` None every scan's settings are drawn from wide ranges and the case's vendor is "unknown": the public
     data for pretraining. Raises UserError when the vendor is not one of `styles.STYLES`.
     """
-    for index, scan in enumerate(map_in_order(partial(scan_patient, seed, vendor), range(patients))):
-        for phase in PHASES:
-            yield Case(
-                image=scan.images[phase],
-                mask=scan.masks[phase],
-                spacing_mm=scan.spacing_mm,
-                patient=f"phantom-{vendor or UNKNOWN}-{seed}-{index}",
-                dataset="phantom",
-                vendor=vendor or UNKNOWN,
-                centre="phantom",
-                phase=phase,
-                pathology=scan.person.pathology,
-            )
+    for cases in map_in_order(partial(phantom_patient, seed=seed, vendor=vendor), range(patients)):
+        yield from cases
+
+
+def phantom_patient(index: int, seed: int, vendor: str | None = None) -> list[Case]:
+    """ED and ES of the phantom heart number `index`, the same whoever else is drawn and in whatever order."""
+    scan = scan_patient(seed, vendor, index)
+    return [
+        Case(
+            image=scan.images[phase],
+            mask=scan.masks[phase],
+            spacing_mm=scan.spacing_mm,
+            patient=f"phantom-{vendor or UNKNOWN}-{seed}-{index}",
+            dataset="phantom",
+            vendor=vendor or UNKNOWN,
+            centre="phantom",
+            phase=phase,
+            pathology=scan.person.pathology,
+        )
+        for phase in PHASES
+    ]

@@ -7,7 +7,7 @@ from jaxtyping import Float32, UInt8
 from numpy.random import Generator
 
 from cmrfed.datasets.phantom.fields import Plane, Warp, band_noise
-from cmrfed.datasets.phantom.heart import Heart, Phase, Physiology, Section, Ventricles, sample_heart
+from cmrfed.datasets.phantom.heart import Heart, Phase, Physiology, Points, Section, Ventricles, sample_heart
 from cmrfed.datasets.phantom.physics import Tissue
 from cmrfed.datasets.phantom.thorax import Abdomen, ChestWall, Noise, PlaneMask, Posterior, Thorax, TissueMap
 from cmrfed.shapes import Label
@@ -48,6 +48,7 @@ class Atrium:
     radius: float
     wall: float
     aspect: float
+    turn_rad: float
     growth: float
     kind: Tissue
 
@@ -84,28 +85,29 @@ class Anatomy:
         return self.heart.phases["ED"].lv_length_mm / 2
 
     def surroundings(self, index: int, x: Plane, y: Plane, z: float) -> TissueMap:
-        """Tissue of slice `index` without the heart, at height `z` and at the points (x, y) in image mm."""
+        """Tissue of slice `index` without the heart, at height `z` and at the points (x, y) in image mm.
+
+        z runs from the left ventricle's base at end diastole, 0, to the apex.
+        """
         x_warped, y_warped = self.thorax_warp(x, y)
         shift = self.shifts_mm[index]
         moved = (x_warped - shift[0], y_warped - shift[1])
         return self.thorax.paint(x_warped, y_warped, moved, z - self.middle_mm, self.noise[index])
 
-    def tissue(self, phase: Phase, index: int, x: Plane, y: Plane, z: float, around: TissueMap) -> TissueMap:
+    def tissue(self, phase: Phase, index: int, points: Points, z: float, around: TissueMap) -> TissueMap:
         """Tissue of slice `index` at `phase`, the heart painted over `around`, what `surroundings` gave."""
-        s, t = self._heart_points(index, x, y)
         ventricles = self.heart.phases[phase]
         noise = self.noise[index]
         if phase == "ES":
             # the trabecular pattern folds up as the ventricle empties: not the same picture scaled
             noise = Noise(np.roll(noise.fine, 7, axis=0), np.roll(noise.medium, 11, axis=1), noise.coarse)
-        return _HeartPainter(self, ventricles, ventricles.section(z), s, t, noise).paint(around.copy())
+        return _HeartPainter(self, ventricles, ventricles.section(z), points, noise).paint(around.copy())
 
-    def mask(self, phase: Phase, index: int, x: Plane, y: Plane) -> MaskPlane:
+    def mask(self, phase: Phase, index: int, points: Points) -> MaskPlane:
         """Labels in the middle of slice `index`: trabeculae and papillary muscles belong to the blood pool."""
-        s, t = self._heart_points(index, x, y)
         ventricles, z = self.heart.phases[phase], self.slices_z_mm[index]
-        to_endo, to_epi, to_rv = ventricles.section(z).distances(s, t)
-        mask = np.zeros(x.shape, dtype=np.uint8)
+        to_endo, to_epi, to_rv = ventricles.section(z).distances(points)
+        mask = np.zeros(points.s.shape, dtype=np.uint8)
         if z >= ventricles.rv_base_mm:
             mask[to_rv < 0] = Label.RV
         if z >= ventricles.lv_base_mm:
@@ -115,9 +117,10 @@ class Anatomy:
             mask[to_epi < 0] = Label.BACKGROUND
         return mask
 
-    def _heart_points(self, index: int, x: Plane, y: Plane) -> tuple[Plane, Plane]:
+    def heart_points(self, index: int, x: Plane, y: Plane) -> Points:
+        """The points (x, y) of slice `index`, in image mm, as the heart sees them."""
         shift = self.shifts_mm[index]
-        return self.pose.to_heart(*self.warp(x - shift[0], y - shift[1]))
+        return Points.at(*self.pose.to_heart(*self.warp(x - shift[0], y - shift[1])))
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,13 @@ class _HeartPainter:
     anatomy: Anatomy
     ventricles: Ventricles
     section: Section
-    s: Plane
-    t: Plane
+    points: Points
     noise: Noise
 
     def paint(self, tissue: TissueMap) -> TissueMap:
-        to_endo, to_epi, to_rv = self.section.distances(self.s, self.t)
+        to_endo, to_epi, to_rv = self.section.distances(self.points)
         tilt_s, tilt_t = self.anatomy.pose.base_tilt
-        height = np.float32(self.section.z_mm) + np.float32(tilt_s) * self.s + np.float32(tilt_t) * self.t
+        height = np.float32(self.section.z_mm) + np.float32(tilt_s) * self.points.s + np.float32(tilt_t) * self.points.t
         lv, rv = height >= self.ventricles.lv_base_mm, height >= self.ventricles.rv_base_mm
         far = np.float32(1e3)
         rv_wall = self._rv_wall_mm()
@@ -166,36 +168,42 @@ class _HeartPainter:
         discs = []
         for atrium in self.anatomy.atria:
             radius = atrium.radius * scale + atrium.growth * rise
-            s, t = self.s - np.float32(atrium.s * scale), self.t - np.float32(atrium.t * scale)
-            distance = np.hypot(s / np.float32(atrium.aspect), t) - np.float32(radius)
+            s, t = self.points.s - np.float32(atrium.s * scale), self.points.t - np.float32(atrium.t * scale)
+            cos, sin = np.float32(np.cos(atrium.turn_rad)), np.float32(np.sin(atrium.turn_rad))
+            oval = np.hypot((s * cos + t * sin) / np.float32(atrium.aspect), t * cos - s * sin)
+            distance = oval - np.float32(radius) + 1.5 * self.noise.coarse
             discs.append((atrium, distance))
-        outline = np.minimum.reduce([distance - np.float32(atrium.wall) for atrium, distance in discs])
+        outline = discs[0][1] - np.float32(discs[0][0].wall)
+        for atrium, distance in discs[1:]:
+            outline = _smooth_min(outline, distance - np.float32(atrium.wall), np.float32(20))
         return outline, discs
 
     def _paint_fat(self, tissue: TissueMap, outside: Plane) -> None:
         fat = self.anatomy.fat
         groove = fat.groove_mm * np.exp(-(((self.section.z_mm - self.ventricles.lv_base_mm) / 9) ** 2))
-        right = 1 / (1 + np.exp(-self.s / 15))
+        right = 1 / (1 + np.exp(-self.points.s / 15))
+        apical = 0.7 + np.clip(self.section.z_mm / self.anatomy.middle_mm - 1, 0, 1)
         uneven = 1 + fat.patchiness * self.noise.coarse
         inner = np.maximum(fat.epicardial_mm * (0.4 + right) * uneven + np.float32(groove), 0)
-        outer = inner + fat.pericardium_mm
-        patchy = fat.paracardial_mm * (0.25 + 0.9 * right) * (0.6 + fat.patchiness * self.noise.coarse)
+        outer = inner + fat.pericardium_mm * (self.noise.coarse > -0.6)
+        patchy = apical * fat.paracardial_mm * (0.25 + 0.9 * right) * (0.8 + 0.7 * fat.patchiness * self.noise.coarse)
         reach = outer + np.where(tissue == Tissue.LUNG, np.maximum(patchy, 0), 1.5)
         tissue[outside < reach] = Tissue.FAT
         tissue[outside < outer] = Tissue.FIBROUS
         tissue[outside < inner] = Tissue.FAT
-        tissue[(outside < inner) & (self.noise.fine > 2.3)] = Tissue.BLOOD
 
     def _paint_trabeculae(self, tissue: TissueMap, blood: PlaneMask, depth: Plane, strength: float) -> None:
         """Muscle strands where noise exceeds a threshold that rises away from the wall, more of them at the apex."""
         heart = self.anatomy.heart
         towards_apex = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
         reach = np.float32(2.0 + 2.5 * strength * heart.trabeculation * (0.6 + np.clip(towards_apex, 0, 1)))
-        pattern = 0.8 * self.noise.fine + 0.6 * self.noise.medium
+        pattern = 0.35 * self.noise.fine + 0.9 * self.noise.medium
         tissue[blood & (pattern > 0.4 + depth / reach)] = Tissue.MYOCARDIUM
 
     def _paint_papillaries(self, tissue: TissueMap, cavity: PlaneMask) -> None:
         level = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
+        s_blood, t_blood, blood = self.points.s[cavity], self.points.t[cavity], tissue[cavity]
+        edge = 1 + 0.2 * self.noise.medium[cavity]
         for muscle in self.anatomy.heart.papillaries:
             if not muscle.first < level < muscle.last:
                 continue
@@ -203,9 +211,10 @@ class _HeartPainter:
             radius = muscle.radius_mm * float(swell)
             turn = int((muscle.angle + np.pi) / (2 * np.pi) * len(self.section.endo)) % len(self.section.endo)
             distance = max(float(self.section.endo[turn]) - radius * (1 + muscle.wall_gap), 0.0)
-            s = self.s - np.float32(distance * np.cos(muscle.angle))
-            t = self.t - np.float32(distance * np.sin(muscle.angle))
-            tissue[cavity & (np.hypot(s, t) < radius * (1 + 0.2 * self.noise.medium))] = Tissue.MYOCARDIUM
+            s = s_blood - np.float32(distance * np.cos(muscle.angle))
+            t = t_blood - np.float32(distance * np.sin(muscle.angle))
+            blood[np.hypot(s, t) < np.float32(radius) * edge] = Tissue.MYOCARDIUM
+        tissue[cavity] = blood
 
 
 def image_points(size: int, offset_px: tuple[float, float] = (0.0, 0.0)) -> tuple[Plane, Plane]:
@@ -229,7 +238,7 @@ def sample_anatomy(rng: Generator, physiology: Physiology, adiposity: float, sli
         atria=_sample_atria(rng),
         fat=_sample_fat(rng, adiposity),
         warp=Warp.sample(rng, rng.uniform(0.5, 2.2), (60, 160)),
-        thorax_warp=Warp.sample(rng, rng.uniform(1.0, 4.0), (50, 150)),
+        thorax_warp=Warp.sample(rng, rng.uniform(0.5, 2.5), (70, 200)),
         slices_z_mm=slices,
         shifts_mm=shifts,
         noise=tuple(Noise(*planes) for planes in zip(*fields, strict=True)),
@@ -247,7 +256,7 @@ def _sample_pose(rng: Generator, heart: Heart) -> Pose:
 
 def _place_slices(rng: Generator, ventricles: Ventricles, spacing_mm: float) -> tuple[float, ...]:
     """Slices from up to two above the base to the apex or one beyond it."""
-    above = rng.choice([0, 1, 2], p=[0.35, 0.4, 0.25])
+    above = rng.choice([0, 1, 2], p=[0.45, 0.4, 0.15])
     first = rng.uniform(0.1, 0.9) * spacing_mm - above * spacing_mm
     beyond = ventricles.lv_length_mm + rng.uniform(-0.6, 0.9) * spacing_mm
     return tuple(float(z) for z in np.arange(first, beyond, spacing_mm))
@@ -255,8 +264,8 @@ def _place_slices(rng: Generator, ventricles: Ventricles, spacing_mm: float) -> 
 
 def _sample_thorax(rng: Generator, heart: Heart, pose: Pose, adiposity: float) -> Thorax:
     x, y = _outline(heart, pose)
-    direction = rng.normal(-2.15, 0.2)
-    distance = float((x * np.cos(direction) + y * np.sin(direction)).max()) + rng.uniform(4, 20) + 8 * adiposity
+    direction = rng.normal(-2.0, 0.22)
+    distance = float((x * np.cos(direction) + y * np.sin(direction)).max()) + rng.uniform(2, 14) + 6 * adiposity
     return Thorax(
         wall=ChestWall.sample(rng, direction, distance, adiposity),
         abdomen=Abdomen.sample(rng, float(y.max())),
@@ -288,16 +297,17 @@ def _sample_atria(rng: Generator) -> tuple[Atrium, ...]:
             t=rng.normal(t, 3),
             radius=radius * rng.uniform(0.85, 1.2),
             wall=wall,
-            aspect=rng.uniform(0.85, 1.3),
+            aspect=rng.uniform(1.0, 1.5),
+            turn_rad=rng.uniform(0, np.pi),
             growth=growth * rng.uniform(0.5, 1.5),
             kind=kind,
         )
 
     return (
-        disc(-4, -7, 23, 2.0, 0.15, Tissue.BLOOD),
-        disc(42, -18, 21, 2.0, 0.15, Tissue.VENOUS_BLOOD),
-        disc(36, 30, 14, 2.5, 0.0, Tissue.VENOUS_BLOOD),
-        disc(20, 8, 13, 2.0, 0.05, Tissue.BLOOD),
+        disc(-2, -8, 22, 1.3, 0.15, Tissue.BLOOD),
+        disc(42, -16, 21, 1.2, 0.15, Tissue.VENOUS_BLOOD),
+        disc(34, 26, 14, 2.0, 0.0, Tissue.VENOUS_BLOOD),
+        disc(20, 8, 14, 1.5, 0.05, Tissue.BLOOD),
     )
 
 
@@ -306,7 +316,7 @@ def _sample_fat(rng: Generator, adiposity: float) -> Fat:
     return Fat(
         epicardial_mm=rng.uniform(0.2, 1.6) + 2.2 * adiposity * rng.uniform(0.3, 1),
         groove_mm=rng.uniform(1, 5),
-        pericardium_mm=rng.uniform(0.6, 1.4),
+        pericardium_mm=rng.uniform(0.3, 1.0),
         paracardial_mm=rng.uniform(1, 6) + 14 * adiposity * rng.uniform(0.3, 1),
         patchiness=rng.uniform(0.3, 0.8),
     )

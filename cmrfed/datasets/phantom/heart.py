@@ -63,7 +63,7 @@ def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex) -> Physiol
     fraction = np.clip(rng.normal(0.58 if man else 0.61, 0.05), 0.49, 0.71)
     rv_edv = edv * rng.uniform(1.0, 1.22)
     wall = np.clip(rng.normal(7.9, 1.0) if man else rng.normal(6.5, 0.9), 4.8, 10.5)
-    rv_wall = rng.uniform(2.0, 3.2)
+    rv_wall = rng.uniform(1.6, 3.0)
     if pathology == "DCM":
         edv, fraction = edv * rng.uniform(1.4, 2.1), rng.uniform(0.13, 0.38)
         rv_edv, wall = rv_edv * rng.uniform(0.95, 1.35), wall * rng.uniform(0.8, 1.0)
@@ -74,11 +74,26 @@ def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex) -> Physiol
         edv, fraction = edv * rng.uniform(1.0, 1.6), rng.uniform(0.2, 0.45)
     elif pathology == "RV":
         edv, fraction = edv * rng.uniform(0.7, 1.0), rng.uniform(0.48, 0.66)
-        rv_edv, rv_wall = rv_edv * rng.uniform(1.35, 2.0), rv_wall * rng.uniform(1.2, 2.2)
+        rv_edv, rv_wall = rv_edv * rng.uniform(1.25, 1.65), rv_wall * rng.uniform(1.2, 2.2)
     shortening = np.clip(0.16 * fraction / 0.6 * rng.uniform(0.8, 1.2), 0.02, 0.24)
     return Physiology(
         pathology, sex, float(edv), float(fraction), float(rv_edv), float(wall), float(rv_wall), float(shortening)
     )
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of a short-axis plane in heart coordinates, with their distance from the LV axis and angle about it."""
+
+    s: Plane
+    t: Plane
+    radius: Plane
+    turn: Int[np.ndarray, "row column"]
+
+    @classmethod
+    def at(cls, s: Plane, t: Plane) -> "Points":
+        """Points (s, t) in mm."""
+        return cls(s, t, np.hypot(s, t), _turn(s, t))
 
 
 @dataclass(frozen=True)
@@ -91,12 +106,11 @@ class Section:
     rv_centre: tuple[float, float]
     rv_radius: Ring
 
-    def distances(self, s: Plane, t: Plane) -> tuple[Plane, Plane, Plane]:
+    def distances(self, points: Points) -> tuple[Plane, Plane, Plane]:
         """Radial distance in mm, negative inside, to the LV's endocardium, its epicardium, and the RV's endocardium."""
-        radius, turn = np.hypot(s, t), _turn(s, t)
-        s_rv, t_rv = s - np.float32(self.rv_centre[0]), t - np.float32(self.rv_centre[1])
-        to_rv = np.hypot(s_rv, t_rv) - self.rv_radius[_turn(s_rv, t_rv)]
-        return radius - self.endo[turn], radius - self.epi[turn], to_rv
+        s, t = points.s - np.float32(self.rv_centre[0]), points.t - np.float32(self.rv_centre[1])
+        to_rv = np.hypot(s, t) - self.rv_radius[_turn(s, t)]
+        return points.radius - self.endo[points.turn], points.radius - self.epi[points.turn], to_rv
 
 
 @dataclass(frozen=True)
@@ -195,8 +209,8 @@ class _LeftVentricle:
 
 
 def _left_ventricle(rng: Generator, physiology: Physiology) -> _LeftVentricle:
-    """End diastole. Length over the cube root of the volume, 1.5..1.8 in health, falls as the ventricle dilates."""
-    roundness = rng.uniform(1.42, 1.6) if physiology.pathology == "DCM" else rng.uniform(1.58, 1.85)
+    """End diastole. Length over the cube root of the volume, about 1.6 in health, falls as the ventricle dilates."""
+    roundness = rng.uniform(1.4, 1.55) if physiology.pathology == "DCM" else rng.uniform(1.52, 1.75)
     length = roundness * np.cbrt(physiology.lv_edv_ml * 1000)
     u = np.arange(-_ABOVE_BASE_MM, length + 25, _STEP_MM, dtype=np.float32) / np.float32(length)
     equator, bluntness = rng.uniform(0.15, 0.35), rng.uniform(1.9, 2.5)
@@ -307,7 +321,7 @@ def _right_outline(
     widest = epi.max()
     v = np.clip((z - base) / (shape.reach * (apex - base)), 0, 1)
     taper = (1 - v**2.2) ** 0.7
-    half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.2
+    half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.6
     centre_s = shape.centre * epi
     away = epi - centre_s + 0.85 * widest * size * taper
     back = centre_s - shape.insertion * epi
@@ -321,10 +335,11 @@ def _right_outline(
 
 def _rv_volume_ml(ventricles: Ventricles, step_mm: float = 2.5, rise_mm: float = 6.0) -> float:
     s, t = np.meshgrid(_f32(np.arange(-35, 125, step_mm)), _f32(np.arange(-80, 80, step_mm)))
+    points = Points.at(s, t)
     last = ventricles.lv_base_mm + ventricles.lv_length_mm
     area = 0.0
     for z in np.arange(ventricles.rv_base_mm + rise_mm / 2, last, rise_mm):
-        _, to_epi, to_rv = ventricles.section(float(z)).distances(s, t)
+        _, to_epi, to_rv = ventricles.section(float(z)).distances(points)
         area += np.count_nonzero((to_rv < 0) & (to_epi > 0)) * step_mm**2
     return area * rise_mm / 1000
 

@@ -41,16 +41,17 @@ class Tissue(IntEnum):
     SKIN = 12
     FIBROUS = 13
     VENOUS_BLOOD = 14
+    SMALL_VESSEL = 15
 
 
 # Relaxation times in ms at 1.5 T and 3 T, proton density relative to water, and whether the protons are those of fat.
 _PROPERTIES: dict[Tissue, tuple[float, float, float, float, float, bool]] = {
     # tissue: T1 1.5 T, T2 1.5 T, T1 3 T, T2 3 T, proton density, fat
     Tissue.AIR: (1000, 10, 1000, 10, 0.0, False),
-    Tissue.LUNG: (1200, 40, 1300, 35, 0.14, False),
+    Tissue.LUNG: (1200, 40, 1300, 35, 0.18, False),
     Tissue.BLOOD: (1480, 260, 1880, 245, 0.95, False),
     Tissue.MYOCARDIUM: (1000, 48, 1180, 44, 0.82, False),
-    Tissue.FAT: (310, 72, 382, 68, 0.78, True),
+    Tissue.FAT: (310, 72, 382, 68, 0.92, True),
     Tissue.MUSCLE: (960, 38, 1150, 33, 0.80, False),
     Tissue.CORTICAL_BONE: (1000, 5, 1000, 5, 0.08, False),
     Tissue.MARROW: (520, 52, 586, 49, 0.60, True),
@@ -61,6 +62,8 @@ _PROPERTIES: dict[Tissue, tuple[float, float, float, float, float, bool]] = {
     Tissue.SKIN: (900, 32, 1000, 30, 0.60, False),
     Tissue.FIBROUS: (900, 18, 1000, 16, 0.45, False),
     Tissue.VENOUS_BLOOD: (1480, 220, 1880, 170, 0.95, False),
+    # vessels thinner than the slice: blood that fills part of it
+    Tissue.SMALL_VESSEL: (1480, 220, 1880, 170, 0.55, False),
 }
 
 

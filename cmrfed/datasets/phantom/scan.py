@@ -73,7 +73,8 @@ def render(
     x, y = image_points(pixels)
     planes = _magnetisation(anatomy, style, rng)
     slices = range(len(anatomy.slices_z_mm))
-    masks = {phase: np.stack([anatomy.mask(phase, index, x, y) for index in slices]) for phase in PHASES}
+    points = [anatomy.heart_points(index, x, y) for index in slices]
+    masks = {phase: np.stack([anatomy.mask(phase, index, points[index]) for index in slices]) for phase in PHASES}
     received = _receive(np.concatenate([planes[phase] for phase in PHASES]), style, pixels, rng)
     stored = _store(received, style)
     half = len(slices)
@@ -91,8 +92,9 @@ def _magnetisation(
         for index, centre in enumerate(anatomy.slices_z_mm):
             z = centre + offset * style.slice_thickness_mm
             around = anatomy.surroundings(index, x, y, z)
+            points = anatomy.heart_points(index, x, y)
             for phase in PHASES:
-                tissue = anatomy.tissue(phase, index, x, y, z, around)
+                tissue = anatomy.tissue(phase, index, points, z, around)
                 total[phase][index] += weight * texture.signal(tissue, anatomy, index)
     return total
 
@@ -105,12 +107,15 @@ class _Texture:
     bins: UInt8[np.ndarray, "row column"]
     fine: Float32[np.ndarray, " tissue"]
     medium: Float32[np.ndarray, " tissue"]
+    coarse: Float32[np.ndarray, " tissue"]
 
     @classmethod
     def sample(cls, rng: Generator, style: VendorStyle) -> "_Texture":
         """Fat, lung and bowel vary most; blood by its flow; muscle and liver by their grain."""
         frequencies = np.linspace(-150, 150, _FREQUENCY_BINS)
         spread = np.exp(style.contrast_spread * rng.standard_normal((len(Tissue), 3)))
+        # both ventricles hold the same blood, but for its oxygen
+        spread[Tissue.VENOUS_BLOOD] = spread[Tissue.BLOOD] * np.exp(0.04 * rng.standard_normal(3))
         table = tissue_signals(
             style.field_strength_t, style.tr_ms, style.te_ms, style.flip_deg, style.inflow, frequencies, spread
         )
@@ -118,14 +123,17 @@ class _Texture:
         fine[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.12, 0.35, 0.2
         medium[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.16, 0.3, 0.3
         medium[[Tissue.BLOOD, Tissue.VENOUS_BLOOD]] = 0.07, 0.10
+        coarse = np.full(len(Tissue), 0.03)
+        coarse[[Tissue.BLOOD, Tissue.VENOUS_BLOOD, Tissue.LUNG]] = 0.07, 0.09, 0.3
         scale = rng.uniform(0.6, 1.5)
         bins = _field_map(rng, style, frequencies)
-        return cls(table, bins, (scale * fine).astype(np.float32), (scale * medium).astype(np.float32))
+        return cls(table, bins, *(np.asarray(scale * a, dtype=np.float32) for a in (fine, medium, coarse)))
 
     def signal(self, tissue: TissueMap, anatomy: Anatomy, index: int) -> Plane:
         """The tissue map as signal."""
         noise = anatomy.noise[index]
         grain = 1 + self.fine[tissue] * noise.fine + self.medium[tissue] * noise.medium
+        grain += self.coarse[tissue] * noise.coarse
         return self.table[tissue, self.bins] * np.maximum(grain, 0)
 
 

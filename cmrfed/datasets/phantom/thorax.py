@@ -43,6 +43,7 @@ class ChestWall:
     muscle_mm: float
     fat_mm: float
     sternum_mm: float
+    approach: float
 
     @classmethod
     def sample(cls, rng: Generator, direction: float, distance_mm: float, adiposity: float) -> "ChestWall":
@@ -50,7 +51,7 @@ class ChestWall:
         return cls(
             direction=direction,
             distance_mm=distance_mm,
-            curvature_mm=rng.uniform(70, 160),
+            curvature_mm=rng.uniform(55, 130),
             rib_depth_mm=rng.uniform(8, 13),
             rib_spacing_mm=rng.uniform(22, 34),
             rib_phase=rng.uniform(0, 40),
@@ -58,13 +59,19 @@ class ChestWall:
             muscle_mm=rng.uniform(3, 14),
             fat_mm=rng.uniform(3, 8) + 26 * adiposity**1.5,
             sternum_mm=rng.uniform(-60, -20),
+            approach=rng.uniform(0.0, 0.4),
         )
 
     def paint(self, tissue: TissueMap, x: Plane, y: Plane, z: float, noise: Noise) -> None:
-        """Paint the wall, from the pleura outwards to the air."""
+        """Paint the wall, from the pleura outwards to the air; `z` in mm from the heart's middle, apex positive."""
         cos, sin = np.float32(np.cos(self.direction)), np.float32(np.sin(self.direction))
         along = y * cos - x * sin
-        depth = x * cos + y * sin - np.float32(self.distance_mm) + along**2 / np.float32(2 * self.curvature_mm)
+        depth = (
+            x * cos
+            + y * sin
+            - np.float32(self.distance_mm - self.approach * z)
+            + along**2 / np.float32(2 * self.curvature_mm)
+        )
         muscle = self.muscle_mm * (1 + 0.25 * noise.coarse)
         depths = [
             (0.0, Tissue.FAT),
@@ -81,15 +88,19 @@ class ChestWall:
         tissue[depth > skin + self.fat_mm] = Tissue.SKIN
         tissue[depth > skin + self.fat_mm + 2] = Tissue.AIR
 
-    def _paint_ribs(self, tissue: TissueMap, along: Plane, depth: Plane, z: float) -> None:
+    def _paint_ribs(self, tissue: TissueMap, along: np.ndarray, depth: np.ndarray, z: float) -> None:
+        wall = (depth > 0) & (depth < np.float32(self.rib_depth_mm + 3))
+        along, depth = along[wall], depth[wall]
         spacing = np.float32(self.rib_spacing_mm)
         local = (along + np.float32(self.rib_phase + self.rib_slant * z)) % spacing - spacing / 2
         middle, half = np.float32(1.6 + self.rib_depth_mm / 2), np.float32(self.rib_depth_mm / 2 - 0.8)
         rib = np.hypot(local / np.float32(0.3 * self.rib_spacing_mm), (depth - middle) / half)
         sternum = np.hypot((along - np.float32(self.sternum_mm)) / 18, (depth - middle) / (half + 1))
         bone = np.minimum(rib, sternum)
-        tissue[bone < 1] = Tissue.CORTICAL_BONE
-        tissue[bone < 0.68] = Tissue.MARROW
+        layers = tissue[wall]
+        layers[bone < 1] = Tissue.CORTICAL_BONE
+        layers[bone < 0.68] = Tissue.MARROW
+        tissue[wall] = layers
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ class Abdomen:
             dome_mm=heart_bottom_mm + rng.uniform(-1, 9),
             slope=rng.normal(0.05, 0.14),
             curvature=rng.uniform(0.0005, 0.004),
-            rise=rng.uniform(0.1, 0.45),
+            rise=rng.uniform(0.2, 0.7),
             liver_edge_mm=rng.uniform(-15, 45),
             left_organ=left,
             left_centre=(rng.uniform(25, 65), heart_bottom_mm + radius + rng.uniform(-4, 10)),
@@ -138,8 +149,8 @@ class Abdomen:
         edge = np.float32(self.liver_edge_mm + 0.4 * z) + 4 * noise.coarse
         liver = (below > 2.5) & (x < edge - 0.5 * below)
         tissue[liver] = Tissue.LIVER
-        tissue[liver & (np.abs(noise.medium) < self.vessel_width) & (noise.coarse > -0.2)] = Tissue.VENOUS_BLOOD
-        tissue[liver & (noise.medium > 2.1)] = Tissue.VENOUS_BLOOD
+        tissue[liver & (np.abs(noise.medium) < self.vessel_width) & (noise.coarse > -0.2)] = Tissue.SMALL_VESSEL
+        tissue[liver & (noise.medium > 2.1)] = Tissue.SMALL_VESSEL
         tissue[(below > 0) & (below < 1.8)] = Tissue.MUSCLE
 
     def _paint_left_organ(
@@ -198,7 +209,7 @@ class Posterior:
         tissue[gullet < 1.8] = Tissue.AIR
         aorta = np.hypot(x - self.aorta[0], y - self.aorta[1] - away) + 0.3 * noise.coarse
         tissue[aorta < self.aorta_mm + 3.5 + 1.5 * noise.medium] = Tissue.FAT
-        tissue[aorta < self.aorta_mm + 1.5] = Tissue.FIBROUS
+        tissue[aorta < self.aorta_mm + 1.0] = Tissue.FIBROUS
         tissue[aorta < self.aorta_mm] = Tissue.BLOOD
 
 
@@ -215,16 +226,15 @@ class Thorax:
         """Tissue of every point. `shifted`: the points as the organs that move with the breath see them."""
         tissue = np.full(x.shape, Tissue.LUNG, dtype=np.uint8)
         paint_lung_vessels(tissue, noise, self.vessel_density)
-        self.posterior.paint(tissue, *shifted, z, noise)
         self.abdomen.paint(tissue, *shifted, z, noise)
+        self.posterior.paint(tissue, *shifted, z, noise)
         self.wall.paint(tissue, x, y, z, noise)
         return tissue
 
 
 def paint_lung_vessels(tissue: TissueMap, noise: Noise, density: float) -> None:
     """Branching lines where a noise field crosses zero, in patches, and cross-sections where another peaks."""
-    width = np.clip(0.05 + 0.05 * noise.coarse, 0.0, 0.16) * np.float32(density)
-    tissue[(np.abs(noise.medium) < width) & (noise.fine > -0.8)] = Tissue.VENOUS_BLOOD
-    tissue[0.6 * noise.fine + 0.8 * noise.medium + 0.4 * noise.coarse > np.float32(3.0 - 0.4 * density)] = (
-        Tissue.VENOUS_BLOOD
-    )
+    width = np.clip(0.01 + 0.07 * noise.coarse, 0.0, 0.16) * np.float32(density)
+    tissue[(np.abs(noise.medium) < width) & (noise.fine > -1.0)] = Tissue.SMALL_VESSEL
+    peaks = 0.4 * noise.fine + 0.9 * noise.medium + 0.3 * noise.coarse
+    tissue[peaks > np.float32(3.1 - 0.5 * density)] = Tissue.SMALL_VESSEL
