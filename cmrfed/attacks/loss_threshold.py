@@ -5,7 +5,7 @@ A generator that has memorised a patient has a lower loss on that patient's slic
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from cmrfed.shapes import Condition, Image, Mask
 
 
+@runtime_checkable
 class Losses(Protocol):
     """A generator's own training loss, one number an image, without any randomness of its own."""
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import auc as area_under
+from sklearn.metrics import roc_curve
 
 from cmrfed.statistics import percentile_interval
 
@@ -55,4 +56,4 @@ def _rates(members: Scores, non_members: Float[np.ndarray, " other"]) -> tuple[f
     scores = np.r_[members, non_members]
     false_positive, true_positive, _ = roc_curve(truth, scores, drop_intermediate=False)
     power = true_positive[false_positive <= FALSE_POSITIVE_RATE].max()
-    return float(roc_auc_score(truth, scores)), float(power)
+    return float(area_under(false_positive, true_positive)), float(power)

@@ -72,7 +72,7 @@ class TestStacks:
 class PatientScores:
     """One row a patient: for every metric the score of every structure and, last, of their mean; and the vendor."""
 
-    values: dict[str, Float[np.ndarray, "patient column"]]
+    values: dict[str, Float[np.ndarray, "patient score"]]
     vendors: tuple[str, ...]
 
 
@@ -91,7 +91,7 @@ def patient_scores(predicted: Mask, test: TestStacks) -> PatientScores:
         owners.append(int(test.patients[slices][0]))
         rows.append(_stack_scores(predicted[slices], test.masks[slices], test.spacing_mm[stack]))
     patients = sorted(set(owners))
-    # patient, metric, column
+    # (patient, metric, score)
     table = np.stack(
         [np.mean([row for owner, row in zip(owners, rows, strict=True) if owner == p], 0) for p in patients]
     )
@@ -99,7 +99,7 @@ def patient_scores(predicted: Mask, test: TestStacks) -> PatientScores:
     return PatientScores(values, tuple(test.vendors[patient] for patient in patients))
 
 
-def _stack_scores(predicted: Mask, reference: Mask, spacing_mm: Spacing) -> Float[np.ndarray, "metric column"]:
+def _stack_scores(predicted: Mask, reference: Mask, spacing_mm: Spacing) -> Float[np.ndarray, "metric score"]:
     scores = np.array(
         [[metric(predicted == s, reference == s, spacing_mm) for s in STRUCTURES] for metric in METRICS.values()]
     )
@@ -122,7 +122,7 @@ def summarise(scores: PatientScores, replicates: int = 1000, seed: int = 0) -> d
     }
 
 
-def _means(values: dict[str, Float[np.ndarray, "patient column"]]) -> dict[str, Any]:
+def _means(values: dict[str, Float[np.ndarray, "patient score"]]) -> dict[str, Any]:
     return {name: dict(zip(COLUMNS, table.mean(axis=0).tolist(), strict=True)) for name, table in values.items()}
 
 

@@ -1,5 +1,6 @@
 """The one segmenter that every arm of a comparison trains: same network, same steps, same batches, nothing tuned."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 from torch import nn
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR
 
 from cmrfed.shapes import Image, Label, Mask
 from cmrfed.utility.augmentation import augment
@@ -23,7 +24,7 @@ class Recipe:
     channels: tuple[int, ...] = (16, 32, 64, 128)
     residual_units: int = 2
     batch_size: int = 32
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     weight_decay: float = 1e-4
     warm_up: float = 0.1
 
@@ -57,7 +58,7 @@ def train_segmenter(
 ) -> nn.Module:
     """Train on slices in [-1, 1] for exactly `steps` batches of `RECIPE.batch_size`, however many slices there are.
 
-    The loss is Dice plus cross-entropy, the optimiser AdamW on one cosine cycle with warm-up, and slices are drawn with
+    The loss is Dice plus cross-entropy, the optimiser AdamW under a half cosine with warm-up, and slices are drawn with
     replacement and augmented. On a CPU the forward pass runs in bfloat16. The same seed, on the same machine, gives
     the same network, whatever else draws random numbers; the global generators are left as they were.
 
@@ -71,7 +72,7 @@ def train_segmenter(
         network = build().to(device)
     loss_function = DiceCELoss(to_onehot_y=True, softmax=True)
     optimizer = AdamW(network.parameters(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
-    schedule = OneCycleLR(optimizer, RECIPE.learning_rate, total_steps=max(steps, 2), pct_start=RECIPE.warm_up)
+    schedule = LambdaLR(optimizer, lambda step: _learning_rate_factor(step / steps))
     generator = torch.Generator().manual_seed(seed)
     network.train()
     for step in range(steps):
@@ -86,6 +87,12 @@ def train_segmenter(
         if progress is not None:
             progress(step + 1, steps)
     return network.eval()
+
+
+def _learning_rate_factor(progress: float) -> float:
+    """A linear warm-up under a half cosine, for progress from 0 to 1; positive from the first step."""
+    warm = min((progress + 0.01) / RECIPE.warm_up, 1.0)
+    return warm * (1 + math.cos(math.pi * progress)) / 2
 
 
 @torch.inference_mode()

@@ -1,0 +1,63 @@
+"""Scores of members and non-members -> rates, against counting by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmrfed.attacks import membership_leakage
+
+whole_scores = st.lists(st.integers(-3, 3), min_size=1, max_size=30).map(lambda values: np.array(values, float))
+
+
+@settings(max_examples=50, deadline=None)
+@given(members=whole_scores, non_members=whole_scores)
+def test_rates_are_what_counting_gives_with_any_ties(members, non_members):
+    found = membership_leakage(members, non_members, replicates=2)
+    wins = (members[:, None] > non_members).mean() + 0.5 * (members[:, None] == non_members).mean()
+    assert found["auc"] == pytest.approx(wins)
+    # Fewer than 100 non-members: only a threshold above all of them flags at most 1 %.
+    assert found["tpr_at_1pct_fpr"] == pytest.approx((members > non_members.max()).mean())
+
+
+def test_one_false_positive_is_allowed_among_a_hundred_non_members():
+    non_members = np.arange(100.0)
+    members = np.array([98.5, 98.5, 200.0, -1.0])
+    assert membership_leakage(members, non_members, replicates=2)["tpr_at_1pct_fpr"] == 0.75
+    assert membership_leakage(members, non_members[1:], replicates=2)["tpr_at_1pct_fpr"] == 0.25
+
+
+@pytest.mark.parametrize(("shift", "auc", "power"), [(10, 1.0, 1.0), (-10, 0.0, 0.0)])
+def test_separated_scores_are_perfect_or_perfectly_wrong(shift, auc, power):
+    scores = np.linspace(0, 1, 20)
+    found = membership_leakage(scores + shift, scores)
+    assert (found["auc"], found["tpr_at_1pct_fpr"]) == pytest.approx((auc, power))
+    assert found["auc_ci95"] == pytest.approx([auc, auc])
+
+
+def test_a_blind_attack_scores_a_half():
+    found = membership_leakage(np.zeros(20), np.zeros(10))
+    assert (found["auc"], found["tpr_at_1pct_fpr"]) == (0.5, 0.0)
+    assert (found["members"], found["non_members"]) == (20, 10)
+
+
+def test_the_interval_covers_the_true_auc_about_95_times_in_100():
+    covered = 0
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        found = membership_leakage(generator.normal(1, 1, 40), generator.normal(0, 1, 40), replicates=100, seed=seed)
+        low, high = found["auc_ci95"]
+        covered += low <= 0.7602 <= high  # Phi(1 / sqrt 2)
+    assert 51 <= covered <= 60
+
+
+def test_the_same_seed_gives_the_same_interval():
+    scores = np.random.default_rng(0).normal(size=(2, 15))
+    assert membership_leakage(*scores, 50, seed=1) == membership_leakage(*scores, 50, seed=1)
+
+
+def test_scores_that_cannot_be_ranked_are_refused():
+    with pytest.raises(ValueError, match="found 0 and 3"):
+        membership_leakage(np.zeros(0), np.zeros(3))
+    with pytest.raises(ValueError, match="not finite"):
+        membership_leakage(np.array([0.0, np.nan]), np.zeros(3))
