@@ -1,17 +1,14 @@
 """Case -> Case on the common grid: centred on the heart, one field of view, one pixel size, intensities in [-1, 1]."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from cmrfed.config import PreprocessingConfig, UserError
 from cmrfed.shapes import STRUCTURES, Label, Volume, VolumeMask
 from cmrfed.volumes import Case
-
-Centre = tuple[float, float]
-"""(row, column) in voxels of the stored grid; a whole number is the middle of a voxel."""
 
 
 def prepare(case: Case, config: PreprocessingConfig) -> Case:
@@ -21,90 +18,119 @@ def prepare(case: Case, config: PreprocessingConfig) -> Case:
     field_of_view_mm / size. The whole stack has one centre, so its slices stay aligned. Outside the scan is -1.
     Raises UserError when the mask is empty or the image is constant inside the field of view.
     """
-    if not case.mask.any():
-        raise UserError(f"{case.patient} {case.phase}: the mask is empty; remove the case or restore its segmentation")
-    case, centre = _crop(case, heart_centre(case.mask), config)
-    labelled = case.mask.any(axis=(1, 2))
-    unit = _scale_to_unit(case, config)[labelled]
-    image = _resample(unit, case.spacing_mm, centre, config)
-    mask = _resample_mask(case.mask[labelled], case.spacing_mm, centre, config)
-    kept = mask.any(axis=(1, 2))  # a tip smaller than a pixel may have gone
-    if not kept.any():
-        within = f"within {config.field_of_view_mm:g} mm around the heart"
-        raise UserError(f"{case.patient} {case.phase}: no structure fills a pixel {within}; check the segmentation")
-    pixel_mm = config.field_of_view_mm / config.size
-    return replace(
-        case,
-        image=(2 * image - 1).clip(-1, 1)[kept],
-        mask=mask[kept],
-        spacing_mm=(case.spacing_mm[0], pixel_mm, pixel_mm),
-    )
+    name = f"{case.patient} {case.phase}"
+    grid = _grid_around_heart(case.mask, case.spacing_mm, config, name)
+    mask = _resample_mask(case.mask, grid)
+    labelled = _labelled_slices(mask, name)
+    unit = _scale_to_unit(grid.crop(case.image), config.percentiles, name)
+    image = (2 * grid.mean(unit[labelled]) - 1).clip(-1, 1)
+    return replace(case, image=image, mask=mask[labelled], spacing_mm=_new_spacing_mm(case.spacing_mm, config))
 
 
-def heart_centre(mask: VolumeMask) -> Centre:
-    """Middle of the box that bounds every structure on every slice, so that a stack is moved as a whole."""
+def prepare_mask(
+    mask: VolumeMask, spacing_mm: tuple[float, float, float], config: PreprocessingConfig, name: str
+) -> tuple[UInt8[np.ndarray, "labelled size size"], tuple[float, float, float]]:
+    """The mask and spacing that `prepare` would give a case with this mask. `name` is what errors call it."""
+    prepared = _resample_mask(mask, _grid_around_heart(mask, spacing_mm, config, name))
+    return prepared[_labelled_slices(prepared, name)], _new_spacing_mm(spacing_mm, config)
+
+
+def heart_centre(mask: VolumeMask) -> tuple[float, float]:
+    """Middle (row, column) of the box that bounds every structure on every slice, so that a stack moves as a whole.
+
+    In voxels of the stored grid: a whole number is the middle of a voxel.
+    """
     rows, columns = (np.flatnonzero(mask.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     return float(rows[0] + rows[-1]) / 2, float(columns[0] + columns[-1]) / 2
 
 
-def _crop(case: Case, centre: Centre, config: PreprocessingConfig) -> tuple[Case, Centre]:
-    """Keep the stored voxels inside the field of view and one beyond its edge; the centre moves along."""
-    reach = [config.field_of_view_mm / spacing / 2 + 1 for spacing in case.spacing_mm[1:]]
-    top, left = (max(0, int(middle - half)) for middle, half in zip(centre, reach, strict=True))
-    bottom, right = (int(np.ceil(middle + half)) + 1 for middle, half in zip(centre, reach, strict=True))
-    image, mask = (np.ascontiguousarray(array[:, top:bottom, left:right]) for array in (case.image, case.mask))
-    return replace(case, image=image, mask=mask), (centre[0] - top, centre[1] - left)
+@dataclass(frozen=True)
+class _Grid:
+    """The new pixels as shares of stored voxels, `down` along rows and `across` along columns.
+
+    Only `rows` and `columns`, the stored voxels that any pixel draws on, are in the two matrices.
+    """
+
+    rows: slice
+    columns: slice
+    down: Float32[np.ndarray, "size rows"]
+    across: Float32[np.ndarray, "size columns"]
+
+    def crop(self, stack: np.ndarray) -> np.ndarray:
+        """The stored voxels inside the field of view."""
+        return stack[:, self.rows, self.columns]
+
+    def mean(self, cropped: Float32[np.ndarray, "slice rows columns"]) -> Float32[np.ndarray, "slice size size"]:
+        """Mean over each new pixel's area; 0 outside the scan.
+
+        Averaging is what keeps a coarser grid from aliasing, and is how a scanner's own voxels come about.
+        """
+        return self.down @ cropped @ self.across.T
 
 
-def _scale_to_unit(case: Case, config: PreprocessingConfig) -> Float32[np.ndarray, "slice row column"]:
+def _grid_around_heart(
+    mask: VolumeMask, spacing_mm: tuple[float, float, float], config: PreprocessingConfig, name: str
+) -> _Grid:
+    if not mask.any():
+        raise UserError(f"{name}: the mask is empty; remove the case or restore its segmentation")
+    row, column = heart_centre(mask)
+    rows, down = _shares(mask.shape[1], spacing_mm[1], row, config)
+    columns, across = _shares(mask.shape[2], spacing_mm[2], column, config)
+    return _Grid(rows, columns, down, across)
+
+
+def _shares(
+    voxels: int, spacing_mm: float, centre: float, config: PreprocessingConfig
+) -> tuple[slice, Float32[np.ndarray, "size used"]]:
+    """Share of each stored voxel in each new pixel along one axis, and which stored voxels have one.
+
+    A new pixel is the mean of linearly interpolated samples, spread evenly over it and no wider apart than the voxels.
+    """
+    pixel_mm = config.field_of_view_mm / config.size
+    samples = math.ceil(pixel_mm / spacing_mm)
+    from_centre_mm = (np.arange(config.size * samples) + 0.5) * pixel_mm / samples - config.field_of_view_mm / 2
+    position = centre + from_centre_mm / spacing_mm
+    linear = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(voxels)))
+    shares = linear.reshape(config.size, samples, voxels).mean(axis=1).astype(np.float32)
+    used = np.flatnonzero(shares.any(axis=0))
+    window = slice(int(used[0]), int(used[-1]) + 1)
+    return window, shares[:, window]
+
+
+def _scale_to_unit(
+    cropped: Volume, percentiles: tuple[float, float], name: str
+) -> Float32[np.ndarray, "slice row column"]:
     """Clip to the percentiles and map to [0, 1].
 
     The percentiles are those of this one volume, so they carry nothing from patient to patient; and what lies outside
     the field of view, which varies with how the scan was planned, has no say because it is cropped already.
     """
-    low, high = (np.float32(value) for value in np.percentile(case.image, config.percentiles))
+    low, high = (np.float32(value) for value in np.percentile(cropped, percentiles))
     if not high > low:
-        raise UserError(f"{case.patient} {case.phase}: the image is constant ({low:g}) at the heart; export it again")
-    return (case.image.clip(low, high) - low) / (high - low)
+        raise UserError(f"{name}: the image is constant ({low:g}) around the heart; export it again")
+    return (cropped.clip(low, high) - low) / (high - low)
 
 
-def _resample_mask(
-    mask: VolumeMask, spacing_mm: tuple[float, float, float], centre: Centre, config: PreprocessingConfig
-) -> UInt8[np.ndarray, "slice size size"]:
+def _resample_mask(mask: VolumeMask, grid: _Grid) -> UInt8[np.ndarray, "slice size size"]:
     """The label that covers most of each new pixel.
 
     Labels never blend, and unlike nearest neighbour this does not leave walls thinner than a pixel to chance: contours
     fall where the image, resampled in the same way, shows them.
     """
-    areas = [_resample((mask == label).astype(np.float32), spacing_mm, centre, config) for label in STRUCTURES]
+    cropped = grid.crop(mask)
+    areas = [grid.mean((cropped == label).astype(np.float32)) for label in STRUCTURES]
     background = 1 - np.sum(areas, axis=0)  # all that is outside the scan too
     winner = np.argmax(np.stack([background, *areas]), axis=0)
     return np.array([Label.BACKGROUND, *STRUCTURES], dtype=np.uint8)[winner]
 
 
-def _resample(
-    stack: Volume, spacing_mm: tuple[float, float, float], centre: Centre, config: PreprocessingConfig
-) -> Float32[np.ndarray, "slice size size"]:
-    """Mean of the stack over each new pixel's area; 0 outside the stack.
-
-    Averaging is what keeps a coarser grid from aliasing, and is how a scanner's own voxels come about.
-    """
-    _, rows, columns = stack.shape
-    down = _weights(rows, spacing_mm[1], centre[0], config)
-    across = _weights(columns, spacing_mm[2], centre[1], config)
-    return down @ stack @ across.T
+def _labelled_slices(mask: UInt8[np.ndarray, "slice size size"], name: str) -> Bool[np.ndarray, " slice"]:
+    labelled: Bool[np.ndarray, " slice"] = np.any(mask, axis=(1, 2))
+    if not labelled.any():
+        raise UserError(f"{name}: no structure fills a pixel of the common grid; check the segmentation and spacing")
+    return labelled
 
 
-def _weights(
-    voxels: int, spacing_mm: float, centre: float, config: PreprocessingConfig
-) -> Float32[np.ndarray, "size voxels"]:
-    """Share of each stored voxel in each new pixel along one axis.
-
-    A new pixel is the mean of linearly interpolated samples, spread evenly over it and no wider apart than the voxels.
-    """
+def _new_spacing_mm(spacing_mm: tuple[float, float, float], config: PreprocessingConfig) -> tuple[float, float, float]:
     pixel_mm = config.field_of_view_mm / config.size
-    samples = max(1, math.ceil(pixel_mm / spacing_mm))
-    middle_to_sample_mm = (np.arange(config.size * samples) + 0.5) * pixel_mm / samples - config.field_of_view_mm / 2
-    position = centre + middle_to_sample_mm / spacing_mm
-    linear = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(voxels)))
-    return linear.reshape(config.size, samples, voxels).mean(axis=1).astype(np.float32)
+    return spacing_mm[0], pixel_mm, pixel_mm

@@ -103,7 +103,7 @@ AS_STORED = Orientation(transpose=False, flip_rows=False, flip_columns=False)
 def load_case(entry: Entry) -> Case:
     """Read the image and mask of one entry. Raises UserError naming the file at fault."""
     image, spacing_mm = read_volume(entry.image_path, entry.frame)
-    mask = read_mask(entry.mask_path, entry.labels, entry.frame)
+    mask, _ = read_mask(entry.mask_path, entry.labels, entry.frame)
     if image.shape != mask.shape:
         raise UserError(
             f"{entry.mask_path}: mask is {mask.shape} (slice, row, column) but its image {entry.image_path.name} "
@@ -127,26 +127,19 @@ def read_volume(
     Returns intensities (slice, row, column), float32, scaled by the file's slope and intercept, and the spacing in mm
     in the same order. Raises UserError when the file is missing, damaged, too large, not finite or wrongly shaped.
     """
-    image = _open(path)
-    voxels = _read_frame(path, image, frame).astype(np.float32)
-    _check_finite(voxels, path)
-    orientation = _orientation(image)
-    x, y, z = (float(size) for size in image.header.get_zooms()[:3])
-    spacing_mm = (z, x, y) if orientation.transpose else (z, y, x)
-    _check_spacing(spacing_mm, path)
-    return _to_rows_and_columns(voxels, orientation), spacing_mm
+    voxels, orientation, spacing_mm = _read_stored(path, frame)
+    return _to_rows_and_columns(voxels.astype(np.float32), orientation), spacing_mm
 
 
 def read_mask(
     path: Path, table: Mapping[int, Label], frame: int | None = None
-) -> UInt8[np.ndarray, "slice row column"]:
+) -> tuple[UInt8[np.ndarray, "slice row column"], tuple[float, float, float]]:
     """Read a segmentation and translate its labels by `table` (file label -> Label), which must list background too.
 
-    Raises UserError as `read_volume` does, and when a voxel is not an integer or its label is not in the table.
+    Returns labels (slice, row, column) and the spacing in mm in the same order. Raises UserError as `read_volume` does,
+    and when a voxel is not an integer or its label is not in the table.
     """
-    image = _open(path)
-    voxels = _read_frame(path, image, frame)
-    _check_finite(voxels, path)
+    voxels, orientation, spacing_mm = _read_stored(path, frame)
     found = np.unique(voxels)
     for value in found:
         if value != np.rint(value):
@@ -154,7 +147,7 @@ def read_mask(
         if int(value) not in table:
             raise UserError(f"{path}: unknown label {value:g}; allowed are {_listed(table)}")
     canonical = np.array([table[int(value)] for value in found], dtype=np.uint8)
-    return _to_rows_and_columns(canonical[np.searchsorted(found, voxels)], _orientation(image))
+    return _to_rows_and_columns(canonical[np.searchsorted(found, voxels)], orientation), spacing_mm
 
 
 def write_volume(
@@ -176,6 +169,20 @@ def write_volume(
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _read_stored(
+    path: Path, frame: int | None
+) -> tuple[Shaped[np.ndarray, "x y slice"], Orientation, tuple[float, float, float]]:
+    """One checked frame as stored, how to turn it, and the spacing of the turned volume."""
+    image = _open(path)
+    orientation = _orientation(image)
+    x, y, z = (float(size) for size in image.header.get_zooms()[:3])
+    spacing_mm = (z, x, y) if orientation.transpose else (z, y, x)
+    _check_spacing(spacing_mm, path)
+    voxels = _read_frame(path, image, frame)
+    _check_finite(voxels, path)
+    return voxels, orientation, spacing_mm
 
 
 def _open(path: Path) -> nib.Nifti1Image:

@@ -7,7 +7,7 @@ from scipy.ndimage import center_of_mass
 from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
 
 from cmrfed.config import PreprocessingConfig
-from cmrfed.preprocessing import heart_centre, prepare
+from cmrfed.preprocessing import heart_centre, prepare, prepare_mask
 from cmrfed.shapes import Label
 
 CONFIG = PreprocessingConfig(size=32, field_of_view_mm=64)
@@ -142,9 +142,19 @@ def test_who_the_patient_is_stays_untouched():
         assert getattr(found, field) == getattr(case, field)
 
 
+def test_a_mask_alone_is_prepared_as_it_is_in_a_case():
+    case = toy_case()
+    mask, spacing_mm = prepare_mask(case.mask, case.spacing_mm, CONFIG, "mask.nii.gz")
+    np.testing.assert_array_equal(mask, prepare(case, CONFIG).mask)
+    assert spacing_mm == prepare(case, CONFIG).spacing_mm
+
+
 def test_an_empty_mask_is_refused():
+    empty = np.zeros((3, 40, 48), np.uint8)
     with refuses("mnms-A ED", "mask is empty"):
-        prepare(toy_case(mask=np.zeros((3, 40, 48), np.uint8)), CONFIG)
+        prepare(toy_case(mask=empty), CONFIG)
+    with refuses("mask.nii.gz", "mask is empty"):
+        prepare_mask(empty, SPACING_MM, CONFIG, "mask.nii.gz")
 
 
 def test_a_constant_image_is_refused():

@@ -59,7 +59,7 @@ def test_each_frame_of_a_written_cine_is_read_back_exactly(tmp_path):
 
 def test_a_written_mask_is_read_back_exactly(tmp_path):
     write_volume(tmp_path / "mask.nii.gz", toy_mask(), SPACING_MM)
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.nii.gz", LABELS), toy_mask())
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.nii.gz", LABELS)[0], toy_mask())
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     monkeypatch.setattr(nib, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_volume(path, toy_mask(scale=0.5), SPACING_MM)
-    np.testing.assert_array_equal(read_mask(path, LABELS), toy_mask())
+    np.testing.assert_array_equal(read_mask(path, LABELS)[0], toy_mask())
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -125,12 +125,12 @@ def test_a_file_that_knows_no_orientation_keeps_its_pixel_order(tmp_path, affine
 def test_labels_are_translated_by_the_table(tmp_path):
     save(tmp_path / "mask.nii", np.arange(4, dtype=np.uint8).reshape(4, 1, 1))
     acdc = {0: Label.BACKGROUND, 1: Label.RV, 2: Label.MYO, 3: Label.LV}
-    assert read_mask(tmp_path / "mask.nii", acdc).ravel().tolist() == [0, Label.RV, Label.MYO, Label.LV]
+    assert read_mask(tmp_path / "mask.nii", acdc)[0].ravel().tolist() == [0, Label.RV, Label.MYO, Label.LV]
 
 
 def test_a_mask_stored_as_floats_is_read_when_they_are_whole(tmp_path):
     write_volume(tmp_path / "mask.nii", toy_mask().astype(np.float32), SPACING_MM)
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.nii", LABELS), toy_mask())
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.nii", LABELS)[0], toy_mask())
 
 
 def test_a_missing_file_is_refused(tmp_path):

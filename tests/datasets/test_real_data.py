@@ -1,4 +1,4 @@
-"""The contract on real patients, where they are at hand: CMRFED_DATA, or shared/data beside the clone, holds acdc/ and mnms/."""
+"""The contract on real patients: CMRFED_DATA, or shared/data beside the clone, holds acdc/ and mnms/; else skipped."""
 
 import os
 from collections import Counter
@@ -21,11 +21,13 @@ class RealDataContract(DatasetContract):
     """Reads every volume once for all tests of a data set."""
 
     @pytest.fixture(scope="class")
-    def entries(self):
-        return find_entries(self.name, DATA / self.name)
+    @classmethod
+    def entries(cls):
+        return find_entries(cls.name, DATA / cls.name)
 
     @pytest.fixture(scope="class")
-    def cases(self, entries):
+    @classmethod
+    def cases(cls, entries):
         return [load_case(entry) for entry in entries]
 
     def test_every_case_can_be_prepared(self, cases):
