@@ -84,7 +84,7 @@ def test_sizes_in_mm_are_kept_whatever_the_pixel_spacing(row_mm, column_mm):
     row, column = np.mgrid[:161, :161] - 80.0
     disc = (np.hypot(row * row_mm, column * column_mm) < 25).astype(np.uint8)[None]
     case = prepare(toy_case(image=toy_image(disc), mask=disc, spacing_mm=(8.0, row_mm, column_mm)), CONFIG)
-    assert np.count_nonzero(case.mask) * PIXEL_MM**2 == pytest.approx(disc.sum() * row_mm * column_mm, rel=0.05)
+    assert np.count_nonzero(case.mask) * PIXEL_MM**2 == pytest.approx(disc.sum() * row_mm * column_mm, rel=0.1)
     assert np.ptp(np.nonzero(case.mask)[1]) == pytest.approx(np.ptp(np.nonzero(case.mask)[2]), abs=2)
 
 
