@@ -80,16 +80,6 @@ class Slices:
         """Vendor of each patient."""
         return tuple(record.vendor for record in self.records)
 
-    @property
-    def centres(self) -> tuple[str, ...]:
-        """Centre of each patient."""
-        return tuple(record.centre for record in self.records)
-
-    @property
-    def pathologies(self) -> tuple[str, ...]:
-        """Pathology of each patient."""
-        return tuple(record.pathology for record in self.records)
-
     @cached_property
     def _of_patient(self) -> list[Int64[np.ndarray, " n"]]:
         by_patient = np.argsort(self.patients, kind="stable")
@@ -106,7 +96,11 @@ class Slices:
         if unknown := sorted(wanted.difference(self.patient_names)):
             raise KeyError(f"no slices of patient {unknown[0]}")
         kept = [index for index, name in enumerate(self.patient_names) if name in wanted]
-        rows = np.flatnonzero(np.isin(self.patients, kept))
+        return self.take(np.flatnonzero(np.isin(self.patients, kept)))
+
+    def take(self, rows: Int64[np.ndarray, " kept"]) -> "Slices":
+        """These slices alone, in the order given; patients that lose all theirs are dropped."""
+        kept = np.unique(self.patients[rows])
         return Slices(
             images=self.images[rows],
             masks=self.masks[rows],

@@ -79,6 +79,15 @@ def test_a_subset_refuses_a_patient_who_is_not_there(slices):
         slices.subset(["mnms-A", "mnms-X"])
 
 
+def test_taken_slices_keep_their_patient_and_those_left_without_any_are_dropped(slices):
+    rows = np.array([1, 6, 12])  # of A, B and C; then of A and C alone
+    assert slices.take(rows).patient_names == slices.patient_names
+    taken = slices.take(rows[[2, 0]])
+    np.testing.assert_array_equal(taken.images, slices.images[[12, 1]])
+    assert [taken.patient_names[patient] for patient in taken.patients] == ["mnms-C", "mnms-A"]
+    assert set(taken.stacks) == {0, 1}
+
+
 def test_joining_the_subsets_gives_the_whole_back(slices):
     assert_same(concatenate([slices.subset([name]) for name in slices.patient_names]), slices)
 
