@@ -143,6 +143,8 @@ class _HeartPainter:
         ventricular = _smooth_min(np.where(lv, to_epi, far), np.where(rv, to_rv - rv_wall, far), np.float32(12))
         atrial, discs = self._atria() if not (lv.all() and rv.all()) else (np.full_like(to_epi, far), [])
         self._paint_fat(tissue, np.minimum(ventricular, np.where(lv, far, atrial)))
+        # the right ventricle opens into the atrium and the outflow tract without a wall between them
+        tissue[~rv & (to_rv < 0) & (height > self.ventricles.rv_base_mm - 10)] = Tissue.VENOUS_BLOOD
         for atrium, distance in discs:
             tissue[~lv & (distance < atrium.wall)] = Tissue.MYOCARDIUM
         for atrium, distance in discs:
@@ -183,8 +185,8 @@ class _HeartPainter:
         groove = fat.groove_mm * np.exp(-(((self.section.z_mm - self.ventricles.lv_base_mm) / 9) ** 2))
         right = 1 / (1 + np.exp(-self.points.s / 15))
         apical = 0.7 + np.clip(self.section.z_mm / self.anatomy.middle_mm - 1, 0, 1)
-        uneven = 1 + fat.patchiness * self.noise.coarse
-        inner = np.maximum(fat.epicardial_mm * (0.4 + right) * uneven + np.float32(groove), 0)
+        uneven = 0.7 + 1.3 * fat.patchiness * self.noise.coarse
+        inner = np.maximum(fat.epicardial_mm * (0.3 + right) * uneven + np.float32(groove), 0)
         outer = inner + fat.pericardium_mm * (self.noise.coarse > -0.6)
         patchy = apical * fat.paracardial_mm * (0.25 + 0.9 * right) * (0.8 + 0.7 * fat.patchiness * self.noise.coarse)
         reach = outer + np.where(tissue == Tissue.LUNG, np.maximum(patchy, 0), 1.5)
@@ -237,8 +239,8 @@ def sample_anatomy(rng: Generator, physiology: Physiology, adiposity: float, sli
         thorax=_sample_thorax(rng, heart, pose, adiposity),
         atria=_sample_atria(rng),
         fat=_sample_fat(rng, adiposity),
-        warp=Warp.sample(rng, rng.uniform(0.5, 2.2), (60, 160)),
-        thorax_warp=Warp.sample(rng, rng.uniform(0.5, 2.5), (70, 200)),
+        warp=Warp.sample(rng, rng.uniform(0.5, 2.2), (60.0, 160.0)),
+        thorax_warp=Warp.sample(rng, rng.uniform(0.5, 2.5), (70.0, 200.0)),
         slices_z_mm=slices,
         shifts_mm=shifts,
         noise=tuple(Noise(*planes) for planes in zip(*fields, strict=True)),
@@ -248,7 +250,9 @@ def sample_anatomy(rng: Generator, physiology: Physiology, adiposity: float, sli
 def _sample_pose(rng: Generator, heart: Heart) -> Pose:
     """The heart's middle, which lies to the right ventricle's side of the LV axis, near the image's centre."""
     turn = rng.normal(0.25, 0.28)
-    aside = 0.5 * float(heart.phases["ED"].section(heart.phases["ED"].lv_length_mm * 0.4).epi.mean())
+    section = heart.phases["ED"].section(heart.phases["ED"].lv_length_mm * 0.3)
+    septal = len(section.rv_radius) // 2
+    aside = 0.5 * (section.rv_centre[0] + float(section.rv_radius[septal]) - float(section.epi.mean()))
     x, y = rng.normal(0, 4, 2) + aside * np.array([np.cos(turn), np.sin(turn)])
     tilt = rng.normal(0, 0.08, 2)
     return Pose(float(x), float(y), float(turn), (float(tilt[0]), float(tilt[1])))
@@ -304,10 +308,10 @@ def _sample_atria(rng: Generator) -> tuple[Atrium, ...]:
         )
 
     return (
-        disc(-2, -8, 22, 1.3, 0.15, Tissue.BLOOD),
-        disc(42, -16, 21, 1.2, 0.15, Tissue.VENOUS_BLOOD),
-        disc(34, 26, 14, 2.0, 0.0, Tissue.VENOUS_BLOOD),
-        disc(20, 8, 14, 1.5, 0.05, Tissue.BLOOD),
+        disc(-2.0, -8.0, 22.0, 1.3, 0.15, Tissue.BLOOD),
+        disc(42.0, -16.0, 21.0, 1.2, 0.15, Tissue.VENOUS_BLOOD),
+        disc(32.0, 24.0, 14.0, 2.0, 0.0, Tissue.VENOUS_BLOOD),
+        disc(20.0, 8.0, 14.0, 1.5, 0.05, Tissue.BLOOD),
     )
 
 

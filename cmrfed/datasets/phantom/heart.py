@@ -321,10 +321,11 @@ def _right_outline(
     widest = epi.max()
     v = np.clip((z - base) / (shape.reach * (apex - base)), 0, 1)
     taper = (1 - v**2.2) ** 0.7
-    half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.6
+    half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.5
     centre_s = shape.centre * epi
     away = epi - centre_s + 0.85 * widest * size * taper
-    back = centre_s - shape.insertion * epi
+    # no shorter than this, or the outline would have corners at the insertions
+    back = np.maximum(centre_s - shape.insertion * epi, 0.5 * half_height)
     centre_t = shape.outflow_mm * (1 - 2.2 * v)
     cos, sin = np.cos(_ANGLE)[None, :], np.sin(_ANGLE)[None, :]
     half_width = np.where(cos > 0, away[:, None], back[:, None])
@@ -372,7 +373,7 @@ def _uneven(rng: Generator, u: np.ndarray, amplitudes: tuple[float, ...]) -> np.
     return total
 
 
-def _resample(table: Table, u: np.ndarray, wanted: np.ndarray) -> Table:
+def _resample(table: Table, u: np.ndarray, wanted: np.ndarray) -> Float32[np.ndarray, "resampled angle"]:
     level = np.clip((wanted - u[0]) / (u[1] - u[0]), 0, len(u) - 1.001)
     low = level.astype(int)
     share = (level - low)[:, None]

@@ -73,6 +73,7 @@ def write_phantom(root: Path, config: PhantomConfig, progress: Progress | None =
         (partial / _RECEIPT).write_text(json.dumps(receipt, indent=2) + "\n")
         if root.is_dir():
             shutil.rmtree(root)
+        root.parent.mkdir(parents=True, exist_ok=True)
         partial.rename(root)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -14,7 +14,7 @@ from jaxtyping import Complex64, Float, Float32
 from numpy.random import Generator
 from scipy import fft
 
-from cmrfed.datasets.phantom.fields import Plane, Planes
+from cmrfed.datasets.phantom.fields import Plane
 
 Filter = Literal["none", "hamming", "fermi"]
 ComplexPlanes = Complex64[np.ndarray, "slice row column"]
@@ -173,7 +173,7 @@ def acquire(
     kind: Filter = "none",
     strength: float = 1.0,
     partial_fourier: float = 1.0,
-) -> Planes:
+) -> Float32[np.ndarray, "slice reconstructed reconstructed"]:
     """Take the magnitude image of `image` (slices of square planes) through k-space.
 
     The spectrum is truncated to the `acquired` (row, column) matrix, so that edges ring; complex white Gaussian noise
@@ -194,7 +194,7 @@ def acquire(
     return np.abs(fft.ifft2(fft.ifftshift(filled, axes=(1, 2)), norm="forward")).astype(np.float32)
 
 
-def _centre_crop(spectrum: ComplexPlanes, rows: int, columns: int) -> ComplexPlanes:
+def _centre_crop(spectrum: ComplexPlanes, rows: int, columns: int) -> Complex64[np.ndarray, "slice rows columns"]:
     centre = spectrum.shape[1] // 2
     top, left = centre - rows // 2, centre - columns // 2
     return spectrum[:, top : top + rows, left : left + columns]

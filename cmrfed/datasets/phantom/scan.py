@@ -140,7 +140,7 @@ class _Texture:
 def _field_map(rng: Generator, style: VendorStyle, frequencies: np.ndarray) -> UInt8[np.ndarray, "row column"]:
     """A smooth map of off-resonance, as the index of the nearest of `frequencies`; it grows with the field."""
     x, y = image_points(SIZE)
-    wide = Warp.sample(rng, style.off_resonance_hz * style.field_strength_t / 1.5, (120, 400))
+    wide = Warp.sample(rng, style.off_resonance_hz * style.field_strength_t / 1.5, (120.0, 400.0))
     field = wide(np.zeros_like(x) + x, y)[0] - x
     step = frequencies[1] - frequencies[0]
     return np.clip(np.rint((field - frequencies[0]) / step), 0, len(frequencies) - 1).astype(np.uint8)
@@ -148,12 +148,12 @@ def _field_map(rng: Generator, style: VendorStyle, frequencies: np.ndarray) -> U
 
 def _receive(
     planes: Float32[np.ndarray, "slice row column"], style: VendorStyle, pixels: int, rng: Generator
-) -> Float32[np.ndarray, "slice row column"]:
+) -> Float32[np.ndarray, "slice pixels pixels"]:
     """Shade by the coils, take through k-space, correct the shading in part."""
     x, y = image_points(SIZE)
     direction = rng.normal(-2.0, 0.3)
     shade = coil_sensitivity(x, y, direction, style.coil_depth_mm, style.spine_share)
-    phase = Warp.sample(rng, rng.uniform(0.1, 0.6), (100, 400))(x, y)[0] - x
+    phase = Warp.sample(rng, rng.uniform(0.1, 0.6), (100.0, 400.0))(x, y)[0] - x
     received = (planes * shade * np.exp(1j * phase)).astype(np.complex64)
     acquired = tuple(2 * round(FIELD_OF_VIEW_MM / mm / 2) for mm in style.acquired_mm)
     image = acquire(
