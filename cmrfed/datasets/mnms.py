@@ -80,9 +80,9 @@ def _patient_entries(
             patient=f"{dataset}-{code}",
             dataset=dataset,
             vendor=canonical_vendor(row["VendorName"], where),
-            centre=row["Centre"],
+            centre=row["Centre"] or UNKNOWN,
             phase=phase,
-            pathology=row["Pathology"],
+            pathology=row["Pathology"] or UNKNOWN,
         )
 
 

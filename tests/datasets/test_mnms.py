@@ -152,3 +152,9 @@ def test_a_table_that_is_not_utf8_is_refused(root, table_path):
     table_path.write_bytes(b"\xff\xfe\x00" * 9)
     with refuses(table_path, "UTF-8"):
         find_entries("mnms", root)
+
+
+def test_an_empty_centre_or_pathology_is_unknown(root):
+    write_mnms_table(root / "OpenDataset", ["A0S9V9,Siemens,A,,0,9,30,,M,172,70", *ROWS[1:]])
+    entry = find_entries("mnms", root)[0]
+    assert (entry.centre, entry.pathology) == ("unknown", "unknown")
