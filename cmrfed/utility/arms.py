@@ -1,6 +1,6 @@
-"""The comparison: the same segmenter trained on real, on synthetic and on both, scored on the same real patients."""
+"""The comparison: the same segmenter trained on different sets of slices, scored on the same real patients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,21 +20,8 @@ class TrainingSlices:
     masks: Mask
 
 
-def _both(real: TrainingSlices, synthetic: TrainingSlices) -> TrainingSlices:
-    return TrainingSlices(torch.cat([real.images, synthetic.images]), torch.cat([real.masks, synthetic.masks]))
-
-
-ARMS: dict[str, Callable[[TrainingSlices, TrainingSlices], TrainingSlices]] = {
-    "real": lambda real, synthetic: real,
-    "synthetic": lambda real, synthetic: synthetic,
-    "mixed": _both,
-}
-"""What each arm trains on, given the real and the synthetic slices."""
-
-
-def compare_arms(
-    real: TrainingSlices,
-    synthetic: TrainingSlices,
+def compare_training_sets(
+    sets: Mapping[str, TrainingSlices],
     test: TestStacks,
     steps: int = 300,
     seeds: int = 1,
@@ -43,18 +30,17 @@ def compare_arms(
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Train every arm of `ARMS` for the same `steps` from the same starts, and score it on the held-out patients.
+    """Train on every set for the same `steps` from the same starts, and score on the held-out patients.
 
-    Budgets are equal in steps and batch size, not in passes over the data: "mixed" sees each slice less often. Each
-    patient's scores are averaged over `seeds` trainings (seed, seed + 1, ...) before patients are, so that intervals
-    cover the choice of patients. progress(done, total) counts training steps over all arms and seeds.
+    Budgets are equal in steps and batch size, not in passes over the data: of a larger set each slice is seen less
+    often. Each patient's scores are averaged over `seeds` trainings (seed, seed + 1, ...) before patients are, so that
+    intervals cover the choice of patients. progress(done, total) counts training steps over all sets and seeds.
 
-    Returns `summarise`'s dictionary for each arm.
+    Returns `summarise`'s dictionary for each set.
     """
-    total = steps * seeds * len(ARMS)
+    total = steps * seeds * len(sets)
     results = {}
-    for index, (name, choose) in enumerate(ARMS.items()):
-        slices = choose(real, synthetic)
+    for index, (name, slices) in enumerate(sets.items()):
         scores = []
         for repeat in range(seeds):
             before = (index * seeds + repeat) * steps

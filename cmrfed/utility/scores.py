@@ -1,5 +1,6 @@
 """Dice and HD95 of predicted stacks against reference stacks: by patient, then over patients and by vendor."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,13 +33,12 @@ def hd95_mm(predicted: Region, reference: Region, spacing_mm: Spacing) -> float:
         return 0.0
     if not predicted.any() or not reference.any():
         return float((torch.tensor(reference.shape) * spacing_mm).norm())
-    distance = compute_hausdorff_distance(
-        predicted[None, None],
-        reference[None, None],
-        include_background=True,
-        percentile=95,
-        spacing=spacing_mm.tolist(),
-    )
+    with warnings.catch_warnings():  # MONAI 1.6 warns about an argument that it passes to itself
+        warnings.simplefilter("ignore", FutureWarning)
+        pair = (predicted[None, None], reference[None, None])
+        distance = compute_hausdorff_distance(
+            *pair, include_background=True, percentile=95, spacing=spacing_mm.tolist()
+        )
     return float(distance)
 
 

@@ -59,7 +59,7 @@ def train_segmenter(
     """Train on slices in [-1, 1] for exactly `steps` batches of `RECIPE.batch_size`, however many slices there are.
 
     The loss is Dice plus cross-entropy, the optimiser AdamW under a half cosine with warm-up, and slices are drawn with
-    replacement and augmented. On a CPU the forward pass runs in bfloat16. The same seed, on the same machine, gives
+    replacement and augmented. The forward pass runs in bfloat16. The same seed, on the same machine, gives
     the same network, whatever else draws random numbers; the global generators are left as they were.
 
     Returns the network in evaluation mode, on `device`. Raises ValueError when there is no slice.
