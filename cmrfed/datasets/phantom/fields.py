@@ -26,6 +26,8 @@ def band_noise(rng: Generator, planes: int, size: int, sigma_px: float) -> Plane
 class Warp:
     """A smooth displacement of the plane, a sum of a few long plane waves: d(p) = sum_k a_k sin(w_k . p + phi_k).
 
+    Any smooth map is one: field maps and coil phases are read off one of its axes.
+
     wave: radians per mm, one wave vector a row. phase: radians. amplitude: mm, one displacement a row.
     """
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Float32, Int
 from numpy.random import Generator
 
 from cmrfed.datasets.phantom.fields import Plane
@@ -30,7 +30,6 @@ _ABOVE_BASE_MM = 40.0
 
 Table = Float32[np.ndarray, "level angle"]
 Ring = Float32[np.ndarray, " angle"]
-PlaneMask = Bool[np.ndarray, "row column"]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from cmrfed.datasets.phantom.heart import PATHOLOGIES, Pathology, Phase, Sex, sa
 from cmrfed.datasets.phantom.physics import Tissue, acquire, coil_sensitivity, tissue_signals
 from cmrfed.datasets.phantom.styles import VendorStyle, sample_style
 from cmrfed.datasets.phantom.thorax import TissueMap
-from cmrfed.shapes import VENDORS, vendor_index
+from cmrfed.shapes import UNKNOWN, vendor_index
 
 _FREQUENCY_BINS = 64
 PHASES: tuple[Phase, ...] = ("ED", "ES")
@@ -54,7 +54,7 @@ class Scan:
 
 def scan_patient(seed: int, vendor: str | None, index: int) -> Scan:
     """Patient `index` of a vendor (None: any scanner), decided by (seed, vendor, index) alone."""
-    vendor_number = VENDORS.index(VENDORS[-1]) if vendor is None else vendor_index(vendor)
+    vendor_number = vendor_index(vendor or UNKNOWN)
     rng = default_rng(SeedSequence([seed, vendor_number, index]))
     person = _sample_person(rng)
     style = sample_style(vendor, rng)
@@ -141,7 +141,7 @@ def _field_map(rng: Generator, style: VendorStyle, frequencies: np.ndarray) -> U
     """A smooth map of off-resonance, as the index of the nearest of `frequencies`; it grows with the field."""
     x, y = image_points(SIZE)
     wide = Warp.sample(rng, style.off_resonance_hz * style.field_strength_t / 1.5, (120.0, 400.0))
-    field = wide(np.zeros_like(x) + x, y)[0] - x
+    field = wide(x, y)[0] - x
     step = frequencies[1] - frequencies[0]
     return np.clip(np.rint((field - frequencies[0]) / step), 0, len(frequencies) - 1).astype(np.uint8)
 

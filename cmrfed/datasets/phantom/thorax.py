@@ -17,7 +17,7 @@ from cmrfed.datasets.phantom.physics import Tissue
 
 TissueMap = UInt8[np.ndarray, "row column"]
 PlaneMask = Bool[np.ndarray, "row column"]
-Upper = Literal["stomach", "spleen", "fat", "lung"]
+LeftOrgan = Literal["stomach", "spleen", "fat", "lung"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Abdomen:
     curvature: float
     rise: float
     liver_edge_mm: float
-    left_organ: Upper
+    left_organ: LeftOrgan
     left_centre: tuple[float, float]
     left_radius_mm: float
     gas: float
@@ -121,7 +121,7 @@ class Abdomen:
     @classmethod
     def sample(cls, rng: Generator, heart_bottom_mm: float) -> "Abdomen":
         """`heart_bottom_mm`: y of the lowest point of the heart, on which the diaphragm's dome lies."""
-        left: Upper = ("stomach", "spleen", "fat", "lung")[int(rng.choice(4, p=[0.5, 0.12, 0.2, 0.18]))]
+        left: LeftOrgan = ("stomach", "spleen", "fat", "lung")[int(rng.choice(4, p=[0.5, 0.12, 0.2, 0.18]))]
         radius = rng.uniform(26, 45)
         return cls(
             dome_mm=heart_bottom_mm + rng.uniform(-1, 9),
