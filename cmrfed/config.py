@@ -7,7 +7,7 @@ the key, what was found and what is allowed.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -52,7 +52,7 @@ class PreprocessingConfig(Stage):
     percentiles: tuple[float, float] = (1.0, 99.0)
 
     @model_validator(mode="after")
-    def _percentiles_ascend(self) -> Self:
+    def _percentiles_ascend(self) -> "PreprocessingConfig":
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise ValueError(f"percentiles must ascend within 0..100, found {self.percentiles}")
@@ -99,7 +99,7 @@ class PrivacyConfig(Stage):
     seed: int | None = None
 
     @model_validator(mode="after")
-    def _delta_is_negligible(self) -> Self:
+    def _delta_is_negligible(self) -> "PrivacyConfig":
         if self.mode != "none" and self.delta * self.declared_patients >= 1:
             raise ValueError(
                 f"delta {self.delta:g} would allow one of {self.declared_patients} patients to be published outright; "
@@ -158,7 +158,10 @@ class FederationConfig(Stage):
 
 
 class EvaluationConfig(Stage):
-    """What the central evaluator measures, and how hard."""
+    """What the central evaluator measures, and how hard.
+
+    `fidelity_slices` and `utility_slices` cap how many slices are synthesised for either; real ones are thinned alike.
+    """
 
     fidelity: bool = True
     utility: bool = True
@@ -166,11 +169,12 @@ class EvaluationConfig(Stage):
     feature_extractor: Literal["efficientnet-lite0", "inception-v3"] = "efficientnet-lite0"
     inception_weights: str | None = None
     fidelity_slices: int = Field(default=200, ge=10)
-    utility_masks: Literal["train"] = "train"
+    utility_slices: int = Field(default=600, ge=10)
     segmenter_steps: int = Field(default=300, ge=1)
     segmenter_seeds: int = Field(default=1, ge=1)
+    attack_slices_per_patient: int = Field(default=4, ge=1)
     attack_times: int = Field(default=8, ge=1)
-    attack_draws: int = Field(default=2, ge=1)
+    attack_draws: int = Field(default=1, ge=1)
     bootstrap: int = Field(default=1000, ge=100)
     show_real_images: bool = False
 

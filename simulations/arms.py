@@ -1,6 +1,7 @@
 """Federate every arm of a run: with privacy, without, and the untrained start that both are compared with."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,11 +47,14 @@ def _run_arm(run: Run, arm: Arm) -> None:
     with Progress(TextColumn("  {task.description:<34}"), *columns, console=console) as progress:
         task = progress.add_task(f"training arm {arm.name} (steps)", total=steps)
         watch = _Watch(run, arm, lambda done: progress.update(task, completed=done))
+        started = time.time()
         if federation.engine == "inprocess":
-            run_in_process(arm.folder, len(arm.sites))
+            run_in_process(arm.folder, len(arm.sites), watch.tick)
         else:
             run_on_flower(arm.folder, len(arm.sites), federation, arm.config.training, watch.tick)
         watch.tick()
+    with (arm.folder / "sessions.jsonl").open("a") as log:
+        log.write(json.dumps({"started": started, "finished": time.time()}) + "\n")
 
 
 class _Watch:

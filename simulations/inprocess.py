@@ -1,8 +1,9 @@
 """The federation in one process, without Ray: for debugging and tests. Same apps, same messages, same result."""
 
 import copy
+import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -20,8 +21,8 @@ _SERVER_NODE = 1
 class InProcessGrid(Grid):
     """Calls the client app directly for each message, one site after the other."""
 
-    def __init__(self, contexts: dict[int, Context]) -> None:
-        self.contexts = contexts
+    def __init__(self, contexts: dict[int, Context], tick: Callable[[], None]) -> None:
+        self.contexts, self.tick = contexts, tick
         self._pending: dict[str, Message] = {}
 
     def set_run(self, run: Run) -> None:
@@ -44,6 +45,7 @@ class InProcessGrid(Grid):
         ids = []
         for message in messages:
             reply = client.app.app(copy.deepcopy(message), self.contexts[message.metadata.dst_node_id])
+            self.tick()
             ids.append(secrets.token_hex(8))
             self._pending[ids[-1]] = reply
         return ids
@@ -55,8 +57,12 @@ class InProcessGrid(Grid):
         return self.pull_messages(self.push_messages(messages))
 
 
-def run_in_process(arm: Path, number_of_sites: int) -> None:
-    """Run an arm to its end in this process, with each site's thread count while it trains."""
+def run_in_process(arm: Path, number_of_sites: int, tick: Callable[[], None]) -> None:
+    """Run an arm to its end in this process, with each site's thread count while it trains.
+
+    `tick` is called after each site's answer.
+    """
+    logging.getLogger("flwr").setLevel(logging.WARNING)
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, _SERVER_NODE
     run_config = UserConfig({"arm": str(arm)})
     contexts = {
@@ -74,6 +80,6 @@ def run_in_process(arm: Path, number_of_sites: int) -> None:
     )
     threads = torch.get_num_threads()
     try:
-        server.app.app(grid=InProcessGrid(contexts), context=context)
+        server.app.app(grid=InProcessGrid(contexts, tick), context=context)
     finally:
         torch.set_num_threads(threads)

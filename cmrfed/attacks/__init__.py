@@ -6,7 +6,7 @@ A new attack is one file with a function of the same signature, and one line in 
 from cmrfed.attacks.loss_threshold import Losses, PatientSlices, loss_threshold_scores
 from cmrfed.attacks.membership import membership_leakage
 
-ATTACKS = {"loss_threshold": loss_threshold_scores}
+ATTACKS = {"loss": loss_threshold_scores}
 """Every attack by the name it has in a report; a higher score means "more likely a member"."""
 
 __all__ = ["ATTACKS", "Losses", "PatientSlices", "loss_threshold_scores", "membership_leakage"]

@@ -10,7 +10,6 @@ arXiv:1607.00133, with the patient as the unit as in McMahan et al. 2018, arXiv:
 patient changes the sum by at most C whatever else is in it, so that the accountant's event is exact.
 """
 
-from typing import Self
 
 import torch
 from jaxtyping import Float, Int

@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from cmrfed.utility import (
-    ARMS,
     RECIPE,
     TestStacks,
     TrainingSlices,
     arms,
-    compare_arms,
+    compare_training_sets,
     predict,
     segmenter,
     train_segmenter,
@@ -43,17 +42,16 @@ def stacks(count, seed):
 
 @pytest.fixture(scope="module")
 def learnt():
-    return compare_arms(
-        TrainingSlices(*discs(40, 0)), TrainingSlices(*discs(40, 1)), stacks(12, 2), steps=40, replicates=100
-    )
+    sets = {"real": TrainingSlices(*discs(40, 0)), "synthetic": TrainingSlices(*discs(40, 1))}
+    return compare_training_sets(sets, stacks(12, 2), steps=40, replicates=100)
 
 
-def test_every_arm_learns_a_separable_task(learnt):
-    assert list(learnt) == ["real", "synthetic", "mixed"]
+def test_every_set_learns_a_separable_task(learnt):
+    assert list(learnt) == ["real", "synthetic"]
     assert all(scores["dice"]["mean"] > 0.9 for scores in learnt.values())
 
 
-def test_every_arm_has_the_same_steps_batches_and_starts(monkeypatch):
+def test_every_set_has_the_same_steps_batches_and_starts(monkeypatch):
     seen, progress = [], []
 
     def train(images, masks, steps, seed, device, report):
@@ -63,21 +61,20 @@ def test_every_arm_has_the_same_steps_batches_and_starts(monkeypatch):
 
     monkeypatch.setattr(arms, "train_segmenter", train)
     monkeypatch.setattr(arms, "predict", lambda network, images: images[:, 0].long())
-    real, synthetic = TrainingSlices(*discs(5, 0)), TrainingSlices(*discs(7, 1))
-    compare_arms(real, synthetic, stacks(2, 2), 10, seeds=2, seed=4, progress=lambda *step: progress.append(step))
+    sets = {str(count): TrainingSlices(*discs(count, 0)) for count in (5, 7, 12)}
+    compare_training_sets(sets, stacks(2, 2), 10, seeds=2, seed=4, progress=lambda *step: progress.append(step))
     assert seen == [(count, 10, seed) for count in (5, 7, 12) for seed in (4, 5)]
     assert progress == [(10 * done, 60) for done in range(1, 7)]
-    assert len(ARMS) == 3
 
 
 def test_seeds_are_averaged_within_a_patient_before_patients_are(monkeypatch):
     """One seed perfect and one blank: every patient's Dice is one half, so the interval over patients has no width."""
     test = stacks(4, 0)
-    answers = iter([test.masks, torch.zeros_like(test.masks)] * 3)
+    answers = iter([test.masks, torch.zeros_like(test.masks)])
     monkeypatch.setattr(arms, "train_segmenter", lambda *_: torch.nn.Identity())
     monkeypatch.setattr(arms, "predict", lambda *_: next(answers))
     slices = TrainingSlices(*discs(2, 0))
-    found = compare_arms(slices, slices, test, steps=1, seeds=2, replicates=100)["real"]
+    found = compare_training_sets({"real": slices}, test, steps=1, seeds=2, replicates=100)["real"]
     assert found["dice"]["mean"] == pytest.approx(0.5)
     assert found["dice_ci95"]["lv"] == pytest.approx([0.5, 0.5])
     assert found["patients"] == 4
