@@ -39,7 +39,9 @@ def advance(state: GlobalState, updates: Sequence[Weights], config: AggregationC
 
 def save_state(path: Path, state: GlobalState) -> None:
     """Write a checkpoint; a crash leaves the last one whole."""
-    both = {f"weights/{n}": a for n, a in state.weights.items()} | {f"averaged/{n}": a for n, a in state.averaged.items()}
+    both = {f"weights/{n}": a for n, a in state.weights.items()} | {
+        f"averaged/{n}": a for n, a in state.averaged.items()
+    }
     save_weights(path, both, {"round": state.round})
 
 

@@ -120,7 +120,14 @@ def _pay(home: Path, policy: SitePolicy, request: Request, key: str, run: LocalR
     if any(row.request == key for row in ledger.entries(patients, request.run)):
         return
     ledger.record(
-        patients, request.run, request.task.round, key, run.event, plan.delta, plan.target_epsilon, policy.maximum_epsilon
+        patients,
+        request.run,
+        request.task.round,
+        key,
+        run.event,
+        plan.delta,
+        plan.target_epsilon,
+        policy.maximum_epsilon,
     )
 
 

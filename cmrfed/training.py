@@ -129,7 +129,12 @@ def patient_loss(
 
 
 def plain_gradient(
-    generator: Generator, slices: Slices, indices: Tensor, training: TrainingConfig, random: Random, device: torch.device
+    generator: Generator,
+    slices: Slices,
+    indices: Tensor,
+    training: TrainingConfig,
+    random: Random,
+    device: torch.device,
 ) -> float:
     """One step without privacy: fill the gradients of the mean loss over a batch of slices; returns that loss."""
     loss = _mean_loss(generator, slices, indices, training, _torch_generator(random), device)
@@ -163,7 +168,7 @@ def _torch_generator(random: Random) -> torch.Generator:
 
 
 def choose_device(name: str) -> torch.device:
-    """"auto" is the first GPU, else the CPU; anything else is a torch device name."""
+    """ "auto" is the first GPU, else the CPU; anything else is a torch device name."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
@@ -203,7 +208,9 @@ def pretrain(
     losses: list[float] = []
     started = time.monotonic()
     while (done := _fraction_done(config, len(losses), time.monotonic() - started)) < 1:
-        optimizer.param_groups[0]["lr"] = config.learning_rate * min((1 + math.cos(math.pi * done)) / 2, (len(losses) + 1) / 100)
+        optimizer.param_groups[0]["lr"] = config.learning_rate * min(
+            (1 + math.cos(math.pi * done)) / 2, (len(losses) + 1) / 100
+        )
         indices = torch.from_numpy(random.words(config.batch_size) % np.uint64(len(slices))).long()
         losses.append(plain_gradient(generator, slices, indices, training, random, device))
         optimizer.step()
@@ -218,9 +225,7 @@ def _fraction_done(config: PretrainingConfig, steps: int, seconds: float) -> flo
 
 
 @torch.no_grad()
-def validation_losses(
-    generator: Generator, slices: Slices, training: TrainingConfig, seed: int
-) -> dict[str, float]:
+def validation_losses(generator: Generator, slices: Slices, training: TrainingConfig, seed: int) -> dict[str, float]:
     """Mean loss by vendor with noises fixed by `seed`, so that rounds and arms can be compared."""
     device = choose_device(training.device)
     generator.to(device).eval()

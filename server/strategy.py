@@ -33,7 +33,10 @@ class PrivateFederation(Strategy):
     ) -> Iterable[Message]:
         self._round_started = time.time()
         request = self.arm.request(self.state.round + 1)
-        content = {"weights": to_record(self.state.weights), "request": ConfigRecord({"json": request.model_dump_json()})}
+        content = {
+            "weights": to_record(self.state.weights),
+            "request": ConfigRecord({"json": request.model_dump_json()}),
+        }
         return [Message(RecordDict(content), node, MessageType.TRAIN) for node in grid.get_node_ids()]  # type: ignore[arg-type]
 
     def aggregate_train(

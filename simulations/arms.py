@@ -43,7 +43,13 @@ def _arms(run: Run) -> list[tuple[str, RunConfig, PrivacyPlan | None]]:
 def _run_arm(run: Run, arm: Arm) -> None:
     federation = arm.config.federation
     steps = federation.rounds * arm.config.training.local_steps * len(arm.sites)
-    columns = (BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(TextColumn("  {task.description:<34}"), *columns, console=console) as progress:
         task = progress.add_task(f"training arm {arm.name} (steps)", total=steps)
         watch = _Watch(run, arm, lambda done: progress.update(task, completed=done))

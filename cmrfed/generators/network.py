@@ -52,6 +52,7 @@ class ConditionalUNet(nn.Module):
             attention_levels=(False,) * len(config.channels),
             num_res_blocks=config.residual_blocks,
             norm_num_groups=config.norm_groups,
+            num_head_channels=config.channels[-1],  # of the one attention block, at the coarsest level: a single head
             num_class_embeds=1,  # MONAI then calls `class_embedding`, which is ours
         )
         self.unet.class_embedding = ConditionEmbedding(4 * config.channels[0])

@@ -31,9 +31,7 @@ def clipped_gradient_sum(
     return total
 
 
-def patient_gradient(
-    weights: Sequence[nn.Parameter], patient_loss: Callable[[], Tensor]
-) -> Float[Tensor, " weight"]:
+def patient_gradient(weights: Sequence[nn.Parameter], patient_loss: Callable[[], Tensor]) -> Float[Tensor, " weight"]:
     """One patient's flattened gradient in single precision; weights the loss does not reach get zero."""
     gradients = torch.autograd.grad(patient_loss(), weights, allow_unused=True, materialize_grads=True)
     return torch.cat([gradient.flatten().float() for gradient in gradients])

@@ -25,7 +25,19 @@ CREATE TABLE IF NOT EXISTS ledger (
     round INTEGER NOT NULL, request TEXT NOT NULL, event TEXT NOT NULL, delta REAL NOT NULL, epsilon REAL NOT NULL,
     software TEXT NOT NULL, previous TEXT NOT NULL, hash TEXT NOT NULL UNIQUE);
 """
-_COLUMNS = ("sequence", "time", "fingerprint", "run", "round", "request", "event", "delta", "epsilon", "software", "previous")
+_COLUMNS = (
+    "sequence",
+    "time",
+    "fingerprint",
+    "run",
+    "round",
+    "request",
+    "event",
+    "delta",
+    "epsilon",
+    "software",
+    "previous",
+)
 
 
 class BudgetExceeded(UserError):

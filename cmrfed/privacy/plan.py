@@ -10,7 +10,6 @@ arXiv:1607.00133, with the patient as the unit as in McMahan et al. 2018, arXiv:
 patient changes the sum by at most C whatever else is in it, so that the accountant's event is exact.
 """
 
-
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
@@ -42,7 +41,9 @@ class PrivacyPlan(Stage):
     seed: int | None = None
 
     @classmethod
-    def calibrated(cls, privacy: PrivacyConfig, federation: FederationConfig, training: TrainingConfig) -> Self:
+    def calibrated(
+        cls, privacy: PrivacyConfig, federation: FederationConfig, training: TrainingConfig
+    ) -> "PrivacyPlan":
         """The plan of a configuration, its noise calibrated to the whole federation before anything runs.
 
         A configured `noise_multiplier` is taken as it is, and `target_epsilon` becomes what it costs.

@@ -1,0 +1,65 @@
+"""Shared by all tests: shapes in signatures are checked as the code runs, and torch stays on one thread."""
+
+import os
+
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+install_import_hook("cmrfed", "beartype.beartype")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
+from cmrfed.privacy import PrivacyPlan  # noqa: E402
+from cmrfed.slices import Patient, Slices  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny_generator_config() -> GeneratorConfig:
+    """A network of a few thousand weights."""
+    return GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2)
+
+
+@pytest.fixture
+def fp32_training() -> TrainingConfig:
+    return TrainingConfig(
+        local_steps=2, optimizer="sgd", learning_rate=0.1, batch_size=4, slices_per_patient=2, precision="fp32"
+    )
+
+
+def toy_slices(slices_of_patients: list[int], size: int = 16, seed: int = 0, first: int = 0) -> Slices:
+    """Random slices: one entry of `slices_of_patients` a patient."""
+    random = np.random.default_rng(seed)
+    count = sum(slices_of_patients)
+    patients = np.repeat(np.arange(len(slices_of_patients)), slices_of_patients)
+    names = [f"toy-{first + number}" for number in range(len(slices_of_patients))]
+    vendors = ["Siemens", "Philips"]
+    return Slices(
+        images=random.uniform(-1, 1, (count, size, size)).astype(np.float32),
+        masks=random.integers(0, 4, (count, size, size)).astype(np.uint8),
+        conditions=np.stack([patients % 2, random.integers(0, 2, count)], axis=1).astype(np.int64),
+        patients=patients.astype(np.int64),
+        stacks=patients.astype(np.int64),
+        spacing_mm=np.tile([8.0, 2.0, 2.0], (count, 1)),
+        records=tuple(Patient(name, "toy", vendors[n % 2], "1", "NOR") for n, name in enumerate(names)),
+    )
+
+
+def toy_plan(**changes: object) -> PrivacyPlan:
+    """A plan with small round numbers."""
+    values = {
+        "sample_rate": 0.5,
+        "noise_multiplier": 1.0,
+        "max_grad_norm": 0.5,
+        "declared_patients": 4,
+        "minimum_patients": 1,
+        "steps": 4,
+        "delta": 1e-3,
+        "target_epsilon": 100.0,
+        "seed": 0,
+    }
+    return PrivacyPlan(**(values | changes))
