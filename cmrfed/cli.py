@@ -1,4 +1,4 @@
-"""`cmrfed COMMAND [Hydra overrides]`: one Hydra config a command, plain errors, exit code 2 for what the user can mend."""
+"""`cmrfed COMMAND [Hydra overrides]`: a Hydra config for each command, and one plain line for what a user can mend."""
 
 import sys
 from collections.abc import Callable

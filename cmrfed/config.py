@@ -146,7 +146,7 @@ class AggregationConfig(Stage):
 
 
 class FederationConfig(Stage):
-    """Who takes part: one site for each combination of the `site_by` fields of a case, or `random_sites` of equal size."""
+    """Who takes part: a site for each combination of the `site_by` fields of a case, or `random_sites` equal ones."""
 
     rounds: int = Field(default=10, ge=1)
     site_by: tuple[Literal["dataset", "vendor", "centre"], ...] = ("vendor",)

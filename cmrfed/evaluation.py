@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from cmrfed.training import autocast, choose_device
 from cmrfed.updates import load_generator
 from cmrfed.utility import TestStacks, TrainingSlices, compare_training_sets
 
-ProgressBar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+Progress = Callable[[int, int], None]
+ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 Results = dict[str, Any]
 
 
@@ -38,33 +40,57 @@ def evaluate(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Results:
     train, held_out = run.train_slices(), run.held_out_slices()
     shown = thin(held_out, config.fidelity_slices, run.config.seed)
     learnt = thin(train, config.utility_slices, run.config.seed)
-    arms: dict[str, Results] = {arm: {} for arm in run.arms()}
-    synthetic_shown, synthetic_learnt, sample_s = {}, {}, {}
-    for arm in arms:
-        generator, _ = load_generator(run.arm_folder(arm) / "model.safetensors")
-        with bar(f"sampling, arm {arm}") as progress:
-            began, total = time.monotonic(), len(shown) + len(learnt)
-            synthetic_shown[arm] = _synthesise(run, generator, shown, lambda done, _, t=total: progress(done, t))
-            synthetic_learnt[arm] = _synthesise(
-                run, generator, learnt, lambda done, _, t=total: progress(len(shown) + done, t)
-            )
-            sample_s[arm] = (time.monotonic() - began) / total
-        if config.leakage:
-            with bar(f"membership inference, arm {arm}") as progress:
-                arms[arm]["leakage"] = _leakage(run, generator, train, held_out, config, progress)
-        synthetic_shown[arm].save(run.arm_folder(arm) / "synthetic.safetensors")
+    synthetic = {arm: _Synthetic.sample(run, arm, shown, learnt, bar) for arm in run.arms()}
+    arms: dict[str, Results] = {arm: {} for arm in synthetic}
+    if config.leakage:
+        for arm in arms:
+            with bar(f"membership inference, {arm}") as progress:
+                arms[arm]["leakage"] = _leakage(run, arm, train, held_out, config, progress)
     if config.fidelity:
-        with bar("features of real and synthetic images") as progress:
-            for arm, scores in _fidelity(run, train, shown, synthetic_shown, config, progress).items():
-                arms[arm]["fidelity"] = scores
+        with bar("features of images") as progress:
+            _add(arms, "fidelity", _fidelity(run, train, shown, synthetic, config, progress))
     if config.utility:
         with bar("training segmenters") as progress:
-            for arm, scores in _utility(run, learnt, synthetic_learnt, held_out, config, progress).items():
-                arms[arm]["utility"] = scores
-    timing = _timing(run) | {"sample_s_per_slice": sample_s[run.main_arm()]}
+            _add(arms, "utility", _utility(run, learnt, synthetic, held_out, config, progress))
+    timing = _timing(run) | {"sample_s_per_slice": synthetic[run.main_arm()].seconds_per_slice}
     results = _results(run, arms, timing | {"evaluate_s": time.monotonic() - started})
     _write_json(run.folder / "results.json", results)
     return results
+
+
+@dataclass(frozen=True)
+class _Synthetic:
+    """An arm's synthetic slices: for held-out masks (`shown`) and for training masks (`learnt`)."""
+
+    shown: Slices
+    learnt: Slices
+    seconds_per_slice: float
+
+    @classmethod
+    def sample(cls, run: Run, arm: str, shown: Slices, learnt: Slices, bar: ProgressBar) -> "_Synthetic":
+        generator, _ = load_generator(run.arm_folder(arm) / "model.safetensors")
+        total, training, started = len(shown) + len(learnt), run.config.training, time.monotonic()
+        with bar(f"sampling, {arm}") as progress:
+            made = [
+                synthesise(
+                    generator, slices, run.config.sampling, run.config.seed, training.device, training.precision,
+                    _shifted(progress, before, total),
+                )
+                for slices, before in ((shown, 0), (learnt, len(shown)))
+            ]  # fmt: skip
+        seconds_per_slice = (time.monotonic() - started) / total
+        made[0].save(run.arm_folder(arm) / "synthetic.safetensors")
+        return cls(made[0], made[1], seconds_per_slice)
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    """Progress of a part as progress of the whole."""
+    return lambda done, _: progress(before + done, total)
+
+
+def _add(arms: dict[str, Results], name: str, scores: dict[str, Results]) -> None:
+    for arm, values in scores.items():
+        arms[arm][name] = values
 
 
 def thin(slices: Slices, count: int, seed: int) -> Slices:
@@ -75,32 +101,26 @@ def thin(slices: Slices, count: int, seed: int) -> Slices:
     return slices.take(rows)
 
 
-def _synthesise(run: Run, generator: Generator, slices: Slices, progress: Callable[[int, int], None]) -> Slices:
-    training = run.config.training
-    return synthesise(
-        generator, slices, run.config.sampling, run.config.seed, training.device, training.precision, progress
-    )
-
-
 def _fidelity(
     run: Run,
     train: Slices,
     shown: Slices,
-    synthetic: dict[str, Slices],
+    synthetic: dict[str, _Synthetic],
     config: EvaluationConfig,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> dict[str, Results]:
     """Scores by arm. The real reference, as large as the test set, has its mix of vendors."""
-    sets = {"test": shown, "reference": _matched(train, shown, run.config.seed), **synthetic}
-    total, features = sum(map(len, sets.values())), {}
+    sets = {"test": shown, "reference": _matched(train, shown, run.config.seed)}
+    sets |= {arm: made.shown for arm, made in synthetic.items()}
+    total, features = sum(map(len, sets.values())), dict[str, PatientFeatures]()
     for name, slices in sets.items():
-        before = sum(len(features[done].features) for done in features)
+        before = sum(len(done.patients) for done in features.values())
         found = extract_features(
             torch.from_numpy(slices.images)[:, None],
             config.feature_extractor,
             config.inception_weights,
             device=choose_device(run.config.training.device),
-            progress=lambda done, _, b=before: progress(b + done, total),
+            progress=_shifted(progress, before, total),
             cache=run.folder / "central" / "features",
         )
         features[name] = PatientFeatures(found, torch.from_numpy(slices.patients))
@@ -123,16 +143,16 @@ def _matched(train: Slices, shown: Slices, seed: int) -> Slices:
 def _utility(
     run: Run,
     learnt: Slices,
-    synthetic: dict[str, Slices],
+    synthetic: dict[str, _Synthetic],
     held_out: Slices,
     config: EvaluationConfig,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> dict[str, Results]:
     """Scores by arm for segmenters trained on real, synthetic and both; the real one is trained once for all arms."""
     sets = {"real": _training(learnt)}
-    for arm, slices in synthetic.items():
-        sets[f"{arm} synthetic"] = _training(slices)
-        sets[f"{arm} mixed"] = _training(learnt, slices)
+    for arm, made in synthetic.items():
+        sets[f"{arm} synthetic"] = _training(made.learnt)
+        sets[f"{arm} mixed"] = _training(learnt, made.learnt)
     scores = compare_training_sets(
         sets,
         _test_stacks(held_out),
@@ -168,14 +188,10 @@ def _test_stacks(held_out: Slices) -> TestStacks:
 
 
 def _leakage(
-    run: Run,
-    generator: Generator,
-    train: Slices,
-    held_out: Slices,
-    config: EvaluationConfig,
-    progress: Callable[[int, int], None],
+    run: Run, arm: str, train: Slices, held_out: Slices, config: EvaluationConfig, progress: Progress
 ) -> Results:
     """Every attack on every patient; members and strangers meet the same times and noises."""
+    generator, _ = load_generator(run.arm_folder(arm) / "model.safetensors")
     few, others = (few_of_each(part, config.attack_slices_per_patient) for part in (train, held_out))
     device = choose_device(run.config.training.device)
     generator.to(device).eval()

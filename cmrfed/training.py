@@ -1,4 +1,4 @@
-"""One site's local run: slices + weights + task -> update + accountant event. Pretraining on public slices is here too."""
+"""One site's local run: slices + weights + task -> update + accountant event; and pretraining on public slices."""
 
 import math
 import time

@@ -19,7 +19,7 @@ _VALIDATION_PATIENTS_PER_VENDOR = 2
 
 
 def simulate(config: RunConfig, out: Path) -> Run:
-    """Prepare a run's folder from a configuration and federate every arm. Everything that can be wrong is found first."""
+    """Prepare a run's folder from a configuration and federate every arm. What can be wrong is found first."""
     plan = _plan(config)
     with progress_bar("writing the phantom") as progress:
         write_configured_phantom(config.data, progress)

@@ -18,4 +18,4 @@ def mean(updates: Sequence[Weights]) -> Weights:
     for update in updates[1:]:
         if {n: a.shape for n, a in update.items()} != {n: a.shape for n, a in first.items()}:
             raise UserError("aggregation: the sites sent different weights; they must run the same generator")
-    return {n: np.mean([update[n] for update in updates], axis=0, dtype=np.float64).astype(np.float32) for n in first}
+    return {n: np.stack([update[n] for update in updates]).mean(0, dtype=np.float64).astype(np.float32) for n in first}

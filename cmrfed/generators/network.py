@@ -55,7 +55,7 @@ class ConditionalUNet(nn.Module):
             num_head_channels=config.channels[-1],  # of the one attention block, at the coarsest level: a single head
             num_class_embeds=1,  # MONAI then calls `class_embedding`, which is ours
         )
-        self.unet.class_embedding = ConditionEmbedding(4 * config.channels[0])
+        self.unet.register_module("class_embedding", ConditionEmbedding(4 * config.channels[0]))
 
     def forward(
         self, x_t: Image, t: Float[Tensor, " batch"], mask: Mask, condition: Condition, kept: Bool[Tensor, " batch"]

@@ -18,9 +18,10 @@ def clipped_gradient_sum(
     """Sum over patients of clip_C(gradient of the patient's loss), flattened in the order of `weights`.
 
     patient_losses: for each sampled patient a function that computes the patient's scalar loss, the mean over its
-    rows; the graph of one is freed before the next is built. Gradients are kept in single and summed in double precision
-    whatever autocast computed in, so that the order of the patients leaves no trace above the guard. A patient whose gradient is not finite contributes zero. With no patient the sum is
-    zero, and the step is released all the same: an empty draw must look like any other.
+    rows; the graph of one is freed before the next is built. Gradients are kept in single and summed in double
+    precision whatever autocast computed in, so that the order of the patients leaves no trace above the guard. A
+    patient whose gradient is not finite contributes zero. With no patient the sum is zero, and the step is released
+    all the same: an empty draw must look like any other.
     """
     total = torch.zeros(sum(weight.numel() for weight in weights), device=weights[0].device, dtype=torch.float64)
     for patient_loss in patient_losses:

@@ -1,8 +1,8 @@
 """A site's ledger: what each patient of a data set has been exposed to, on the site's own disk, for good.
 
-Rows are only ever appended, in a SQLite file (WAL, synchronous FULL), and each holds the hash of the one before, so that
-a changed, dropped or inserted row is found. A row commits before the update it pays for is released: a crash between
-the two overstates what was spent and never understates it. The data set's content fingerprint is the key, so that the
+Rows are only ever appended, in a SQLite file (WAL, synchronous FULL), and each holds the hash of the one before: a
+changed, dropped or inserted row is found. A row commits before the update it pays for is released: a crash between the
+two overstates what was spent and never understates it. The data set's content fingerprint is the key, so that the
 same patients under another run's name share one budget.
 """
 
@@ -87,8 +87,7 @@ class Ledger:
 
     def entries(self, fingerprint: str | None = None, run: str | None = None) -> list[Entry]:
         """Verified rows in order, of one data set and one run or of all. Raises UserError naming the first bad row."""
-        rows = [row for row in self._verified() if fingerprint in (None, row.fingerprint) and run in (None, row.run)]
-        return rows
+        return [row for row in self._verified() if fingerprint in (None, row.fingerprint) and run in (None, row.run)]
 
     def _verified(self) -> list[Entry]:
         with self._connection() as connection:

@@ -20,7 +20,7 @@ from cmrfed.privacy.accounting import GaussianEvent, calibrate_noise, epsilon
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom
 
 _GRID = 2.0**-20
-"""Released sums are rounded to this part of sigma C, so that no low bit of a double tells what the noise was added to."""
+"""Released sums are rounded to this part of sigma C: no low bit of a double may tell what the noise was added to."""
 
 
 class PrivacyPlan(Stage):

@@ -1,8 +1,8 @@
 """Where the randomness that the guarantee rests on comes from.
 
-Both the patients' Poisson sampling and the Gaussian noise must be unpredictable to whoever sees an update: amplification
-by sampling presumes that the sample is secret. `SecureRandom` expands 256 bits of operating-system entropy with AES-CTR
-(NIST SP 800-90A's construction); `SeededRandom` repeats itself and is for tests alone.
+Both the patients' Poisson sampling and the Gaussian noise must be unpredictable to whoever sees an update:
+amplification by sampling presumes that the sample is secret. `SecureRandom` expands 256 bits of operating-system
+entropy with AES-CTR (NIST SP 800-90A's construction); `SeededRandom` repeats itself and is for tests alone.
 """
 
 import math

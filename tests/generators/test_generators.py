@@ -1,4 +1,4 @@
-"""Every family keeps the protocol: a loss for each example alone, samples that follow the seed, and private readiness."""
+"""Every family keeps the protocol: a loss for each example alone, samples that follow the seed, private readiness."""
 
 import pytest
 import torch
@@ -86,7 +86,7 @@ def test_a_perfect_noise_prediction_carries_ddim_to_the_image(tiny_generator_con
     images, masks, conditions = batch()
 
     def oracle(x_t, t, masks, conditions, guidance):
-        level = int(round(float(t[0]) * 999))
+        level = round(float(t[0]) * 999)
         signal = ddpm.schedule.alphas_cumprod[level]
         return (x_t - signal.sqrt() * images) / (1 - signal).sqrt()
 

@@ -1,5 +1,7 @@
 """Epsilon agrees with closed forms and published figures, composes, and calibration never overshoots."""
 
+from itertools import pairwise
+
 import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -47,7 +49,7 @@ def test_epsilon_goes_on_from_round_to_round_and_never_starts_again():
     rounds = [event(1.2, 0.5, 6) for _ in range(5)]
     spent = [epsilon(rounds[:count], 1e-4) for count in range(6)]
     assert spent[0] == 0
-    assert all(before < after for before, after in zip(spent, spent[1:], strict=False))
+    assert all(before < after for before, after in pairwise(spent))
     assert spent[5] == pytest.approx(epsilon([event(1.2, 0.5, 30)], 1e-4))
 
 
