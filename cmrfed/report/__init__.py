@@ -1,0 +1,70 @@
+"""Results + ledgers -> report.html: one file that opens offline, for imaging researchers, hospital engineers and
+data-protection officers alike.
+
+material reads the run's folder; verdict, tables, pictures, plots, card and incidents turn it into text and pictures;
+templates/ lays them out. Names and reasons come from other machines: everything is escaped.
+"""
+
+import json
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cmrfed.report.card import privacy_card
+from cmrfed.report.incidents import incidents
+from cmrfed.report.material import Material, read_material
+from cmrfed.report.pictures import COLOURS, plates
+from cmrfed.report.plots import dice_plot, plots_of_training
+from cmrfed.report.repeat import repeat_command
+from cmrfed.report.tables import fidelity_table, leakage_table, timing_table, utility_table, vendor_table
+from cmrfed.report.verdict import tiles, verdict
+from cmrfed.runs import Run
+
+__all__ = ["write_report"]
+
+
+def write_report(run: Run, show_real_images: bool | None) -> Path:
+    """Write <run>/report.html and return its path; the file appears whole or not at all.
+
+    show_real_images: None leaves it to the run's configuration. Raises UserError when there is no results.json.
+    """
+    shown = run.config.evaluation.show_real_images if show_real_images is None else show_real_images
+    html = render(read_material(run, shown))
+    path = run.folder / "report.html"
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(html, encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def render(material: Material) -> str:
+    """The report as HTML."""
+    templates = Environment(
+        loader=PackageLoader("cmrfed.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("report.html.jinja").render(
+        record=material.run.record,
+        main_arm=material.arm_title(material.main_arm),
+        public_start=material.public_start,
+        non_private_shown="non_private" in material.scores and material.run.record.plan is not None,
+        verdict=verdict(material),
+        tiles=tiles(material),
+        colours={label.name: colour for label, colour in COLOURS.items()},
+        plates=plates(material),
+        real_images=material.held_out is not None,
+        utility=utility_table(material),
+        vendors=vendor_table(material),
+        dice_plot=dice_plot(material),
+        fidelity=fidelity_table(material),
+        leakage=leakage_table(material),
+        training=plots_of_training(material),
+        incidents=incidents(material),
+        card=privacy_card(material),
+        timing=timing_table(material),
+        configuration=json.dumps(material.run.config.model_dump(mode="json"), indent=2),
+        command=repeat_command(material.run.config),
+    )

@@ -1,0 +1,173 @@
+"""The privacy card: what each patient is promised, and what (epsilon, delta) lets anybody do at most.
+
+An (epsilon, delta) guarantee bounds every attack that tells a patient's presence from absence (Wasserman and Zhou 2010;
+Kairouz et al. 2015, arXiv:1311.0776): at any false-positive rate x,
+
+    TPR <= min( e^eps x + delta,  1 - e^-eps (1 - delta - x) )
+"""
+
+import math
+from dataclasses import dataclass
+
+from cmrfed.report import formats
+from cmrfed.report.material import Material, Results
+
+
+def tpr_bound(epsilon: float, delta: float, false_positive_rate: float) -> float:
+    """The largest true-positive rate that (epsilon, delta) allows any attack at this false-positive rate."""
+    if epsilon > 700:  # e^eps is beyond a double
+        return 1.0
+    rising = math.exp(epsilon) * false_positive_rate + delta
+    return max(0.0, min(1.0, rising, 1 - math.exp(-epsilon) * (1 - delta - false_positive_rate)))
+
+
+def auc_bound(epsilon: float, delta: float) -> float:
+    """The area under that bound: 1 - k (1 - delta / 2), where its two lines meet at k = (1 - delta) / (1 + e^eps)."""
+    knee = (1 - delta) / (1 + math.exp(min(epsilon, 700)))
+    return 1 - knee * (1 - delta / 2)
+
+
+@dataclass(frozen=True)
+class SiteRow:
+    """What one site's patients were exposed to, as text."""
+
+    name: str
+    patients: str
+    epsilon: str
+    delta: str
+    noise_multiplier: str
+    sample_rate: str
+    steps: str
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the largest epsilon of all sites means, as text; `weak` where the bound alone excludes little."""
+
+    epsilon: str
+    delta: str
+    likelihood_factor: str
+    best_tpr: str
+    best_auc: str
+    weak: bool
+
+
+@dataclass(frozen=True)
+class PrivacyCard:
+    """The card's contents; `meaning` is None where there is no guarantee to explain."""
+
+    seeded: bool
+    private: bool
+    facts: list[tuple[str, str]]
+    sites: list[SiteRow]
+    meaning: Meaning | None
+    not_covered: list[str]
+
+
+def privacy_card(material: Material) -> PrivacyCard:
+    """The card of a run, from its plan, its sites' ledgers and its configuration."""
+    plan = material.run.record.plan
+    seeded = plan is not None and plan.seed is not None
+    return PrivacyCard(
+        seeded=seeded,
+        private=plan is not None,
+        facts=_mechanism(material) + _start(material),
+        sites=[_site_row(name, site) for name, site in material.results["sites"].items()],
+        meaning=None if seeded else _meaning(material),
+        not_covered=_not_covered(material),
+    )
+
+
+def largest_epsilon(material: Material) -> float | None:
+    """What the most exposed patients have spent: each patient is at one site, so sites do not add up."""
+    spent = [site["epsilon"] for site in material.results["sites"].values() if site["epsilon"] is not None]
+    return max(spent) if spent else None
+
+
+def _mechanism(material: Material) -> list[tuple[str, str]]:
+    plan = material.run.record.plan
+    if plan is None:
+        return [("Mechanism", "none: gradients were neither clipped nor noised")]
+    batch = f"{plan.sample_rate:g} × {plan.declared_patients} declared = {plan.expected_batch_size:g} patients"
+    return [
+        ("Unit of protection", "the patient: all slices, phases and visits of a patient are one record"),
+        ("Adjacency", "add or remove one patient"),
+        ("Mechanism", "Poisson-sampled Gaussian: DP-SGD with one clipped gradient a patient"),
+        ("Who adds the noise", "each site, before anything leaves it (local trust model)"),
+        ("Holds against", "the server, the other sites, and anyone who sees the updates or the released generator"),
+        ("Budget (ε at δ)", f"{formats.epsilon(plan.target_epsilon)} at {plan.delta:g}, for the whole federation"),
+        ("Accountant", f"{plan.accountant.upper()} (upper bound)"),
+        ("Noise multiplier σ", f"{plan.noise_multiplier:.4g}"),
+        ("Clipping norm C", f"{plan.max_grad_norm:g}"),
+        ("Sampling rate q", f"{plan.sample_rate:g} a step, each patient independently"),
+        ("Expected batch", f"{batch}; a public constant, never counted in the data"),
+        ("Steps", f"{plan.steps} at each site, over all rounds"),
+        (
+            "Source of noise",
+            "operating system's secure randomness" if plan.seed is None else f"seed {plan.seed}: TEST ONLY",
+        ),
+    ]
+
+
+def _start(material: Material) -> list[tuple[str, str]]:
+    """What was known before the first private step."""
+    config, notes = material.run.config, material.run.record.pretraining
+    amount = [f"{notes[key]} {key}" for key in ("hearts", "slices", "steps") if key in notes]
+    start = " · ".join([str(notes.get("data", "not recorded")), *amount])
+    trained = (
+        "all weights" if config.generator.trainable == "all" else "a small adaptation of the network, the rest fixed"
+    )
+    return [("Pretrained on", start), ("Trained on patients", trained)]
+
+
+def _site_row(name: str, site: Results) -> SiteRow:
+    return SiteRow(
+        name=name,
+        patients=str(site["patients"]),
+        epsilon=formats.epsilon(site["epsilon"]),
+        delta=formats.MISSING if site["delta"] is None else f"{site['delta']:g}",
+        noise_multiplier=formats.number(site["noise_multiplier"], 3),
+        sample_rate=formats.MISSING if site["sample_rate"] is None else f"{site['sample_rate']:g}",
+        steps=str(site["steps"]),
+    )
+
+
+def _meaning(material: Material) -> Meaning | None:
+    plan, spent = material.run.record.plan, largest_epsilon(material)
+    if plan is None or spent is None:
+        return None
+    return Meaning(
+        epsilon=formats.epsilon(spent),
+        delta=f"{plan.delta:g}",
+        likelihood_factor=formats.factor(math.exp(min(spent, 700))),
+        best_tpr=f"{100 * tpr_bound(spent, plan.delta, 0.01):.4g} %",
+        best_auc=f"{auc_bound(spent, plan.delta):.4g}",
+        weak=tpr_bound(spent, plan.delta, 0.01) > 0.5,
+    )
+
+
+_NEVER_COVERED = """
+The masks from which synthetic images are made. They are outlines of hearts; when they come from patients, as the \
+held-out masks in this file do, ε says nothing about them.
+This file and results.json. Their scores and pictures were computed from held-out and training patients without \
+noise, by an evaluator who sees both. Only a simulation has such an evaluator.
+Choices made by looking. If settings are tuned on scores of private data, each look costs privacy that is not in the \
+ledger.
+The site itself. Whoever can read a site's disk reads its patients; the guarantee starts where data leave it.
+"""
+
+
+def _not_covered(material: Material) -> list[str]:
+    """Said whether or not anybody asks, a line each."""
+    lines = _NEVER_COVERED.strip().splitlines()
+    if not material.public_start:
+        lines.insert(0, "The start: another run's generator. What that run spent on its patients comes on top.")
+    if "non_private" in material.results["arms"] and material.run.record.plan:
+        lines.insert(0, "The arm “without privacy”: its generator and its pictures in this file have no guarantee.")
+    tried = f"Attacks other than those run here ({_attacks(material)})."
+    return [*lines, f"{tried} A measured attack finds leaks; it cannot exclude them."]
+
+
+def _attacks(material: Material) -> str:
+    attacks = {attack for scores in material.scores.values() for attack in scores["leakage"] or {}}
+    return ", ".join(f"{attack} threshold" for attack in sorted(attacks)) or "none"

@@ -1,0 +1,53 @@
+"""Numbers as a report prints them."""
+
+import math
+from collections.abc import Sequence
+
+MISSING = "–"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with so many decimals; a dash where there is none."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def interval(limits: Sequence[float], digits: int = 2) -> str:
+    """[low, high]."""
+    return f"[{limits[0]:.{digits}f}, {limits[1]:.{digits}f}]"
+
+
+def with_interval(value: float, limits: Sequence[float], digits: int = 2) -> str:
+    """A number and its 95 % interval."""
+    return f"{number(value, digits)} {interval(limits, digits)}"
+
+
+def epsilon(value: float | None) -> str:
+    """Epsilon to two decimals, always rounded up: a report may overstate what was spent and never understate it."""
+    return MISSING if value is None else f"{math.ceil(value * 100) / 100:.2f}"
+
+
+def percent(fraction: float, digits: int = 0) -> str:
+    """A share of one, in percent; below the last digit shown, it says so."""
+    least = 10.0 ** -(2 + digits)
+    return f"< {least:.{digits}%}" if 0 < fraction < least / 2 else f"{fraction:.{digits}%}"
+
+
+def factor(value: float) -> str:
+    """How many times as likely: three digits, large ones with separators."""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}" if value < 1e6 else f"{value:.1e}"
+
+
+def seconds(value: float | None) -> str:
+    """A time in the unit that people would say."""
+    if value is None:
+        return MISSING
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two intervals share a point."""
+    return one[0] <= other[1] and other[0] <= one[1]

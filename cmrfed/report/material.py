@@ -1,0 +1,96 @@
+"""All that a report is made of, read from the run's folder once."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cmrfed.config import UserError
+from cmrfed.privacy import Ledger
+from cmrfed.runs import Run
+from cmrfed.slices import Slices
+
+Results = dict[str, Any]
+
+_ARMS = ("epsilon_0", "private", "non_private")
+
+
+@dataclass(frozen=True)
+class Material:
+    """A run as its files tell it.
+
+    results: results.json. rounds: by arm, the whole lines of rounds.jsonl. stopped: by arm, why its rounds ended early.
+    synthetic: by arm, its slices for held-out masks. spent: by site, (round, epsilon after it) of this run's ledger
+    rows. held_out: real slices, None unless they were asked for.
+    """
+
+    run: Run
+    results: Results
+    rounds: dict[str, list[Results]]
+    stopped: dict[str, str]
+    synthetic: dict[str, Slices]
+    spent: dict[str, list[tuple[int, float]]]
+    held_out: Slices | None
+
+    @property
+    def main_arm(self) -> str:
+        return str(self.results["arm"])
+
+    @property
+    def scores(self) -> dict[str, Results]:
+        """Scores by arm, the one without private data first; a kind of score that was not measured is None."""
+        kinds = dict.fromkeys(("fidelity", "utility", "leakage"))
+        return {arm: kinds | self.results["arms"][arm] for arm in _ARMS if arm in self.results["arms"]}
+
+    @property
+    def public_start(self) -> bool:
+        """Whether the start was made without any patient: another run's generator is only known to be older."""
+        return self.run.config.generator.init in (None, "phantom")
+
+    def arm_title(self, arm: str) -> str:
+        """An arm in a reader's words."""
+        start = "public start, ε = 0" if self.public_start else "start, before this run"
+        return {"epsilon_0": start, "private": "private", "non_private": "without privacy"}[arm]
+
+
+def read_material(run: Run, show_real_images: bool) -> Material:
+    """Read a run. Raises UserError when results.json is missing or is not one, or when a ledger was tampered with."""
+    arms = [arm for arm in _ARMS if run.arm_folder(arm).is_dir()]
+    synthetic = {arm: run.arm_folder(arm) / "synthetic.safetensors" for arm in arms}
+    stopped = {arm: run.arm_folder(arm) / "stopped.txt" for arm in arms}
+    return Material(
+        run=run,
+        results=_read_results(run.folder / "results.json"),
+        rounds={arm: _whole_lines(run.arm_folder(arm) / "rounds.jsonl") for arm in arms},
+        stopped={arm: path.read_text().strip() for arm, path in stopped.items() if path.exists()},
+        synthetic={arm: Slices.load(path) for arm, path in synthetic.items() if path.exists()},
+        spent={site: spent for site in run.sites if (spent := _spent(run, site))},
+        held_out=run.held_out_slices() if show_real_images else None,
+    )
+
+
+def _read_results(path: Path) -> Results:
+    try:
+        results = json.loads(path.read_text())
+        kept: Results = {key: results[key] for key in ("arm", "arms", "sites", "timing")} | results
+    except OSError:
+        raise UserError(f"{path}: is missing; run `cmrfed evaluate run={path.parent}` first") from None
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: is not a run's results ({reason}); run `cmrfed evaluate` again") from None
+    return kept
+
+
+def _whole_lines(path: Path) -> list[Results]:
+    """Lines of a log; one that a crash left unfinished is not there."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _spent(run: Run, site: str) -> list[tuple[int, float]]:
+    """Nothing where the ledger is not at hand: it is the site's own, and a shared run comes without it."""
+    path = run.site_home(site) / "ledger.sqlite"
+    if not path.exists():
+        return []
+    return [(row.round, row.epsilon) for row in Ledger(path).entries(run=f"{run.record.name}/private")]

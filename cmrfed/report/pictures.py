@@ -1,0 +1,156 @@
+"""Masks and the images drawn for them, arms side by side. No real pixel gets in unless real slices are handed over."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from matplotlib.colors import to_rgb
+from matplotlib.image import imsave
+from skimage.measure import find_contours
+
+from cmrfed.report.material import Material
+from cmrfed.shapes import PHASES, STRUCTURES, VENDORS, Label
+from cmrfed.slices import Slices
+
+COLOURS = {Label.LV: "#D55E00", Label.MYO: "#009E73", Label.RV: "#56B4E9"}
+"""Okabe and Ito's palette: told apart by every kind of colour vision, and in print."""
+_POSITIONS: dict[int, tuple[str, ...]] = {0: (), 1: ("middle",), 2: ("base", "apex"), 3: ("base", "middle", "apex")}
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A structure's edge as an SVG path in pixel coordinates."""
+
+    colour: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as a data URI, what it shows, its pixels a side, and outlines to lay over it."""
+
+    uri: str
+    alt: str
+    size: int
+    outlines: list[Outline]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One slice: its mask and every arm's image of it."""
+
+    title: str
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One vendor's slices, base to apex, by phase."""
+
+    vendor: str
+    columns: list[str]
+    phases: list[list[Strip]]
+
+
+def plates(material: Material) -> list[Plate]:
+    """A plate for each vendor, of its patient with most labelled slices, so that nobody picks by looks."""
+    arms = {arm: material.synthetic[arm] for arm in material.scores if arm in material.synthetic}
+    if not arms:
+        return []
+    main = material.main_arm if material.main_arm in arms else next(iter(arms))
+    columns = ["mask", *(material.arm_title(arm) for arm in arms), f"{material.arm_title(main)}, with mask's edge"]
+    columns += ["REAL patient"] if material.held_out else []
+    found = []
+    for index in np.unique(arms[main].conditions[:, 0]):
+        chosen = choose_slices(arms[main], int(index))
+        phases = [[_strip(title, row, arms, main, material.held_out) for title, row in rows] for rows in chosen]
+        found.append(Plate(VENDORS[index], columns, phases))
+    return [plate for plate in found if plate.phases]
+
+
+def choose_slices(slices: Slices, vendor: int) -> list[list[tuple[str, int]]]:
+    """By phase (title, row) of up to three slices, base first, of the vendor's patient with most of them."""
+    labelled = np.isin(slices.masks, (Label.LV, Label.MYO)).any(axis=(1, 2)) & (slices.conditions[:, 0] == vendor)
+    if not labelled.any():
+        return []
+    patient = max(np.unique(slices.patients[labelled]), key=lambda one: _worth(slices, labelled, one))
+    chosen = []
+    for phase, name in enumerate(PHASES):
+        of_phase = labelled & (slices.patients == patient) & (slices.conditions[:, 1] == phase)
+        rows = _base_first(slices, np.flatnonzero(of_phase))
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, 3).round().astype(int))] if len(rows) else rows
+        chosen.append([(f"{name} {place}", int(row)) for place, row in zip(_POSITIONS[len(rows)], rows, strict=True)])
+    return [rows for rows in chosen if rows]
+
+
+def _worth(slices: Slices, labelled: Bool[np.ndarray, " slice"], patient: int) -> tuple[int, int]:
+    """Phases shown first, then slices."""
+    own = labelled & (slices.patients == patient)
+    return len(np.unique(slices.conditions[own, 1])), int(own.sum())
+
+
+def _base_first(slices: Slices, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
+    """Scanners store stacks either way round; the heart is wider at its base."""
+    areas = (slices.masks[rows] > 0).sum(axis=(1, 2))
+    half = len(rows) // 2
+    return rows[::-1] if areas[:half].sum() < areas[len(rows) - half :].sum() else rows
+
+
+def _strip(title: str, row: int, arms: dict[str, Slices], main: str, held_out: Slices | None) -> Strip:
+    mask = arms[main].masks[row]
+    images = {f"synthetic, {arm}, {title}": own.images[row] for arm, own in arms.items()}
+    pictures = [Picture(mask_uri(mask), f"mask, {title}", len(mask), [])]
+    pictures += [Picture(image_uri(image), alt, len(mask), []) for alt, image in images.items()]
+    edge = f"synthetic, {main}, with the mask's edge, {title}"
+    pictures.append(Picture(image_uri(arms[main].images[row]), edge, len(mask), outlines(mask)))
+    if held_out:
+        real = _real_image(held_out, arms[main], row)
+        pictures.append(Picture(image_uri(real), f"real patient, {title}", len(mask), []))
+    return Strip(title, pictures)
+
+
+def _real_image(held_out: Slices, synthetic: Slices, row: int) -> Float32[np.ndarray, "row column"]:
+    """The held-out image that has this mask: synthetic slices are some of the held-out ones, in their order."""
+    patient = held_out.patient_names.index(synthetic.patient_names[synthetic.patients[row]])
+    candidates = held_out.of_patient(patient)
+    candidates = candidates[(held_out.conditions[candidates] == synthetic.conditions[row]).all(axis=1)]
+    same = (held_out.masks[candidates] == synthetic.masks[row]).all(axis=(1, 2))
+    return held_out.images[candidates[same.argmax()]]
+
+
+def outlines(mask: UInt8[np.ndarray, "row column"]) -> list[Outline]:
+    """Edges of the structures; pixel (r, c) covers [c, c + 1] x [r, r + 1] of the SVG's plane."""
+    found = []
+    for structure in STRUCTURES:
+        contours = find_contours(np.pad(mask == structure, 1).astype(float), 0.5)
+        lines = (" L".join(f"{column - 0.5:.1f} {row - 0.5:.1f}" for row, column in contour) for contour in contours)
+        if path := "".join(f"M{line}Z" for line in lines):
+            found.append(Outline(COLOURS[structure], path))
+    return found
+
+
+def mask_uri(mask: UInt8[np.ndarray, "row column"]) -> str:
+    """A mask in the label colours, on black."""
+    palette = np.zeros((len(Label), 3))
+    for label, colour in COLOURS.items():
+        palette[label] = to_rgb(colour)
+    return _uri_of(palette[mask])
+
+
+def image_uri(image: Float32[np.ndarray, "row column"]) -> str:
+    """An image in [-1, 1] as grey levels."""
+    grey = np.clip((image + 1) / 2, 0, 1)
+    return _uri_of(np.repeat(grey[..., None], 3, axis=2))
+
+
+def _uri_of(pixels: Float[np.ndarray, "row column 3"]) -> str:
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, pil_kwargs={"optimize": True})
+    return png_uri(buffer.getvalue())
+
+
+def png_uri(png: bytes) -> str:
+    """PNG bytes as a data URI, so that the report stays one file."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -1,0 +1,154 @@
+"""Curves of training and the Dice of every training set, as PNGs inside the report."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cmrfed.report.material import Material
+from cmrfed.report.pictures import png_uri
+from cmrfed.report.tables import training_sets
+from cmrfed.shapes import VENDORS
+
+_PALETTE = ("#0072B2", "#E69F00", "#CC79A7", "#444444", "#009E73")
+_MARKERS = ("o", "s", "^", "D", "v")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture and what it says in words."""
+
+    uri: str
+    title: str
+    caption: str
+
+
+def plots_of_training(material: Material) -> list[Plot]:
+    """Held-out loss of each arm, training loss where it may be seen, and epsilon."""
+    found = [*_held_out_losses(material), *_training_losses(material)]
+    return [*found, *([_epsilon(material)] if material.spent and material.run.record.plan else [])]
+
+
+def dice_plot(material: Material) -> Plot | None:
+    """Mean Dice with its interval for every training set; None when utility was not measured."""
+    sets = list(training_sets(material))
+    if not sets:
+        return None
+    figure, axes = _canvas(6.4, 0.9 + 0.32 * len(sets))
+    for row, (name, scores, lead) in enumerate(reversed(sets)):
+        value, limits = scores["dice"]["mean"], scores["dice_ci95"]["mean"]
+        colour = "#444444" if name.startswith("real images") else "#0072B2" if lead else "#8FB8D4"
+        axes.plot(limits, [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
+        axes.plot(value, row, "o", color=colour, markersize=6)
+    real = sets[0][1]["dice"]["mean"]
+    axes.axvline(real, color="#444444", linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(sets)), [name for name, *_ in reversed(sets)])
+    axes.set_xlabel("mean Dice on held-out patients (95 % interval over patients)")
+    caption = "Each line is one training set of the same segmentation network; dotted: real images."
+    return Plot(_png(figure), "Dice by training set", caption)
+
+
+def _held_out_losses(material: Material) -> Iterable[Plot]:
+    arms = {arm: lines for arm, lines in material.rounds.items() if any(line["validation"] for line in lines)}
+    losses = [loss for lines in arms.values() for line in lines for loss in line["validation"].values()]
+    for arm, lines in arms.items():
+        series = _series([(line["round"], line["validation"]) for line in lines])
+        title = f"Held-out loss, {material.arm_title(arm)}"
+        plot = _lines(series, "mean squared error", title, "By vendor, on held-out patients; lower is better.", losses)
+        yield plot
+
+
+def _training_losses(material: Material) -> Iterable[Plot]:
+    for arm, lines in material.rounds.items():
+        losses = {line["round"]: {site: notes["loss"] for site, notes in line["sites"].items()} for line in lines}
+        shown = [
+            (number, {site: loss for site, loss in of.items() if loss is not None}) for number, of in losses.items()
+        ]
+        if any(of for _, of in shown):
+            title = f"Training loss, {material.arm_title(arm)}"
+            caption = "By site. With privacy no site tells its loss: it would cost privacy too."
+            yield _lines(_series(shown), "mean squared error", title, caption)
+
+
+def _epsilon(material: Material) -> Plot:
+    """One line for all sites that spent alike, which is all of them unless one missed a round."""
+    alike: dict[tuple[tuple[int, float], ...], list[str]] = {}
+    for site, spent in material.spent.items():
+        alike.setdefault(((0, 0.0), *spent), []).append(site)
+    figure, axes = _canvas()
+    for number, (points, sites) in enumerate(alike.items()):
+        label = ", ".join(sites) if len(sites) < 4 else f"{', '.join(sites[:3])} and {len(sites) - 3} more"
+        _line(axes, [round for round, _ in points], [epsilon for _, epsilon in points], number, label)
+    plan = material.run.record.plan
+    if plan:
+        axes.axhline(plan.target_epsilon, color="#B00020", linewidth=1, linestyle="--", label="budget of this run")
+        axes.set_ylabel(f"ε at δ = {plan.delta:g}")
+    axes.set_ylim(bottom=0)
+    _finish(axes, "round")
+    return Plot(
+        _png(figure), "Privacy spent", "From the sites' ledgers, after each round; sites that spent alike share a line."
+    )
+
+
+def _series(rounds: Sequence[tuple[int, dict[str, float]]]) -> dict[str, tuple[list[int], list[float]]]:
+    """By name, the rounds that have a value and the values."""
+    names = dict.fromkeys(name for _, values in rounds for name in values)
+    points = {name: [(number, values[name]) for number, values in rounds if name in values] for name in names}
+    return {name: ([number for number, _ in of], [value for _, value in of]) for name, of in points.items()}
+
+
+def _lines(
+    series: dict[str, tuple[list[int], list[float]]],
+    unit: str,
+    title: str,
+    caption: str,
+    scale: Sequence[float] = (),
+) -> Plot:
+    """One line a name; `scale` holds all values of the plots that should share an axis."""
+    figure, axes = _canvas()
+    for number, (name, (rounds, values)) in enumerate(series.items()):
+        _line(axes, rounds, values, VENDORS.index(name) if name in VENDORS else number, name)
+    if scale:
+        margin = 0.06 * (max(scale) - min(scale)) or 0.01
+        axes.set_ylim(min(scale) - margin, max(scale) + margin)
+    axes.set_ylabel(unit)
+    _finish(axes, "round")
+    return Plot(_png(figure), title, caption)
+
+
+def _line(axes: Axes, rounds: Sequence[int], values: Sequence[float], style: int, label: str) -> None:
+    colour, marker = _PALETTE[style % len(_PALETTE)], _MARKERS[style % len(_MARKERS)]
+    axes.plot(
+        rounds,
+        values,
+        color=colour,
+        marker=marker if len(rounds) < 40 else "",
+        markersize=4,
+        linewidth=1.6,
+        label=label,
+    )
+
+
+def _canvas(width_inch: float = 4.6, height_inch: float = 3.0) -> tuple[Figure, Axes]:
+    """A figure of its own, outside pyplot, which would keep it alive."""
+    figure = Figure(figsize=(width_inch, height_inch), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="both", color="#E5E5E5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _finish(axes: Axes, x_label: str) -> None:
+    axes.set_xlabel(x_label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, fontsize="small")
+
+
+def _png(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    return png_uri(buffer.getvalue())

@@ -1,0 +1,143 @@
+"""results.json as tables of text, arms side by side."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cmrfed.report import formats
+from cmrfed.report.material import Material, Results
+
+STRUCTURE_NAMES = {"lv": "LV", "myo": "Myocardium", "rv": "RV", "mean": "Mean"}
+"""The scored structures by their key in results.json, as a table's columns."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and, in small print beside it, its interval or unit."""
+
+    value: str
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table; `lead` marks the run's own arm, `reference` the line that others are read against."""
+
+    name: str
+    cells: list[Figure]
+    lead: bool = False
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column titles, without that of the row names, and the lines."""
+
+    columns: list[str]
+    rows: list[Row]
+
+
+def training_sets(material: Material) -> Iterator[tuple[str, Results, bool]]:
+    """(name, scores, whether of the run's own arm) of every training set of the segmenter; real images, common to all
+    arms, once and first."""
+    arms = {arm: scores["utility"] for arm, scores in material.scores.items() if scores["utility"]}
+    for utility in list(arms.values())[:1]:
+        yield "real images", utility["real"], False
+    for arm, utility in arms.items():
+        yield f"synthetic, {material.arm_title(arm)}", utility["synthetic"], arm == material.main_arm
+        yield f"real + synthetic, {material.arm_title(arm)}", utility["mixed"], arm == material.main_arm
+
+
+def utility_table(material: Material) -> Table | None:
+    """Dice with intervals, HD95, and the ratio to real images; None when utility was not measured."""
+    sets = list(training_sets(material))
+    if not sets:
+        return None
+    real = sets[0][1]["dice"]["mean"]
+    rows = [Row(name, _utility_cells(scores, real), lead, scores is sets[0][1]) for name, scores, lead in sets]
+    return Table([*(f"Dice {name}" for name in STRUCTURE_NAMES.values()), "Mean HD95", "Dice / real"], rows)
+
+
+def _utility_cells(scores: Results, real: float) -> list[Figure]:
+    dice, limits = scores["dice"], scores["dice_ci95"]
+    cells = [Figure(formats.number(dice[key]), formats.interval(limits[key])) for key in STRUCTURE_NAMES]
+    ratio = dice["mean"] / real if real > 0 else None
+    return [*cells, Figure(formats.number(scores["hd95_mm"]["mean"], 1), "mm"), Figure(formats.number(ratio))]
+
+
+def vendor_table(material: Material) -> Table | None:
+    """Mean Dice and HD95 by the vendor of the held-out patients; None when utility was not measured."""
+    sets = list(training_sets(material))
+    if not sets:
+        return None
+    vendors = {vendor: scores["patients"] for vendor, scores in sets[0][1]["by_vendor"].items()}
+    columns = [f"{vendor} ({_patients(count)})" for vendor, count in vendors.items()]
+    rows = [Row(name, _vendor_cells(scores, list(vendors)), lead, scores is sets[0][1]) for name, scores, lead in sets]
+    return Table(columns, rows)
+
+
+def _patients(count: int) -> str:
+    return f"{count} patient" if count == 1 else f"{count} patients"
+
+
+def _vendor_cells(scores: Results, vendors: list[str]) -> list[Figure]:
+    found = [scores["by_vendor"][vendor] for vendor in vendors]
+    return [Figure(formats.number(one["dice"]["mean"]), f"{one['hd95_mm']['mean']:.1f} mm") for one in found]
+
+
+def fidelity_table(material: Material) -> Table | None:
+    """FID and KID of every arm under their floor; None when fidelity was not measured."""
+    arms = {arm: scores["fidelity"] for arm, scores in material.scores.items() if scores["fidelity"]}
+    if not arms:
+        return None
+    floor = Row("other real patients (the floor)", _fidelity_cells(next(iter(arms.values())), "_real"), reference=True)
+    rows = [
+        Row(f"synthetic, {material.arm_title(arm)}", _fidelity_cells(scores, ""), arm == material.main_arm)
+        for arm, scores in arms.items()
+    ]
+    return Table(["FID", "KID × 1000"], [floor, *rows])
+
+
+def _fidelity_cells(scores: Results, side: str) -> list[Figure]:
+    scales = {"fid": (1, 1), "kid": (1000, 1)}
+    return [
+        Figure(
+            formats.number(scale * scores[f"{metric}{side}"], digits),
+            formats.interval([scale * limit for limit in scores[f"{metric}{side}_ci95"]], digits),
+        )
+        for metric, (scale, digits) in scales.items()
+    ]
+
+
+def leakage_table(material: Material) -> Table | None:
+    """Every attack on every arm; None when leakage was not measured."""
+    rows = [
+        Row(f"{material.arm_title(arm)}, {name} attack", _leakage_cells(attack), arm == material.main_arm)
+        for arm, scores in material.scores.items()
+        for name, attack in (scores["leakage"] or {}).items()
+    ]
+    return Table(["AUC", "TPR at 1 % FPR", "Members", "Non-members"], rows) if rows else None
+
+
+def _leakage_cells(attack: Results) -> list[Figure]:
+    return [
+        *(
+            Figure(formats.number(attack[key]), formats.interval(attack[f"{key}_ci95"]))
+            for key in ("auc", "tpr_at_1pct_fpr")
+        ),
+        *(Figure(str(attack[key])) for key in ("members", "non_members")),
+    ]
+
+
+def timing_table(material: Material) -> Table:
+    """Where the time of the run's own arm went."""
+    timing = material.results["timing"]
+    wall, overhead = timing.get("federation_wall_s"), timing.get("federation_overhead_s")
+    share = f"{formats.percent(overhead / wall, 1)} of the federation's time" if wall and overhead is not None else ""
+    lines = {
+        "Training at the sites": Figure(formats.seconds(timing.get("train_s"))),
+        "Federation around it": Figure(formats.seconds(overhead), share),
+        "Federation, wall clock": Figure(formats.seconds(wall)),
+        "Sampling one slice": Figure(formats.seconds(timing.get("sample_s_per_slice"))),
+        "Evaluation": Figure(formats.seconds(timing.get("evaluate_s"))),
+    }
+    return Table(["Time"], [Row(name, [figure]) for name, figure in lines.items()])
