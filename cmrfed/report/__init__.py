@@ -50,6 +50,7 @@ def render(material: Material) -> str:
         record=material.run.record,
         main_arm=material.arm_title(material.main_arm),
         public_start=material.public_start,
+        sources=list(material.run.config.data.sources),
         non_private_shown="non_private" in material.scores and material.run.record.plan is not None,
         verdict=verdict(material),
         tiles=tiles(material),

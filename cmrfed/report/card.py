@@ -136,12 +136,13 @@ def _meaning(material: Material) -> Meaning | None:
     plan, spent = material.run.record.plan, largest_epsilon(material)
     if plan is None or spent is None:
         return None
+    spent = formats.up(spent, 2)  # what is read off the card must agree with the epsilon printed on it
     return Meaning(
         epsilon=formats.epsilon(spent),
         delta=f"{plan.delta:g}",
         likelihood_factor=formats.factor(math.exp(min(spent, 700))),
-        best_tpr=f"{100 * tpr_bound(spent, plan.delta, 0.01):.4g} %",
-        best_auc=f"{auc_bound(spent, plan.delta):.4g}",
+        best_tpr=f"{formats.up(100 * tpr_bound(spent, plan.delta, 0.01), 2):g} %",
+        best_auc=f"{formats.up(auc_bound(spent, plan.delta), 4):g}",
         weak=tpr_bound(spent, plan.delta, 0.01) > 0.5,
     )
 

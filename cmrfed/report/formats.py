@@ -23,7 +23,12 @@ def with_interval(value: float, limits: Sequence[float], digits: int = 2) -> str
 
 def epsilon(value: float | None) -> str:
     """Epsilon to two decimals, always rounded up: a report may overstate what was spent and never understate it."""
-    return MISSING if value is None else f"{math.ceil(value * 100) / 100:.2f}"
+    return MISSING if value is None else f"{up(value, 2):.2f}"
+
+
+def up(value: float, digits: int) -> float:
+    """Rounded up to so many decimals; a hair of floating point above a decimal does not count."""
+    return math.ceil(value * 10**digits - 1e-9) / 10**digits
 
 
 def percent(fraction: float, digits: int = 0) -> str:

@@ -47,6 +47,11 @@ class Material:
         """Whether the start was made without any patient: another run's generator is only known to be older."""
         return self.run.config.generator.init in (None, "phantom")
 
+    @property
+    def only_phantoms(self) -> bool:
+        """Whether no person is in the data at all."""
+        return set(self.run.config.data.sources) == {"phantom"}
+
     def arm_title(self, arm: str) -> str:
         """An arm in a reader's words."""
         start = "public start, ε = 0" if self.public_start else "start, before this run"

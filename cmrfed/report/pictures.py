@@ -11,7 +11,7 @@ from matplotlib.image import imsave
 from skimage.measure import find_contours
 
 from cmrfed.report.material import Material
-from cmrfed.shapes import PHASES, STRUCTURES, VENDORS, Label
+from cmrfed.shapes import PHASES, VENDORS, Label
 from cmrfed.slices import Slices
 
 COLOURS = {Label.LV: "#D55E00", Label.MYO: "#009E73", Label.RV: "#56B4E9"}
@@ -123,7 +123,7 @@ def _real_image(held_out: Slices, synthetic: Slices, row: int) -> Float32[np.nda
 def outlines(mask: UInt8[np.ndarray, "row column"]) -> list[Outline]:
     """Edges of the structures; pixel (r, c) covers [c, c + 1] x [r, r + 1] of the SVG's plane."""
     found = []
-    for structure in STRUCTURES:
+    for structure in (Label.MYO, Label.RV, Label.LV):  # the LV's edge lies on the myocardium's inner one: last, on top
         contours = find_contours(np.pad(mask == structure, 1).astype(float), 0.5)
         lines = (" L".join(f"{column - 0.5:.1f} {row - 0.5:.1f}" for row, column in contour) for contour in contours)
         if path := "".join(f"M{line}Z" for line in lines):

@@ -15,6 +15,7 @@ from cmrfed.shapes import VENDORS
 
 _PALETTE = ("#0072B2", "#E69F00", "#CC79A7", "#444444", "#009E73")
 _MARKERS = ("o", "s", "^", "D", "v")
+_LOSS = "loss (mean squared error)"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def dice_plot(material: Material) -> Plot | None:
     real = sets[0][1]["dice"]["mean"]
     axes.axvline(real, color="#444444", linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(sets)), [name for name, *_ in reversed(sets)])
-    axes.set_xlabel("mean Dice on held-out patients (95 % interval over patients)")
+    axes.set_xlabel("mean Dice with its 95 % interval")
     caption = "Each line is one training set of the same segmentation network; dotted: real images."
     return Plot(_png(figure), "Dice by training set", caption)
 
@@ -57,8 +58,7 @@ def _held_out_losses(material: Material) -> Iterable[Plot]:
     for arm, lines in arms.items():
         series = _series([(line["round"], line["validation"]) for line in lines])
         title = f"Held-out loss, {material.arm_title(arm)}"
-        plot = _lines(series, "mean squared error", title, "By vendor, on held-out patients; lower is better.", losses)
-        yield plot
+        yield _lines(series, _LOSS, title, "By vendor, on held-out patients; lower is better.", losses)
 
 
 def _training_losses(material: Material) -> Iterable[Plot]:
@@ -70,7 +70,7 @@ def _training_losses(material: Material) -> Iterable[Plot]:
         if any(of for _, of in shown):
             title = f"Training loss, {material.arm_title(arm)}"
             caption = "By site. With privacy no site tells its loss: it would cost privacy too."
-            yield _lines(_series(shown), "mean squared error", title, caption)
+            yield _lines(_series(shown), _LOSS, title, caption)
 
 
 def _epsilon(material: Material) -> Plot:
@@ -80,7 +80,7 @@ def _epsilon(material: Material) -> Plot:
         alike.setdefault(((0, 0.0), *spent), []).append(site)
     figure, axes = _canvas()
     for number, (points, sites) in enumerate(alike.items()):
-        label = ", ".join(sites) if len(sites) < 4 else f"{', '.join(sites[:3])} and {len(sites) - 3} more"
+        label = f"all {len(sites)} sites" if len(alike) == 1 else _names(sites)
         _line(axes, [round for round, _ in points], [epsilon for _, epsilon in points], number, label)
     plan = material.run.record.plan
     if plan:
@@ -91,6 +91,10 @@ def _epsilon(material: Material) -> Plot:
     return Plot(
         _png(figure), "Privacy spent", "From the sites' ledgers, after each round; sites that spent alike share a line."
     )
+
+
+def _names(sites: list[str]) -> str:
+    return ", ".join(sites) if len(sites) < 4 else f"{', '.join(sites[:3])} and {len(sites) - 3} more"
 
 
 def _series(rounds: Sequence[tuple[int, dict[str, float]]]) -> dict[str, tuple[list[int], list[float]]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cmrfed.report import formats
 from cmrfed.report.material import Material, Results
 
-STRUCTURE_NAMES = {"lv": "LV", "myo": "Myocardium", "rv": "RV", "mean": "Mean"}
+STRUCTURE_NAMES = {"lv": "LV", "myo": "myocardium", "rv": "RV", "mean": "mean"}
 """The scored structures by their key in results.json, as a table's columns."""
 
 
@@ -54,14 +54,14 @@ def utility_table(material: Material) -> Table | None:
         return None
     real = sets[0][1]["dice"]["mean"]
     rows = [Row(name, _utility_cells(scores, real), lead, scores is sets[0][1]) for name, scores, lead in sets]
-    return Table([*(f"Dice {name}" for name in STRUCTURE_NAMES.values()), "Mean HD95", "Dice / real"], rows)
+    return Table([*(f"Dice {name}" for name in STRUCTURE_NAMES.values()), "HD95 mean, mm", "Dice mean / real"], rows)
 
 
 def _utility_cells(scores: Results, real: float) -> list[Figure]:
     dice, limits = scores["dice"], scores["dice_ci95"]
     cells = [Figure(formats.number(dice[key]), formats.interval(limits[key])) for key in STRUCTURE_NAMES]
     ratio = dice["mean"] / real if real > 0 else None
-    return [*cells, Figure(formats.number(scores["hd95_mm"]["mean"], 1), "mm"), Figure(formats.number(ratio))]
+    return [*cells, Figure(formats.number(scores["hd95_mm"]["mean"], 1)), Figure(formats.number(ratio))]
 
 
 def vendor_table(material: Material) -> Table | None:
@@ -131,7 +131,8 @@ def _leakage_cells(attack: Results) -> list[Figure]:
 def timing_table(material: Material) -> Table:
     """Where the time of the run's own arm went."""
     timing = material.results["timing"]
-    wall, overhead = timing.get("federation_wall_s"), timing.get("federation_overhead_s")
+    wall = timing.get("federation_wall_s") or None  # 0 where no session was logged: then nothing is known around it
+    overhead = timing.get("federation_overhead_s") if wall else None
     share = f"{formats.percent(overhead / wall, 1)} of the federation's time" if wall and overhead is not None else ""
     lines = {
         "Training at the sites": Figure(formats.seconds(timing.get("train_s"))),

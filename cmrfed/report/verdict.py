@@ -20,7 +20,13 @@ class Tile:
 def verdict(material: Material) -> list[str]:
     """Sentences, in the order in which a reader asks."""
     main = material.scores.get(material.main_arm, {})
-    parts = [_utility(main.get("utility")), _gain(material), _fidelity(main.get("fidelity")), _leakage(material)]
+    parts = [
+        _data(material),
+        _utility(main.get("utility")),
+        _gain(material),
+        _fidelity(main.get("fidelity")),
+        _leakage(material),
+    ]
     parts += [_privacy(material)]
     if incidents(material):
         parts.append("Not everything went as planned: see the notes under Training.")
@@ -43,6 +49,12 @@ def tiles(material: Material) -> list[Tile]:
     if plan and plan.seed is None and spent is not None:
         found.append(Tile("ε spent, at most", formats.epsilon(spent), f"δ = {plan.delta:g}"))
     return found
+
+
+def _data(material: Material) -> str:
+    if not material.only_phantoms:
+        return ""
+    return "Every patient of this run is a phantom made by computer, and “real” means the phantom's own images."
 
 
 def _utility(utility: Results | None) -> str:
@@ -101,8 +113,11 @@ def _fidelity(fidelity: Results | None) -> str:
         return "How close the images are to real ones was not measured."
     fid, floor = (formats.with_interval(fidelity[k], fidelity[f"{k}_ci95"], 0) for k in ("fid", "fid_real"))
     text = f"The images' distance from held-out real ones is FID {fid}, where other real patients score {floor}"
-    close = formats.overlap(fidelity["fid_ci95"], fidelity["fid_real_ci95"])
-    return f"{text}; the intervals overlap." if close else f"{text}: a visible gap remains."
+    if formats.overlap(fidelity["fid_ci95"], fidelity["fid_real_ci95"]):
+        return f"{text}; the intervals overlap, so this run cannot tell the two apart."
+    if fidelity["fid"] < fidelity["fid_real"]:
+        return f"{text}: nearer than other patients, which sharing the held-out masks can explain."
+    return f"{text}: a gap remains."
 
 
 def _leakage(material: Material) -> str:
