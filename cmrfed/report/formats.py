@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 MISSING = "–"
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -12,8 +13,8 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def interval(limits: Sequence[float], digits: int = 2) -> str:
-    """[low, high]."""
-    return f"[{limits[0]:.{digits}f}, {limits[1]:.{digits}f}]"
+    """[low, high], never broken over two lines."""
+    return f"[{limits[0]:.{digits}f},{UNBROKEN}{limits[1]:.{digits}f}]"
 
 
 def with_interval(value: float, limits: Sequence[float], digits: int = 2) -> str:

@@ -54,7 +54,9 @@ class Material:
 
     def arm_title(self, arm: str) -> str:
         """An arm in a reader's words."""
-        start = "public start, ε = 0" if self.public_start else "start, before this run"
+        start = (
+            "public start, ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0" if self.public_start else "start, before this run"
+        )
         return {"epsilon_0": start, "private": "private", "non_private": "without privacy"}[arm]
 
 

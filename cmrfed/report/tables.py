@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from cmrfed.report import formats
 from cmrfed.report.material import Material, Results
 
-STRUCTURE_NAMES = {"lv": "LV", "myo": "myocardium", "rv": "RV", "mean": "mean"}
+STRUCTURE_NAMES = {"lv": "LV", "myo": "myocardium", "rv": "RV"}
 """The scored structures by their key in results.json, as a table's columns."""
 
 
@@ -54,14 +54,18 @@ def utility_table(material: Material) -> Table | None:
         return None
     real = sets[0][1]["dice"]["mean"]
     rows = [Row(name, _utility_cells(scores, real), lead, scores is sets[0][1]) for name, scores, lead in sets]
-    return Table([*(f"Dice {name}" for name in STRUCTURE_NAMES.values()), "HD95 mean, mm", "Dice mean / real"], rows)
+    return Table(
+        ["Dice mean", "mean / real", *(f"Dice {name}" for name in STRUCTURE_NAMES.values()), "HD95 mean, mm"], rows
+    )
 
 
 def _utility_cells(scores: Results, real: float) -> list[Figure]:
     dice, limits = scores["dice"], scores["dice_ci95"]
-    cells = [Figure(formats.number(dice[key]), formats.interval(limits[key])) for key in STRUCTURE_NAMES]
+    mean, *structures = (
+        Figure(formats.number(dice[key]), formats.interval(limits[key])) for key in ("mean", *STRUCTURE_NAMES)
+    )
     ratio = dice["mean"] / real if real > 0 else None
-    return [*cells, Figure(formats.number(scores["hd95_mm"]["mean"], 1)), Figure(formats.number(ratio))]
+    return [mean, Figure(formats.number(ratio)), *structures, Figure(formats.number(scores["hd95_mm"]["mean"], 1))]
 
 
 def vendor_table(material: Material) -> Table | None:

@@ -7,6 +7,8 @@ from cmrfed.report.card import largest_epsilon
 from cmrfed.report.incidents import incidents
 from cmrfed.report.material import Material, Results
 
+_EQUALS = f"{formats.UNBROKEN}={formats.UNBROKEN}"
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -97,7 +99,7 @@ def _gain(material: Material) -> str:
     if not (before and after):
         return ""
     training = "Private training" if arm == "private" else "Training"
-    start = "the public start, which never saw a patient" if material.public_start else "the start"
+    start = "the public start (no patient seen)" if material.public_start else "the start"
     difference = after["synthetic"]["dice"]["mean"] - before["synthetic"]["dice"]["mean"]
     change = f"Dice {_dice(before['synthetic'])} before, {_dice(after['synthetic'])} after"
     if difference < 0.005:
@@ -154,7 +156,6 @@ def _privacy(material: Material) -> str:
         return "It was trained without privacy: no guarantee protects the training patients."
     if plan.seed is not None:
         return "The noise came from a seed, for testing: no guarantee protects the training patients."
-    return (
-        f"Each training patient is protected with ε = {formats.epsilon(spent)} at δ = {plan.delta:g} or better; "
-        "the privacy card says what that means and what it leaves out."
-    )
+    alone = ", in the private arm alone" if "non_private" in material.scores else ""
+    guarantee = f"ε{_EQUALS}{formats.epsilon(spent)} at δ{_EQUALS}{plan.delta:g} or better{alone}"
+    return f"Each training patient is protected with {guarantee}; the privacy card says what that means and leaves out."
