@@ -22,9 +22,8 @@ def tpr_bound(epsilon: float, delta: float, false_positive_rate: float) -> float
 
 
 def auc_bound(epsilon: float, delta: float) -> float:
-    """The area under that bound: 1 - k (1 - delta / 2), where its two lines meet at k = (1 - delta) / (1 + e^eps)."""
-    knee = (1 - delta) / (1 + math.exp(min(epsilon, 700)))
-    return 1 - knee * (1 - delta / 2)
+    """The area under that bound: 1 - (1 - delta)^2 / (1 + e^eps)."""
+    return 1 - (1 - delta) ** 2 / (1 + math.exp(min(epsilon, 700)))
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def choose_slices(slices: Slices, vendor: int) -> list[list[tuple[str, int]]]:
     labelled = np.isin(slices.masks, (Label.LV, Label.MYO)).any(axis=(1, 2)) & (slices.conditions[:, 0] == vendor)
     if not labelled.any():
         return []
-    patient = max(np.unique(slices.patients[labelled]), key=lambda one: _worth(slices, labelled, one))
+    patient = max(np.unique(slices.patients[labelled]).tolist(), key=lambda one: _worth(slices, labelled, one))
     chosen = []
     for phase, name in enumerate(PHASES):
         of_phase = labelled & (slices.patients == patient) & (slices.conditions[:, 1] == phase)

@@ -1,0 +1,417 @@
+import base64
+import io
+import json
+import re
+import shlex
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.image import imread
+from omegaconf import OmegaConf
+from refusals import refuses
+from toy_hearts import toy_case
+
+from cmrfed.config import DataConfig, EvaluationConfig, FederationConfig, GeneratorConfig, RunConfig, read_stage
+from cmrfed.privacy import Ledger, PrivacyPlan
+from cmrfed.report import write_report
+from cmrfed.report.card import auc_bound, tpr_bound
+from cmrfed.report.formats import UNBROKEN, epsilon, percent
+from cmrfed.report.material import read_material
+from cmrfed.report.pictures import choose_slices, image_uri, outlines
+from cmrfed.report.repeat import repeat_command
+from cmrfed.report.verdict import verdict
+from cmrfed.runs import Run, RunRecord
+from cmrfed.shapes import Label
+from cmrfed.slices import Slices, collect
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIG = RunConfig(
+    data=DataConfig(root="data", sources={"mnms": "mnms"}),
+    generator=GeneratorConfig(init="phantom"),
+    federation=FederationConfig(rounds=2),
+)
+PLAN = PrivacyPlan(
+    sample_rate=0.5,
+    noise_multiplier=2.0,
+    max_grad_norm=0.75,
+    declared_patients=30,
+    minimum_patients=8,
+    steps=4,
+    delta=1e-4,
+    target_epsilon=2.345,
+)
+ARMS = ("epsilon_0", "private", "non_private")
+
+
+def segmentation(dice: float, half_width: float = 0.02) -> dict:
+    columns = dict.fromkeys(("lv", "myo", "rv", "mean"), dice)
+    scores = {"dice": columns, "hd95_mm": dict.fromkeys(columns, 12.3), "patients": 3}
+    limits = {name: [dice - half_width, dice + half_width] for name in columns}
+    return {**scores, "dice_ci95": limits, "by_vendor": {"Siemens": scores, "Philips": scores}}
+
+
+def utility(synthetic: float, half_width: float = 0.02) -> dict:
+    return {
+        "real": segmentation(0.82, half_width),
+        "synthetic": segmentation(synthetic, half_width),
+        "mixed": segmentation(0.83, half_width),
+    }
+
+
+def fidelity(fid: float) -> dict:
+    values = {"fid": fid, "fid_real": 43.2, "kid": 0.0456, "kid_real": 0.0012}
+    return values | {f"{name}_ci95": [value * 0.9, value * 1.1] for name, value in values.items()} | {"images": 9}
+
+
+def leakage(auc: float, low: float, high: float) -> dict:
+    rates = {"auc": auc, "auc_ci95": [low, high], "tpr_at_1pct_fpr": 0.17, "tpr_at_1pct_fpr_ci95": [0.01, 0.35]}
+    return {"loss": {**rates, "members": 31, "non_members": 7}}
+
+
+def results(**dice: float) -> dict:
+    """Results of a run whose arms' synthetic images train to these Dice scores."""
+    arms = {
+        arm: {
+            "utility": utility(dice.get(arm, 0.7)),
+            "fidelity": fidelity(87.6 + number),
+            "leakage": leakage(0.53, 0.41, 0.64),
+        }
+        for number, arm in enumerate(ARMS)
+    }
+    site = {"patients": 12, "epsilon": 2.3401, "delta": 1e-4, "noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 4}
+    timing = {
+        "train_s": 40.0,
+        "federation_overhead_s": 10.0,
+        "federation_wall_s": 50.0,
+        "sample_s_per_slice": 0.05,
+        "evaluate_s": 300.0,
+    }
+    return {"run": "toy", "arm": "private", "sites": {"Siemens": site, "Philips": site}, "timing": timing, "arms": arms}
+
+
+def hearts() -> Slices:
+    vendors = {"secret-A": "Siemens", "secret-B": "Philips", "secret-C": "Siemens"}
+    return collect(
+        toy_case(name, phase, seed=ord(name[-1]), vendor=vendor)
+        for name, vendor in vendors.items()
+        for phase in ("ED", "ES")
+    )
+
+
+def noise_for(slices: Slices, seed: int) -> Slices:
+    images = np.random.default_rng(seed).uniform(-1, 1, slices.images.shape).astype(np.float32)
+    return replace(slices, images=images)
+
+
+def real_hearts() -> Slices:
+    slices = hearts()
+    return replace(slices, images=(slices.images / 128 - 1).clip(-1, 1))
+
+
+def lay_out(folder: Path, found: dict | None, plan: PrivacyPlan | None = PLAN, config: RunConfig = CONFIG) -> Run:
+    """A run's folder as training and evaluation leave it; without results.json where `found` is None."""
+    sites = list(found["sites"]) if found else ["Siemens", "Philips"]
+    record = RunRecord(
+        name="toy",
+        created="2026-01-02T03:04:05+00:00",
+        cmrfed="0",
+        versions={"torch": "9.8.7"},
+        config=config,
+        data_fingerprint="0" * 64,
+        sites=dict.fromkeys(sites, 12),
+        held_out_patients=3,
+        plan=plan,
+        pretraining={"data": "the built-in phantom", "hearts": 8, "steps": 20},
+    )
+    run = Run(folder, record)
+    real_hearts().save(folder / "central" / "held_out.safetensors")
+    for number, arm in enumerate(found["arms"] if found else ARMS):
+        run.arm_folder(arm).mkdir(parents=True)
+        noise_for(hearts(), number).save(run.arm_folder(arm) / "synthetic.safetensors")
+        if arm != "epsilon_0":
+            log_rounds(run, arm, dict.fromkeys(sites))
+    for site in sites if plan else ():
+        ledger = Ledger(run.site_home(site) / "ledger.sqlite")
+        for number in (1, 2):
+            ledger.record("data", "toy/private", number, f"{number}", PLAN.event(2), PLAN.delta, 99.0, 99.0)
+    if found:
+        (folder / "results.json").write_text(json.dumps(found))
+    run.save_record()
+    return run
+
+
+def log_rounds(run: Run, arm: str, reasons: dict[str, str | None], rounds: int = 2) -> None:
+    loss = 0.5 if arm == "non_private" else None
+    lines = [
+        {
+            "round": number,
+            "started": 0.0,
+            "finished": 1.0,
+            "sites": {site: {"reason": why, "loss": None if why else loss} for site, why in reasons.items()},
+            "validation": {"Siemens": 0.4 / number, "Philips": 0.5 / number},
+        }
+        for number in range(1, rounds + 1)
+    ]
+    (run.arm_folder(arm) / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def text_of(path: Path) -> str:
+    """What a reader reads: tags gone, one space between words."""
+    html = re.sub(r"<style>.*?</style>", "", path.read_text(), flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+def verdict_of(run: Run) -> str:
+    return " ".join(verdict(read_material(run, show_real_images=False))).replace(UNBROKEN, " ")
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return lay_out(tmp_path / "run", results())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The report of an ordinary run, for tests that only read it."""
+    return write_report(lay_out(tmp_path_factory.mktemp("run"), results()), None)
+
+
+def test_the_report_is_one_file_that_asks_nothing_of_a_network(finished):
+    html = finished.read_text()
+    assert not re.search(r"https?:|<script|<link|@import|src=\"(?!data:)|url\(", html)
+    assert sorted(path.name for path in finished.parent.glob("*report*")) == ["report.html"]
+
+
+def test_it_tells_the_numbers_of_results_json(finished):
+    text = text_of(finished)
+    shown = ["0.70 [0.68, 0.72]", "0.82 [0.80, 0.84]", "0.83", "12.3", "0.53 [0.41, 0.64]", "0.17", "31", "7", "0.85"]
+    shown += ["88.6", "[79.7, 97.5]", "43.2", "45.6", "1.2", "40.0 s", "10.0 s", "20.0%", "50 ms", "5.0 min", "9.8.7"]
+    assert [number for number in shown if number not in text] == []
+
+
+def test_the_privacy_card_tells_the_mechanism_and_what_each_site_spent(finished):
+    text = text_of(finished)
+    for word in ("add or remove one patient", "2.35 at 0.0001", "PRV", "0.75", "0.5 × 30 declared = 15", "not covered"):
+        assert word in text
+    assert text.count("2.35 0.0001 2.000 0.5 4") == 2  # 2.3401, rounded up, for either site
+    assert "NO GUARANTEE" not in text
+
+
+def test_no_real_pixel_enters_unless_it_is_asked_for(run):
+    real = [image_uri(image) for image in real_hearts().images]
+    without = write_report(run, None).read_text()
+    assert not any(uri in without for uri in real)
+    assert "holds images of patients" not in without
+    shown = write_report(run, True).read_text()
+    assert any(uri in shown for uri in real)
+    assert "holds images of patients" in shown
+
+
+def test_without_real_images_the_held_out_file_is_not_even_opened(run):
+    (run.folder / "central" / "held_out.safetensors").unlink()
+    write_report(run, None)
+
+
+def test_the_configuration_decides_on_real_images_and_the_caller_overrules_it(tmp_path):
+    config = CONFIG.model_copy(update={"evaluation": EvaluationConfig(show_real_images=True)})
+    run = lay_out(tmp_path, results(), config=config)
+    assert "holds images of patients" in text_of(write_report(run, None))
+    assert "holds images of patients" not in text_of(write_report(run, False))
+
+
+def test_a_real_image_stands_beside_the_synthetic_one_of_its_own_mask(run):
+    """Also where the evaluator drew only some of the held-out slices."""
+    slices, real = hearts(), real_hearts()
+    for arm in ARMS:
+        noise_for(slices.take(np.arange(1, len(slices), 2)), 0).save(run.arm_folder(arm) / "synthetic.safetensors")
+    html = write_report(run, True).read_text()
+    found = {row for row, image in enumerate(real.images) if image_uri(image) in html}
+    patients = {real.patient_names[real.patients[row]] for row in found}
+    assert len(patients) == 2  # one of either vendor
+
+
+def test_no_patient_is_named(run):
+    assert "secret-" not in write_report(run, True).read_text()
+
+
+@pytest.mark.parametrize("kind", ["fidelity", "utility", "leakage"])
+def test_a_score_that_was_not_measured_is_said_to_be_missing(tmp_path, kind):
+    found = results()
+    for scores in found["arms"].values():
+        del scores[kind]
+    assert f"evaluation.{kind} is off" in text_of(write_report(lay_out(tmp_path, found), None))
+
+
+def test_a_report_can_be_written_of_next_to_nothing(tmp_path):
+    found = results() | {"arms": {"private": {}}, "timing": {}}
+    run = lay_out(tmp_path, found)
+    (run.arm_folder("private") / "synthetic.safetensors").unlink()
+    (run.arm_folder("private") / "rounds.jsonl").unlink()
+    for site in run.sites:
+        (run.site_home(site) / "ledger.sqlite").unlink()
+    text = text_of(write_report(run, None))
+    assert "No synthetic images were kept" in text
+    assert not any((run.site_home(site) / "ledger.sqlite").exists() for site in run.sites)
+
+
+def test_results_that_are_missing_or_broken_are_one_line(tmp_path):
+    run = lay_out(tmp_path / "run", None)
+    with refuses("results.json", "cmrfed evaluate"):
+        write_report(run, None)
+    (run.folder / "results.json").write_text('{"arm": "priv')
+    with refuses("results.json", "cmrfed evaluate"):
+        write_report(run, None)
+    assert not (run.folder / "report.html").exists()
+
+
+def test_names_and_reasons_from_other_machines_are_escaped(tmp_path):
+    found = results()
+    hostile = "<img src=x onerror=alert(1)>"
+    found["sites"][hostile] = found["sites"].pop("Philips")
+    run = lay_out(tmp_path, found)
+    log_rounds(run, "private", {hostile: "<script>alert(2)</script>", "Siemens": None})
+    html = write_report(run, None).read_text()
+    assert "<img src=x" not in html
+    assert "<script" not in html
+    assert hostile in unescape(html)
+
+
+def test_sites_that_gave_no_update_and_arms_that_stopped_are_named(run):
+    log_rounds(run, "private", {"Siemens": None, "Philips": "fewer than 8 patients"}, rounds=3)
+    (run.arm_folder("non_private") / "stopped.txt").write_text("no site answered\n")
+    text = text_of(write_report(run, None))
+    assert "Site Philips , arm private, round 1–3: fewer than 8 patients" in text
+    assert "Arm without privacy ended early: no site answered" in text
+    assert "Not everything went as planned" in text
+
+
+def test_a_seeded_run_says_that_it_guarantees_nothing(tmp_path):
+    run = lay_out(tmp_path, results(), PLAN.model_copy(update={"seed": 3}))
+    text = text_of(write_report(run, None))
+    assert "SEEDED TEST RUN: NO GUARANTEE" in text
+    assert "is protected with" not in text
+
+
+def test_a_run_without_privacy_says_so(tmp_path):
+    found = results() | {"arm": "non_private"}
+    del found["arms"]["private"]
+    for site in found["sites"].values():
+        site |= {"epsilon": None, "delta": None, "noise_multiplier": None, "sample_rate": None}
+    text = text_of(write_report(lay_out(tmp_path, found, plan=None), None))
+    assert "Trained without privacy" in text
+    assert "is protected with" not in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (0.66, 0.72, "Private training improved on the public start (no patient seen) by +0.06"),
+        (0.69, 0.71, "an improvement is not established"),
+        (0.70, 0.70, "did not improve on the public start"),
+        (0.72, 0.66, "did not improve on the public start"),
+    ],
+)
+def test_the_verdict_claims_an_improvement_only_where_intervals_part(tmp_path, before, after, said):
+    assert said in verdict_of(lay_out(tmp_path, results(epsilon_0=before, private=after)))
+
+
+@pytest.mark.parametrize(
+    ("private", "control", "said"),
+    [
+        ((0.53, 0.41, 0.64), (0.5, 0.4, 0.6), "no leak found by this attack, which is not proof that there is none"),
+        ((0.70, 0.60, 0.80), (0.5, 0.4, 0.6), "the generator may leak who was in it."),
+        ((0.70, 0.60, 0.80), (0.7, 0.6, 0.8), "is a difference between the two groups"),
+        ((0.30, 0.20, 0.40), (0.5, 0.4, 0.6), "members and non-members differ in some other way"),
+    ],
+)
+def test_the_verdict_reads_the_attack_against_chance_and_its_blind_control(tmp_path, private, control, said):
+    found = results()
+    found["arms"]["private"]["leakage"], found["arms"]["epsilon_0"]["leakage"] = leakage(*private), leakage(*control)
+    assert said in verdict_of(lay_out(tmp_path, found))
+
+
+def test_phantoms_are_not_passed_off_as_patients(tmp_path):
+    config = CONFIG.model_copy(update={"data": DataConfig(sources={"phantom": "phantom"})})
+    said = "Every patient of this run is a phantom"
+    assert said in verdict_of(lay_out(tmp_path / "phantom", results(), config=config))
+    assert said not in verdict_of(lay_out(tmp_path / "mnms", results()))
+
+
+def test_another_runs_generator_is_not_called_a_public_start(tmp_path):
+    config = CONFIG.model_copy(update={"generator": GeneratorConfig(init="runs/other")})
+    text = text_of(write_report(lay_out(tmp_path, results(), config=config), None))
+    assert "public start" not in text
+    assert "What that run spent on its patients comes on top" in text
+
+
+@given(st.floats(0.01, 12), st.floats(0, 0.1))
+def test_the_auc_bound_is_the_area_under_the_tpr_bound(eps, delta):
+    rates = np.r_[0, np.geomspace(1e-6, 1, 1000)].tolist()
+    area = np.trapezoid([tpr_bound(eps, delta, rate) for rate in rates], rates)
+    assert auc_bound(eps, delta) == pytest.approx(area, abs=1e-4)
+
+
+def test_at_epsilon_zero_an_attack_is_blind():
+    assert auc_bound(0.0, 0.0) == 0.5
+    assert tpr_bound(0.0, 0.0, 0.01) == pytest.approx(0.01)
+    assert tpr_bound(1.0, 0.0, 0.01) == pytest.approx(np.e * 0.01)
+    assert tpr_bound(1000.0, 0.0, 0.01) == auc_bound(1000.0, 0.0) == 1
+
+
+@given(st.floats(0, 100))
+def test_an_epsilon_is_never_rounded_down(value):
+    assert float(epsilon(value)) >= value - 1e-9
+    assert float(epsilon(value)) < value + 0.01
+
+
+def test_small_shares_are_not_zero():
+    assert percent(0.0004, 1) == "< 0.1%"
+    assert percent(0.0) == "0%"
+
+
+def test_an_image_is_stored_as_its_grey_levels():
+    image = np.linspace(-1, 1, 64, dtype=np.float32).reshape(8, 8)
+    png = base64.b64decode(image_uri(image).removeprefix("data:image/png;base64,"))
+    np.testing.assert_allclose(imread(io.BytesIO(png))[..., 0], (image + 1) / 2, atol=1 / 255)
+
+
+def test_an_outline_runs_along_the_edges_of_its_pixels():
+    mask = np.zeros((8, 8), np.uint8)
+    mask[2:5, 3:7] = Label.LV
+    (outline,) = outlines(mask)
+    points = np.array([float(number) for number in re.findall(r"[\d.]+", outline.path)]).reshape(-1, 2)
+    assert points.min(axis=0).tolist() == [3, 2]
+    assert points.max(axis=0).tolist() == [7, 5]
+
+
+@pytest.mark.parametrize("stored", ["base first", "apex first"])
+def test_slices_are_shown_from_base_to_apex_however_they_are_stored(stored):
+    slices = collect([toy_case(mask=np.stack([shrunk(width) for width in (16, 12, 8, 4)]))])
+    if stored == "apex first":
+        slices = slices.take(np.arange(4)[::-1])
+    chosen = choose_slices(slices, 0)
+    assert [title for title, _ in chosen[0]] == ["ED base", "ED middle", "ED apex"]
+    areas = [(slices.masks[row] > 0).sum() for _, row in chosen[0]]
+    assert areas == sorted(areas, reverse=True)
+
+
+def shrunk(width: int) -> np.ndarray:
+    mask = np.zeros((40, 48), np.uint8)
+    mask[:width, :width] = Label.MYO
+    return mask
+
+
+@pytest.mark.parametrize("sources", [{"phantom": "p"}, {"mnms": "my data, (1)=x", "acdc": "."}])
+def test_the_command_repeats_the_configuration(sources):
+    config = CONFIG.model_copy(update={"data": DataConfig(root="/data/it's here", sources=sources)})
+    overrides = shlex.split(repeat_command(config).replace("\\\n", ""))[2:]
+    with initialize_config_dir(config_dir=str(CONFIGS), version_base="1.3"):
+        values = OmegaConf.to_container(compose("simulate", overrides=overrides), resolve=True)
+    repeated = {key: value for key, value in values.items() if key in RunConfig.model_fields}
+    assert read_stage(RunConfig, repeated) == config
