@@ -88,6 +88,7 @@ def _pretrain(config: DictConfig) -> None:
 
 def _generate(config: DictConfig) -> None:
     from cmrfed.sampling import generate_volumes
+    from cmrfed.shapes import PHASES, VENDORS
     from cmrfed.updates import load_generator
 
     values = _plain(config)
@@ -95,6 +96,8 @@ def _generate(config: DictConfig) -> None:
     generator, _ = load_generator(run.folder / "model.safetensors")
     sampling = read_stage(SamplingConfig, values["sampling"], "sampling")
     masks, out = Path(values["masks"]), Path(values["out"])
+    _one_of("vendor", values["vendor"], VENDORS)
+    _one_of("phase", values["phase"], PHASES)
     with progress_bar("generating") as progress:
         written = generate_volumes(
             generator, masks, out, values["vendor"], values["phase"], run.config.preprocessing, sampling,
@@ -127,6 +130,11 @@ def _open(folder: str) -> Any:
     from cmrfed.runs import Run
 
     return Run.open(Path(folder))
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{key}: unknown {key} {value!r}; allowed are {', '.join(allowed)}")
 
 
 def _done(report: Path) -> None:

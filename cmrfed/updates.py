@@ -54,8 +54,11 @@ def apply_update(weights: Weights, update: Weights, scale: float = 1.0) -> Weigh
 
 
 def average(averaged: Weights, weights: Weights, decay: float) -> Weights:
-    """One step of an exponential moving average: decay * averaged + (1 - decay) * weights."""
-    return {n: (decay * averaged[n] + (1 - decay) * weights[n]).astype(np.float32) for n in weights}
+    """One step of an exponential moving average, averaged + (1 - decay) (weights - averaged).
+
+    In this form a weight that never moved, as a frozen one, stays exactly what it was.
+    """
+    return {n: (averaged[n] + (1 - decay) * (weights[n] - averaged[n])).astype(np.float32) for n in weights}
 
 
 def save_weights(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> None:

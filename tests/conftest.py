@@ -1,6 +1,8 @@
 """Shared by all tests: shapes in signatures are checked as the code runs, and torch stays on one thread."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from jaxtyping import install_import_hook
 
@@ -10,12 +12,32 @@ install_import_hook("cmrfed", "beartype.beartype")
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from tiny_runs import tiny_run_config  # noqa: E402
 
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
 from cmrfed.privacy import PrivacyPlan  # noqa: E402
+from cmrfed.runs import Run  # noqa: E402
 from cmrfed.slices import Patient, Slices  # noqa: E402
+from simulations.simulate import simulate  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of the tests' own: what a user has cached must neither help nor be touched."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CMRFED_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def finished_tiny_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A whole simulated federation with all arms, run once; tests must leave its folder as it is."""
+    generator = {"init": "phantom", "trainable": "adaptation"}
+    config = tiny_run_config(cache, federation={"arms": "all"}, generator=generator)
+    return simulate(config, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture

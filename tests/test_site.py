@@ -109,7 +109,9 @@ def test_another_runs_name_does_not_open_a_new_budget(home, weights, request_rou
         (toy_plan(), {"minimum_patients": 6}, "fewer than the 6 patients"),
     ],
 )
-def test_a_request_outside_the_policy_is_refused_before_training(home, weights, request_round, monkeypatch, plan, policy, said):
+def test_a_request_outside_the_policy_is_refused_before_training(
+    home, weights, request_round, monkeypatch, plan, policy, said
+):
     monkeypatch.setattr(site_module, "train", None)
     with pytest.raises(Refusal, match=said):
         answer(home, POLICY.model_copy(update=policy), request_round(plan=plan), weights)

@@ -49,7 +49,9 @@ def test_only_trained_weights_move_and_leave(tiny_generator_config, fp32_trainin
 @pytest.mark.parametrize("plan", [None, toy_plan()])
 def test_the_same_seed_gives_the_same_update_and_sites_and_rounds_differ(tiny_generator_config, fp32_training, plan):
     def update(**changes):
-        run = train(build_generator(tiny_generator_config, 0), toy_slices([3, 3, 3]), task(fp32_training, plan, **changes))
+        run = train(
+            build_generator(tiny_generator_config, 0), toy_slices([3, 3, 3]), task(fp32_training, plan, **changes)
+        )
         return np.concatenate([array.ravel() for array in run.update.values()])
 
     assert np.array_equal(update(), update())
@@ -59,7 +61,9 @@ def test_the_same_seed_gives_the_same_update_and_sites_and_rounds_differ(tiny_ge
 
 def test_a_secure_run_never_repeats_itself(tiny_generator_config, fp32_training):
     def update():
-        run = train(build_generator(tiny_generator_config, 0), toy_slices([3]), task(fp32_training, toy_plan(seed=None)))
+        run = train(
+            build_generator(tiny_generator_config, 0), toy_slices([3]), task(fp32_training, toy_plan(seed=None))
+        )
         return run.update["network.unet.conv_in.conv.weight"]
 
     assert not np.array_equal(update(), update())
@@ -84,10 +88,14 @@ def test_cosine_starts_at_the_rate_and_ends_near_zero(fp32_training):
 
 
 @pytest.mark.parametrize(("own", "asked"), [(1, 4), (3, 4), (9, 4)])
-def test_a_patient_gives_as_many_rows_as_the_plan_asks_whatever_it_has(generator, fp32_training, monkeypatch, own, asked):
+def test_a_patient_gives_as_many_rows_as_the_plan_asks_whatever_it_has(
+    generator, fp32_training, monkeypatch, own, asked
+):
     seen = []
     slices, batch = toy_slices([own]), type(toy_slices([1])).batch
-    monkeypatch.setattr(type(slices), "batch", lambda self, rows, device: (seen.append(rows), batch(self, rows, device))[1])
+    monkeypatch.setattr(
+        type(slices), "batch", lambda self, rows, device: (seen.append(rows), batch(self, rows, device))[1]
+    )
     training = fp32_training.model_copy(update={"slices_per_patient": asked, "draws_per_slice": 2})
     patient_loss(generator, slices, 0, training, SeededRandom(0), torch.device("cpu"))
     assert len(seen[0]) == asked * 2

@@ -1,0 +1,130 @@
+"""The command line teaches, and what a user can mend ends in one line and exit code 2."""
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmrfed import cli
+from cmrfed.shapes import Label
+from cmrfed.volumes import read_volume, write_volume
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Call the console script in this process, in an empty folder; returns (exit code, what was printed)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CMRFED_CACHE", str(tmp_path / "cache"))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cmrfed", *arguments])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return call
+
+
+def test_without_a_command_every_command_is_listed(run):
+    code, printed = run()
+    assert code == 0
+    assert all(command in printed for command in ("simulate", "pretrain", "generate", "evaluate", "report"))
+
+
+def test_an_unknown_command_is_named_with_the_known_ones(run):
+    code, printed = run("simulat")
+    assert code == 2
+    assert "'simulat'" in printed
+    assert "simulate" in printed
+
+
+@pytest.mark.parametrize("command", ["simulate", "pretrain", "generate", "evaluate", "report"])
+def test_every_commands_help_shows_how_it_is_used(run, command):
+    code, printed = run(command, "--help")
+    assert code == 0
+    assert f"cmrfed {command}" in printed
+    assert "Any key can be set" in printed
+
+
+def test_the_composed_configuration_can_be_printed(run):
+    code, printed = run("simulate", "privacy=none", "--cfg", "job")
+    assert code == 0
+    assert "optimizer: adam" in printed, "the recipe follows the privacy mode"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["data=mnms"], "data.root has no value; give data.root=VALUE"),
+        (["data=mnms", "data.root=/nowhere"], "/nowhere: no such folder"),
+        (["privacy.delta=0.5"], "published outright"),
+        (["privacy.sample_rate=1.5"], "privacy.sample_rate: Input should be less than or equal to 1 (found 1.5)"),
+        (["+privacy.epsilon=3"], "privacy.epsilon: Extra inputs are not permitted"),
+        (["resume=/nowhere"], "/nowhere: is not a run"),
+        (["preprocessing.size=65"], "preprocessing.size"),
+    ],
+)
+def test_a_mistake_is_one_line_with_exit_code_2_and_leaves_nothing(run, tmp_path, arguments, said):
+    code, printed = run("simulate", *arguments)
+    assert code == 2
+    errors = [line for line in printed.splitlines() if line.startswith("cmrfed simulate:")]
+    assert len(errors) == 1
+    assert said in errors[0]
+    assert "Traceback" not in printed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_broken_volume_is_named_before_any_run_begins(run, tmp_path):
+    write = ["data.phantom.patients_per_vendor=2", "data.phantom.vendors=[GE]", "preprocessing.size=16"]
+    small = ["generator.init=null", "privacy.minimum_patients=50"]
+    run("simulate", *write, *small)  # writes the phantom, then refuses the small site
+    volume = next((tmp_path / "cache").rglob("*_sa.nii.gz"))
+    volume.write_bytes(gzip.compress(gzip.decompress(volume.read_bytes())[:2000]))
+    code, printed = run("simulate", *write, *small)
+    assert code == 2
+    assert volume.name in printed.replace("\n", "")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_generate_writes_pairs_on_the_runs_grid(run, tmp_path, finished_tiny_run):
+    mask = np.zeros((3, 90, 90), np.uint8)
+    mask[:, 30:60, 30:60] = Label.MYO
+    mask[:, 35:55, 35:55] = Label.LV
+    write_volume(tmp_path / "masks" / "heart_gt.nii.gz", mask, (8.0, 1.5, 1.5))
+    code, printed = run(
+        "generate", f"run={finished_tiny_run.folder}", f"masks={tmp_path / 'masks'}", f"out={tmp_path / 'out'}",
+        "vendor=GE", "phase=ED", "sampling.steps=2",
+    )  # fmt: skip
+    assert code == 0, printed
+    image, spacing_mm = read_volume(tmp_path / "out" / "heart.nii.gz")
+    truth, _ = read_volume(tmp_path / "out" / "heart_gt.nii.gz")
+    assert image.shape == truth.shape == (3, 16, 16)
+    assert spacing_mm == pytest.approx((8.0, 150 / 16, 150 / 16))
+    assert image.min() >= 0
+    assert image.max() <= 1
+    assert {0, 1, 2} == set(np.unique(truth))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [(["vendor=Simens"], "vendor: unknown vendor 'Simens'"), (["masks=/nowhere"], "/nowhere: holds no .nii")],
+)
+def test_generate_refuses_what_it_cannot_use(run, tmp_path, finished_tiny_run, changes, said):
+    code, printed = run("generate", f"run={finished_tiny_run.folder}", f"masks={tmp_path}", "out=out", *changes)
+    assert code == 2
+    assert said in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_importing_the_command_line_is_quick_and_needs_no_network():
+    script = "import socket, sys; socket.socket.connect = None; import cmrfed.cli; print('torch' in sys.modules)"
+    root = Path(cli.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == "False", "help must not wait for torch"

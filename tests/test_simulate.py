@@ -1,0 +1,158 @@
+"""The simulated federation: patients never cross sites, budgets hold, interruptions cost nothing, bad input stops it."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tiny_runs import tiny_run_config
+
+from cmrfed.config import UserError
+from cmrfed.console import progress_bar
+from cmrfed.evaluation import evaluate
+from cmrfed.privacy import Ledger, epsilon
+from cmrfed.runs import Run
+from cmrfed.slices import Slices
+from cmrfed.updates import load_generator, load_weights
+from server.strategy import PrivateFederation
+from simulations.simulate import resume, simulate
+
+
+@pytest.fixture(scope="module")
+def finished(finished_tiny_run):
+    return finished_tiny_run
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    return evaluate(finished, finished.config.evaluation, progress_bar)
+
+
+def test_no_patient_is_at_two_sites_or_both_trained_on_and_held_out(finished):
+    parts = [set(Slices.load(finished.site_home(site) / "slices.safetensors").patient_names) for site in finished.sites]
+    parts.append(set(finished.held_out_slices().patient_names))
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 12
+    assert finished.sites == ["GE", "Siemens"]
+
+
+def test_every_sites_ledger_holds_the_whole_federation_within_the_target(finished):
+    plan = finished.record.plan
+    for site in finished.sites:
+        entries = Ledger(finished.site_home(site) / "ledger.sqlite").entries()
+        assert [entry.round for entry in entries] == [1, 2]
+        assert sum(entry.event.steps for entry in entries) == plan.steps == 4
+        assert entries[-1].epsilon == pytest.approx(epsilon([plan.event(4)], plan.delta))
+        assert entries[-1].epsilon <= plan.target_epsilon
+
+
+def test_every_arm_starts_from_the_same_public_weights_and_ends_elsewhere(finished):
+    assert finished.arms() == ["epsilon_0", "private", "non_private"]
+    first = {arm: load_weights(finished.arm_folder(arm) / "initial.safetensors")[0] for arm in finished.arms()}
+    last = {arm: load_weights(finished.arm_folder(arm) / "model.safetensors")[0] for arm in finished.arms()}
+    for name, start in first["epsilon_0"].items():
+        assert np.array_equal(start, first["private"][name])
+        assert np.array_equal(start, last["epsilon_0"][name])
+    assert any(not np.array_equal(last["private"][name], start) for name, start in first["private"].items())
+
+
+def test_only_adapted_weights_differ_from_the_public_start(finished):
+    generator, _ = load_generator(finished.folder / "model.safetensors")
+    start, _ = load_weights(finished.arm_folder("private") / "initial.safetensors")
+    for name, weight in generator.named_parameters():
+        if not weight.requires_grad:
+            assert torch.equal(weight, torch.from_numpy(start[name]))
+
+
+def test_run_json_repeats_the_run(finished, cache, tmp_path):
+    """Made again from its own record, a seeded run gives the same weights."""
+    again = simulate(Run.open(finished.folder).config, tmp_path)
+    for arm in finished.arms():
+        first, second = (load_weights(run.arm_folder(arm) / "model.safetensors")[0] for run in (finished, again))
+        assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_an_interrupted_run_goes_on_from_its_last_round_with_what_was_spent_counted(finished, tmp_path, monkeypatch):
+    end_of_round = PrivateFederation.aggregate_train
+
+    def stop_in_round_two(self, server_round, replies):
+        if self.state.round == 1:
+            raise KeyboardInterrupt  # both sites have answered; the server dies before it has stored anything
+        return end_of_round(self, server_round, replies)
+
+    config = finished.config.model_copy(
+        update={"federation": finished.config.federation.model_copy(update={"arms": "private"})}
+    )
+    with monkeypatch.context() as broken:
+        broken.setattr(PrivateFederation, "aggregate_train", stop_in_round_two)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(config, tmp_path)
+    run = Run.open(tmp_path / "latest")
+    assert [line["round"] for line in _rounds(run)] == [1]
+    resume(run)
+    assert [line["round"] for line in _rounds(run)] == [1, 2]
+    for site in run.sites:
+        entries = Ledger(run.site_home(site) / "ledger.sqlite").entries()
+        assert [entry.round for entry in entries] == [1, 2], (
+            "the lost answer was sent again, not trained and paid again"
+        )
+    whole, resumed = (load_weights(r.arm_folder("private") / "model.safetensors")[0] for r in (finished, run))
+    assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
+
+
+def _rounds(run):
+    return [json.loads(line) for line in (run.arm_folder("private") / "rounds.jsonl").read_text().splitlines()]
+
+
+def test_results_hold_every_promised_number(finished, results):
+    stored = json.loads((finished.folder / "results.json").read_text())
+    assert stored == json.loads(json.dumps(results))
+    for site in finished.sites:
+        row = stored["sites"][site]
+        assert row["patients"] == finished.record.sites[site]
+        assert {"epsilon", "delta", "noise_multiplier", "sample_rate", "steps"} <= row.keys()
+    assert {"fid", "kid", "fid_real", "kid_real"} <= stored["fidelity"].keys()
+    for training in ("real", "synthetic", "mixed"):
+        assert {"lv", "myo", "rv", "mean"} == stored["utility"][training]["dice"].keys()
+        assert set(stored["utility"][training]["by_vendor"]) == {"GE", "Siemens"}
+    assert {"auc", "auc_ci95", "tpr_at_1pct_fpr"} <= stored["leakage"]["loss"].keys()
+    assert all(
+        stored["timing"][name] >= 0 for name in ("train_s", "federation_overhead_s", "sample_s_per_slice", "evaluate_s")
+    )
+    assert stored["arm"] == "private"
+    assert stored["private_beats_epsilon_0"].keys() == {"dice_mean", "fid", "kid"}
+
+
+def test_members_are_the_trained_patients_and_strangers_the_held_out_ones(finished, results):
+    leakage = results["leakage"]["loss"]
+    assert leakage["members"] == sum(finished.record.sites.values())
+    assert leakage["non_members"] == finished.record.held_out_patients
+
+
+def test_a_site_that_refuses_is_named_and_the_others_go_on(cache, tmp_path, monkeypatch):
+    def save(policy, path):
+        OmegaConf.save(policy | ({"maximum_delta": 1e-9} if policy["name"] == "GE" else {}), path)
+
+    monkeypatch.setattr("simulations.simulate.OmegaConf", SimpleNamespace(save=save))
+    run = simulate(tiny_run_config(cache), tmp_path)
+    for line in _rounds(run):
+        assert "delta 0.001 is above" in line["sites"]["GE"]["reason"]
+        assert line["sites"]["Siemens"]["reason"] is None
+    assert not (run.site_home("GE") / "ledger.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"privacy": {"minimum_patients": 50}}, "privacy.minimum_patients: site GE has 4"),
+        ({"privacy": {"target_epsilon": 1e-4}}, "privacy.target_epsilon: no noise multiplier"),
+        ({"generator": {"init": "/nowhere"}}, "generator.init: /nowhere holds no model"),
+        ({"generator": {"channels": [10]}}, "generator.channels"),
+    ],
+)
+def test_what_cannot_work_stops_in_one_line_before_anything_is_written(cache, tmp_path, changes, said):
+    with pytest.raises(UserError, match=said) as error:
+        simulate(tiny_run_config(cache, **changes), tmp_path)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
