@@ -61,7 +61,7 @@ def plates(material: Material) -> list[Plate]:
         return []
     main = material.main_arm if material.main_arm in arms else next(iter(arms))
     columns = ["mask", *(material.arm_title(arm) for arm in arms), f"{material.arm_title(main)}, with mask's edge"]
-    columns += ["REAL patient"] if material.held_out else []
+    columns += ["REAL held-out image"] if material.held_out else []
     found = []
     for index in np.unique(arms[main].conditions[:, 0]):
         chosen = choose_slices(arms[main], int(index))
@@ -107,7 +107,7 @@ def _strip(title: str, row: int, arms: dict[str, Slices], main: str, held_out: S
     pictures.append(Picture(image_uri(arms[main].images[row]), edge, len(mask), outlines(mask)))
     if held_out:
         real = _real_image(held_out, arms[main], row)
-        pictures.append(Picture(image_uri(real), f"real patient, {title}", len(mask), []))
+        pictures.append(Picture(image_uri(real), f"real held-out image, {title}", len(mask), []))
     return Strip(title, pictures)
 
 

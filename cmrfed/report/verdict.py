@@ -158,4 +158,4 @@ def _privacy(material: Material) -> str:
         return "The noise came from a seed, for testing: no guarantee protects the training patients."
     alone = ", in the private arm alone" if "non_private" in material.scores else ""
     guarantee = f"ε{_EQUALS}{formats.epsilon(spent)} at δ{_EQUALS}{plan.delta:g} or better{alone}"
-    return f"Each training patient is protected with {guarantee}; the privacy card says what that means and leaves out."
+    return f"Each training patient is protected with {guarantee}; the privacy card says what it covers and what not."
