@@ -164,10 +164,10 @@ def _not_covered(material: Material) -> list[str]:
         lines.insert(0, "The start: another run's generator. What that run spent on its patients comes on top.")
     if "non_private" in material.results["arms"] and material.run.record.plan:
         lines.insert(0, "The arm “without privacy”: its generator and its pictures in this file have no guarantee.")
-    tried = f"Attacks other than those run here ({_attacks(material)})."
-    return [*lines, f"{tried} A measured attack finds leaks; it cannot exclude them."]
+    tried = f"Not tested: attacks other than {_attacks(material)}." if _attacks(material) else "Not tested: any attack."
+    return [*lines, f"{tried} A measurement can find a leak; it cannot exclude one."]
 
 
 def _attacks(material: Material) -> str:
     attacks = {attack for scores in material.scores.values() for attack in scores["leakage"] or {}}
-    return ", ".join(f"{attack} threshold" for attack in sorted(attacks)) or "none"
+    return ", ".join(f"the {attack} attack" for attack in sorted(attacks))
