@@ -5,6 +5,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
 
 from cmrfed.aggregation import RULES
 from cmrfed.config import AggregationConfig, RunConfig, Stage, read_stage_json
@@ -122,10 +125,20 @@ class Arm:
         """Checkpoint first, then log: a round that is not in the checkpoint is asked for again."""
         save_state(self.folder / "checkpoint.safetensors", state)
         sites = {reply.site: {"reason": reply.reason, "loss": reply.loss} for reply in replies}
-        line = {"round": state.round, "started": started, "finished": time.time(), "sites": sites}
+        line: dict[str, Any] = {"round": state.round, "started": started, "finished": time.time(), "sites": sites}
         line["validation"] = self._validate(state)
         with (self.folder / "rounds.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
+        self._draw_curves(state.round, line["validation"], replies)
+
+    def _draw_curves(self, round: int, validation: dict[str, float], replies: Sequence[SiteReply]) -> None:
+        """The round as TensorBoard events in the run's folder, beside those of the other arms."""
+        with SummaryWriter(str(self.folder.parents[1] / "tensorboard" / self.name)) as writer:
+            for vendor, loss in validation.items():
+                writer.add_scalar(f"held-out loss/{vendor}", loss, round)
+            for reply in replies:
+                if reply.loss is not None:
+                    writer.add_scalar(f"training loss/{reply.site}", reply.loss, round)
 
     def _validate(self, state: GlobalState) -> dict[str, float]:
         """Loss by vendor on the evaluator's own held-out slices, where it has some; no trained patient is touched."""

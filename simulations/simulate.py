@@ -4,6 +4,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from cmrfed.config import RunConfig, UserError
@@ -15,7 +16,8 @@ from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_
 from simulations.arms import federate
 from simulations.pretraining import initial_weights
 
-_VALIDATION_PATIENTS_PER_VENDOR = 2
+_VALIDATION_SLICES_PER_VENDOR = 12
+"""Enough to see a curve fall, few enough not to hold up a round."""
 
 
 def simulate(config: RunConfig, out: Path) -> Run:
@@ -74,6 +76,12 @@ def _refuse_small_sites(sites: dict[str, Slices], plan: PrivacyPlan | None) -> N
             )
 
 
+def _few(slices: Slices) -> Slices:
+    """Slices spread evenly over patients, phases and levels."""
+    count = min(len(slices), _VALIDATION_SLICES_PER_VENDOR)
+    return slices.take(np.linspace(0, len(slices) - 1, count).round().astype(np.int64))
+
+
 def _lay_out(
     folder: Path,
     config: RunConfig,
@@ -89,8 +97,9 @@ def _lay_out(
         own.save(home / "slices.safetensors")
         OmegaConf.save({"name": name, "allow_without_privacy": True}, home / "site.yaml")
     held_out.save(folder / "central" / "held_out.safetensors")
-    few = [own.subset(own.patient_names[:_VALIDATION_PATIENTS_PER_VENDOR]) for own in held_out.by_vendor().values()]
-    concatenate(few).save(folder / "central" / "validation.safetensors")
+    concatenate([_few(own) for own in held_out.by_vendor().values()]).save(
+        folder / "central" / "validation.safetensors"
+    )
     record = RunRecord(
         name=folder.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""The simulated federation: patients never cross sites, budgets hold, interruptions cost nothing, bad input stops it."""
+"""The simulated federation: patients never cross sites, budgets hold, interruptions are free, bad input stops it."""
 
 import json
 from types import SimpleNamespace

@@ -12,6 +12,7 @@ from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights
 
 POLICY = SitePolicy(name="here")
+ROOMY = toy_plan(seed=None, target_epsilon=1000.0)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def weights(tiny_generator_config):
 
 @pytest.fixture
 def request_round(tiny_generator_config, fp32_training):
-    def make(round=1, plan=toy_plan(seed=None, target_epsilon=1000.0), run="run"):
+    def make(round=1, plan=ROOMY, run="run"):
         task = LocalTask(training=fp32_training, plan=plan, round=round, rounds=3)
         return Request(run=run, generator=tiny_generator_config, task=task)
 
