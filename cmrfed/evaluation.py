@@ -289,7 +289,10 @@ def _gain(arms: dict[str, Results]) -> Results | None:
 def _timing(run: Run) -> Results:
     """Seconds of the run's own arm: at work at any site, and in the federation around that."""
     arm = run.arm_folder(run.main_arm())
-    wall = sum(end - start for start, end in _intervals(arm / "sessions.jsonl", None))
+    sessions = _intervals(arm / "sessions.jsonl", None)
+    if not sessions:  # an arm that was run by hand, as on many machines
+        return {"train_s": None, "federation_overhead_s": None, "federation_wall_s": None}
+    wall = sum(end - start for start, end in sessions)
     request = f"{run.record.name}/{run.main_arm()}"
     logs = [run.site_home(site) / "rounds.jsonl" for site in run.sites]
     busy = _union_length([interval for log in logs for interval in _intervals(log, request)])

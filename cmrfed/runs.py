@@ -18,7 +18,7 @@ _README = """# What is in this folder
 
 | file | what it is | may it be shared? |
 | --- | --- | --- |
-| report.html | pictures, scores and the privacy card, in one file | yes, unless `evaluation.show_real_images` was set |
+| report.html | pictures, scores and the privacy card, in one file | it shows the *outlines* (masks) of held-out patients' hearts, and their images if `evaluation.show_real_images` was set: only as those patients' consent allows |
 | results.json | every number of the report | yes |
 | run.json | all that is needed to repeat the run | yes |
 | model.safetensors | the generator to sample from | within the privacy card's terms |
