@@ -130,11 +130,11 @@ class PretrainingConfig(Stage):
     whichever ends first."""
 
     patients: int = Field(default=200, ge=1)
-    steps: int = Field(default=3000, ge=1)
-    minutes: float = Field(default=3.0, gt=0)
-    batch_size: int = Field(default=32, ge=1)
+    steps: int = Field(default=2400, ge=1)
+    minutes: float = Field(default=6.0, gt=0)
+    batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
-    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    ema_decay: float = Field(default=0.995, ge=0, lt=1)
 
 
 class AggregationConfig(Stage):

@@ -121,9 +121,17 @@ class Arm:
         )
         return Request(run=f"{self.run}/{self.name}", generator=self.config.generator, task=task)
 
+    def begin(self, state: GlobalState) -> None:
+        """Log round 0, what the weights are worth before anybody trains, unless it is there from before."""
+        if not (self.folder / "rounds.jsonl").exists():
+            self._log(state, [], time.time())
+
     def end_round(self, state: GlobalState, replies: Sequence[SiteReply], started: float) -> None:
         """Checkpoint first, then log: a round that is not in the checkpoint is asked for again."""
         save_state(self.folder / "checkpoint.safetensors", state)
+        self._log(state, replies, started)
+
+    def _log(self, state: GlobalState, replies: Sequence[SiteReply], started: float) -> None:
         sites = {reply.site: {"reason": reply.reason, "loss": reply.loss} for reply in replies}
         line: dict[str, Any] = {"round": state.round, "started": started, "finished": time.time(), "sites": sites}
         line["validation"] = self._validate(state)

@@ -22,6 +22,7 @@ def main(grid: Grid, context: Context) -> None:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
     strategy = PrivateFederation(arm)
+    arm.begin(strategy.state)
     _wait_for_sites(grid, arm)
     remaining = arm.config.federation.rounds - strategy.state.round
     if remaining > 0:

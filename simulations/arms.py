@@ -77,8 +77,9 @@ class _Watch:
             self._print_round(line)
         self.rounds_shown = len(rounds)
         local_steps = self.arm.config.training.local_steps
-        done = len(rounds) * local_steps * len(self.arm.sites)
-        self.show_steps(done + sum(self._steps_in_round(site, len(rounds) + 1) for site in self.arm.sites))
+        last = rounds[-1]["round"] if rounds else 0
+        steps = last * local_steps * len(self.arm.sites)
+        self.show_steps(steps + sum(self._steps_in_round(site, last + 1) for site in self.arm.sites))
 
     def _steps_in_round(self, site: str, round: int) -> int:
         path = self.run.site_home(site) / "progress.json"

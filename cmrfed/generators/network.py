@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 
@@ -16,15 +16,27 @@ _ADAPTATION = ("norm", "class_embedding", "conv_in", "out.")
 
 
 class ConditionEmbedding(nn.Module):
-    """The sum of a vendor's and a phase's embedding, so that a vendor seen only at ED still means something at ES."""
+    """The sum of a vendor's and a phase's embedding, so that a vendor seen only at ED still means something at ES.
+
+    Each is the generic embedding, that of UNKNOWN, plus a difference that starts at zero: a vendor that public
+    pretraining never saw looks generic until somebody's data teach the difference.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.vendor = nn.Embedding(len(VENDORS), width)
         self.phase = nn.Embedding(len(PHASES), width)
+        for table in (self.vendor, self.phase):
+            nn.init.zeros_(table.weight)
 
     def forward(self, condition: Condition) -> Float[Tensor, "batch width"]:
-        return self.vendor(condition[:, 0]) + self.phase(condition[:, 1])
+        return _embed(self.vendor, condition[:, 0]) + _embed(self.phase, condition[:, 1])
+
+
+def _embed(table: nn.Embedding, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
+    """Generic + difference; UNKNOWN, the last row, has no difference from itself."""
+    unknown = table.num_embeddings - 1
+    return table.weight[unknown] + table(index) * (index != unknown)[:, None]
 
 
 class ConditionalUNet(nn.Module):

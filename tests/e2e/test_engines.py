@@ -37,7 +37,7 @@ def test_both_engines_leave_the_same_ledgers_and_rounds(runs):
         lines = (run.arm_folder("private") / "rounds.jsonl").read_text().splitlines()
         return [(json.loads(line)["round"], sorted(json.loads(line)["sites"])) for line in lines]
 
-    assert rounds(runs["ray"]) == rounds(runs["inprocess"]) == [(1, ["GE", "Siemens"]), (2, ["GE", "Siemens"])]
+    assert rounds(runs["ray"]) == rounds(runs["inprocess"]) == [(0, []), (1, ["GE", "Siemens"]), (2, ["GE", "Siemens"])]
 
 
 def test_nothing_keeps_running_after_a_run(runs):

@@ -105,6 +105,18 @@ def test_flow_loss_is_the_papers_equation(tiny_generator_config):
     assert torch.allclose(flow.losses(images, masks, conditions, drawn), expected)
 
 
+def test_a_vendor_never_seen_looks_generic_and_each_learns_its_own_difference(tiny_generator_config):
+    embedding = build_generator(tiny_generator_config, seed=0).network.unet.class_embedding
+    generic, siemens, philips = torch.tensor([[4, 0]]), torch.tensor([[0, 0]]), torch.tensor([[1, 0]])
+    with torch.no_grad():
+        embedding.vendor.weight[4] = 1.0
+    assert torch.equal(embedding(siemens), embedding(generic))
+    with torch.no_grad():
+        embedding.vendor.weight[0] = 0.5
+    assert not torch.equal(embedding(siemens), embedding(generic))
+    assert torch.equal(embedding(philips), embedding(generic))
+
+
 def test_adaptation_trains_tens_of_thousands_of_weights_at_most():
     generator = build_generator(GeneratorConfig(trainable="adaptation"), seed=0)
     trained = {name: weight.numel() for name, weight in generator.named_parameters() if weight.requires_grad}
