@@ -18,7 +18,7 @@ _README = """# What is in this folder
 
 | file | what it is | may it be shared? |
 | --- | --- | --- |
-| report.html | pictures, scores and the privacy card, in one file | it shows the *outlines* (masks) of held-out patients' hearts, and their images if `evaluation.show_real_images` was set: only as those patients' consent allows |
+| report.html | pictures, scores and the privacy card, in one file | it shows held-out patients' outlines: see below |
 | results.json | every number of the report | yes |
 | run.json | all that is needed to repeat the run | yes |
 | model.safetensors | the generator to sample from | within the privacy card's terms |
@@ -26,6 +26,9 @@ _README = """# What is in this folder
 | arms/ | one folder for each way of training that was compared | within the privacy card's terms |
 | sites/ | **patients' slices**, and each site's privacy ledger | **no: patient data** |
 | central/ | **held-out patients' slices**, for evaluation only | **no: patient data** |
+
+The report draws synthetic images for held-out patients' masks, and so shows the outlines of their hearts; with
+`evaluation.show_real_images` it shows their images too. Share it only as those patients' consent allows.
 """
 
 _PACKAGES = ("torch", "monai", "opacus", "flwr", "torch-fidelity", "numpy")
