@@ -68,7 +68,7 @@ class GeneratorConfig(Stage):
     norm_groups: int = Field(default=8, ge=1)
     patch: int = Field(default=2, ge=1)
     condition_dropout: float = Field(default=0.1, ge=0, lt=1)
-    trainable: Literal["all", "adaptation"] = "all"
+    trainable: Literal["all", "adaptation", "modulation"] = "all"
     init: str | None = None
 
 

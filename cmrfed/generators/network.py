@@ -11,8 +11,13 @@ from cmrfed.shapes import PHASES, UNKNOWN, VENDORS, Condition, Image, Label, Mas
 
 UNKNOWN_CONDITION = (VENDORS.index(UNKNOWN), PHASES.index(UNKNOWN))
 
-_ADAPTATION = ("norm", "class_embedding", "conv_in", "out.")
-"""Name parts of the weights that `trainable=adaptation` trains: norms, embeddings, first and last layer."""
+_MODULATION = ("norm", "class_embedding", "out.0")
+_TRAINED_PARTS = {
+    "all": ("",),
+    "modulation": _MODULATION,
+    "adaptation": (*_MODULATION, "conv_in", "out.2"),
+}
+"""Name parts of the weights that are trained: all; norms and condition embeddings; those and the first and last layer."""
 
 
 class ConditionEmbedding(nn.Module):
@@ -81,9 +86,9 @@ class ConditionalUNet(nn.Module):
 
 
 def mark_trainable(network: nn.Module, trainable: str) -> None:
-    """Freeze what `trainable` ("all" or "adaptation") leaves out, by `requires_grad`."""
+    """Freeze what `trainable` ("all", "adaptation" or "modulation") leaves out, by `requires_grad`."""
     for name, weight in network.named_parameters():
-        weight.requires_grad_(trainable == "all" or any(part in name for part in _ADAPTATION))
+        weight.requires_grad_(any(part in name for part in _TRAINED_PARTS[trainable]))
 
 
 def refuse_batch_statistics(network: nn.Module) -> None:

@@ -127,6 +127,13 @@ def test_adaptation_trains_tens_of_thousands_of_weights_at_most():
     assert not any(".conv1." in name or "time_embed.0" in name for name in trained)
 
 
+def test_modulation_trains_norms_and_embeddings_and_no_convolution():
+    generator = build_generator(GeneratorConfig(trainable="modulation"), seed=0)
+    trained = [name for name, weight in generator.named_parameters() if weight.requires_grad]
+    assert any("class_embedding" in name for name in trained)
+    assert not any("conv" in name for name in trained)
+
+
 def test_the_seed_decides_the_first_weights_and_nothing_else(tiny_generator_config):
     torch.manual_seed(7)
     expected = torch.rand(3)
