@@ -1,5 +1,6 @@
 """`cmrfed COMMAND [Hydra overrides]`: a Hydra config for each command, and one plain line for what a user can mend."""
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,7 @@ def _configs() -> Path:
 
 
 def _simulate(config: DictConfig) -> None:
+    _need_clone()
     from simulations.simulate import resume, simulate
 
     values = _plain(config)
@@ -79,6 +81,7 @@ def _simulate(config: DictConfig) -> None:
 
 
 def _pretrain(config: DictConfig) -> None:
+    _need_clone()
     from simulations.pretraining import pretrained_on_phantom
 
     values = _plain(config)
@@ -124,6 +127,12 @@ def _evaluate_run(run: Any, config: EvaluationConfig) -> None:
 
     evaluate(run, config, progress_bar)
     _done(write_report(run, config.show_real_images))
+
+
+def _need_clone() -> None:
+    """The Flower apps are not in the wheel, where their names would collide with other packages'."""
+    if importlib.util.find_spec("simulations") is None:
+        raise UserError("this command runs from a clone of the repository: pip install --editable . there")
 
 
 def _open(folder: str) -> Any:

@@ -40,10 +40,8 @@ def source_folders(data: DataConfig) -> dict[str, Path]:
 
 
 def write_configured_phantom(data: DataConfig, progress: Progress | None = None) -> None:
-    """Write the phantom data set if `data` names it and it is not there yet."""
-    folder = source_folders(data).get("phantom")
-    if folder is not None:
-        write_phantom(folder, data.phantom, progress)
+    """Write the phantom data set that `data` names, if it is not there yet."""
+    write_phantom(source_folders(data)["phantom"], data.phantom, progress)
 
 
 def _read_and_prepare(entry: Entry, preprocessing: PreprocessingConfig) -> Case:

@@ -25,10 +25,13 @@ from cmrfed.updates import Weights, load_weights, save_weights, write_weights
 
 
 class SitePolicy(Stage):
-    """What a hospital allows any server to ask of it; read from its own disk, never from a message."""
+    """What a hospital allows any server to ask of it; read from its own disk, never from a message.
+
+    `maximum_epsilon` holds over all runs on the same patients, and has no default: a hospital decides it.
+    """
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[\w .-]+$")
-    maximum_epsilon: float = Field(default=float("inf"), gt=0)
+    maximum_epsilon: float = Field(gt=0)
     maximum_delta: float = Field(default=1e-3, gt=0, lt=1)
     minimum_patients: int = Field(default=1, ge=1)
     allow_without_privacy: bool = False

@@ -1,6 +1,5 @@
 """The coordinator's Flower app: one arm of a run, from its folder to its last checkpoint."""
 
-import os
 import time
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from cmrfed.config import UserError
 from cmrfed.federation import Arm
 from server.strategy import EverySiteRefused, PrivateFederation, to_record
 
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 app = ServerApp()
 
 

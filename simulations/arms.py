@@ -92,7 +92,8 @@ class _Watch:
         parts = [self._site(site, notes) for site, notes in line["sites"].items()]
         validation = line["validation"]
         held_out = f"held-out loss {sum(validation.values()) / len(validation):.4f}  " if validation else ""
-        console.print(f"  round {line['round']}/{self.arm.config.federation.rounds}  {held_out}{'  '.join(parts)}")
+        rounds = self.arm.config.federation.rounds
+        console.print(f"  round {line['round']}/{rounds}  {held_out}{'  '.join(parts)}", soft_wrap=True)
 
     def _site(self, site: str, notes: dict) -> str:  # type: ignore[type-arg]
         if notes["reason"]:

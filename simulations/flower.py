@@ -22,13 +22,6 @@ from pathlib import Path
 
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
 
-_QUIET = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""Neither Flower nor Ray may reach for the internet."""
 _START_TIMEOUT_S = 60
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -65,7 +58,7 @@ def _superlink(log: Path) -> Iterator[dict[str, str]]:
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "private"\n\n[superlink.private]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
-    environment = {**os.environ, **_QUIET, "FLWR_HOME": str(home)}
+    environment = {**os.environ, "FLWR_HOME": str(home)}
     command = [_tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess"]
     command += ["--control-api-address", f"127.0.0.1:{control_port}", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:

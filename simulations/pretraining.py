@@ -42,7 +42,7 @@ def pretrained_on_phantom(config: RunConfig) -> Path:
     """The generator pretrained on the generic phantom, from the cache or trained now."""
     cached = cache_folder() / "pretrained" / f"{_cache_key(config)}.safetensors"
     if cached.exists():
-        console.print(f"  pretraining: found {cached}")
+        console.print(f"  pretraining: found {cached}", soft_wrap=True)
         return cached
     slices = phantom_slices(config.pretraining.patients, config.seed, config.preprocessing)
     generator = build_generator(config.generator.model_copy(update={"trainable": "all", "init": None}), config.seed)

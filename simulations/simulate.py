@@ -23,8 +23,9 @@ _VALIDATION_SLICES_PER_VENDOR = 12
 def simulate(config: RunConfig, out: Path) -> Run:
     """Prepare a run's folder from a configuration and federate every arm. What can be wrong is found first."""
     plan = _plan(config)
-    with progress_bar("writing the phantom") as progress:
-        write_configured_phantom(config.data, progress)
+    if "phantom" in config.data.sources:
+        with progress_bar("writing the phantom") as progress:
+            write_configured_phantom(config.data, progress)
     with progress_bar("reading and preparing cases") as progress:
         slices = read_slices(config.data, config.preprocessing, progress)
     sites, held_out = _divide(slices, config)
@@ -54,7 +55,8 @@ def _plan(config: RunConfig) -> PrivacyPlan | None:
         plan = PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
     console.print(
         f"  privacy: sigma {plan.noise_multiplier:.3f} keeps {plan.steps} steps at sampling rate {plan.sample_rate:g} "
-        f"within epsilon {plan.target_epsilon:.3g}, delta {plan.delta:g}, for each patient"
+        f"within epsilon {plan.target_epsilon:.3g}, delta {plan.delta:g}, for each patient",
+        soft_wrap=True,
     )
     return plan
 
@@ -76,6 +78,18 @@ def _refuse_small_sites(sites: dict[str, Slices], plan: PrivacyPlan | None) -> N
             )
 
 
+def _policy(name: str, config: RunConfig) -> dict[str, object]:
+    """A simulated hospital allows what the experiment is about, and no more."""
+    privacy = config.privacy
+    return {
+        "name": name,
+        "maximum_epsilon": privacy.target_epsilon if privacy.noise_multiplier is None else float("inf"),
+        "maximum_delta": privacy.delta,
+        "minimum_patients": privacy.minimum_patients,
+        "allow_without_privacy": privacy.mode == "none" or config.federation.arms == "all",
+    }
+
+
 def _few(slices: Slices) -> Slices:
     """Slices spread evenly over patients, phases and levels."""
     count = min(len(slices), _VALIDATION_SLICES_PER_VENDOR)
@@ -95,7 +109,7 @@ def _lay_out(
     for name, own in sites.items():
         home = folder / "sites" / name
         own.save(home / "slices.safetensors")
-        OmegaConf.save({"name": name, "allow_without_privacy": True}, home / "site.yaml")
+        OmegaConf.save(_policy(name, config), home / "site.yaml")
     held_out.save(folder / "central" / "held_out.safetensors")
     concatenate([_few(own) for own in held_out.by_vendor().values()]).save(
         folder / "central" / "validation.safetensors"

@@ -11,7 +11,7 @@ from cmrfed.site import Refusal, Request, SitePolicy, answer
 from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights
 
-POLICY = SitePolicy(name="here")
+POLICY = SitePolicy(name="here", maximum_epsilon=1000.0)
 ROOMY = toy_plan(seed=None, target_epsilon=1000.0)
 
 

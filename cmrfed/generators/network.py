@@ -17,7 +17,7 @@ _TRAINED_PARTS = {
     "modulation": _MODULATION,
     "adaptation": (*_MODULATION, "conv_in", "out.2"),
 }
-"""Name parts of the weights that are trained: all; norms and condition embeddings; those and the first and last layer."""
+"""Name parts of the trained weights: all; norms and condition embeddings; those and the first and last layer."""
 
 
 class ConditionEmbedding(nn.Module):
