@@ -10,11 +10,20 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from cmrfed import __version__
-from cmrfed.config import EvaluationConfig, RunConfig, SamplingConfig, UserError, read_stage
+from cmrfed.config import (
+    DataConfig,
+    EvaluationConfig,
+    PreprocessingConfig,
+    RunConfig,
+    SamplingConfig,
+    UserError,
+    read_stage,
+)
 from cmrfed.console import console, errors, progress_bar
 
 _COMMANDS = {
     "simulate": "the whole federation on one machine, from volumes to report.html",
+    "prepare": "read and prepare a hospital's own volumes into its home folder",
     "pretrain": "train a generator on the built-in phantom; public, costs no privacy",
     "generate": "synthetic images for a folder of masks, as NIfTI pairs",
     "evaluate": "measure fidelity, utility and leakage of a run",
@@ -78,6 +87,22 @@ def _simulate(config: DictConfig) -> None:
     out, resumed = Path(values.pop("out")), values.pop("resume")
     run = resume(_open(resumed)) if resumed else simulate(read_stage(RunConfig, values), out)
     _evaluate_run(run, run.config.evaluation)
+
+
+def _prepare(config: DictConfig) -> None:
+    from cmrfed.preparation import read_slices
+
+    values = _plain(config)
+    data = read_stage(DataConfig, values["data"], "data")
+    with progress_bar("reading and preparing cases") as progress:
+        slices = read_slices(data, read_stage(PreprocessingConfig, values["preprocessing"], "preprocessing"), progress)
+    home = Path(values["home"]).expanduser().resolve()
+    slices.save(home / "slices.safetensors")
+    policy = home / "site.yaml"
+    if not policy.exists():
+        policy.write_text((_configs() / "site" / "example.yaml").read_text())
+    console.print(f"{slices.number_of_patients} patients, {len(slices)} slices in {home}", soft_wrap=True)
+    console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
 
 
 def _pretrain(config: DictConfig) -> None:

@@ -6,6 +6,7 @@ Nothing here ever separates the slices of one patient: the patient is the privac
 import hashlib
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -290,8 +291,13 @@ def _record(record: Record) -> Patient:
 def _names_by(patients: Iterable[Patient], fields: Sequence[Field]) -> dict[str, list[str]]:
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for record in patients:
-        groups["-".join(getattr(record, field) for field in fields)].append(record.patient)
+        groups[_site_name(*(getattr(record, field) for field in fields))].append(record.patient)
     return groups
+
+
+def _site_name(*parts: str) -> str:
+    """Names that are safe as folders too: a centre's name comes from a table that anybody may have written."""
+    return re.sub(r"[^\w.-]+", "_", "-".join(parts)).lstrip(".") or "site"
 
 
 def _check_together(cases: Sequence[Case]) -> None:

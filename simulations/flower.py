@@ -23,7 +23,7 @@ from pathlib import Path
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
 
 _START_TIMEOUT_S = 60
-_PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 def run_on_flower(
@@ -34,10 +34,10 @@ def run_on_flower(
     Raises UserError with the last lines of the log when the run did not finish.
     """
     log = arm / "flower.log"
-    with log.open("w") as output, _superlink(arm / "superlink.log") as environment:
+    with log.open("w") as output, superlink(arm / "superlink.log", simulation=True) as (environment, _):
         options = [f"num-supernodes={number_of_sites}", f"client-resources-num-cpus={training.threads}"]
         options += [f"init-args-num-cpus={max(os.cpu_count() or 1, training.threads)}", "init-args-log-to-driver=false"]
-        command = [_tool("flwr"), "run", str(_PROJECT), "private", "--stream"]
+        command = [tool("flwr"), "run", str(PROJECT), "private", "--stream"]
         command += ["--run-config", f"arm={json.dumps(str(arm))}", "--federation-config", " ".join(options)]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=arm)
         try:
@@ -45,21 +45,26 @@ def run_on_flower(
                 tick()
                 time.sleep(0.5)
         finally:
-            _stop(process)
+            stop(process)
     if not (arm / "model.safetensors").exists():
         raise UserError(f"federation: the run did not finish; see {log}. Last: {_last_error(log)}")
 
 
 @contextmanager
-def _superlink(log: Path) -> Iterator[dict[str, str]]:
-    """A SuperLink of our own on free ports, with its home in a temporary folder; yields the environment to reach it."""
+def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int]]:
+    """A SuperLink of our own on free loopback ports, with its home in a temporary folder.
+
+    Yields the environment in which `flwr run . private` reaches it, and its port. Without `simulation` it waits for
+    real SuperNodes.
+    """
     home = Path(tempfile.mkdtemp(prefix="cmrfed-flower-"))
-    port, control_port = _free_ports(2)
+    port, control_port = free_ports(2)
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "private"\n\n[superlink.private]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
     environment = {**os.environ, "FLWR_HOME": str(home)}
-    command = [_tool("flower-superlink"), "--insecure", "--simulation", "--isolation", "subprocess"]
+    command = [tool("flower-superlink"), "--insecure", "--isolation", "subprocess"]
+    command += ["--simulation"] if simulation else []
     command += ["--control-api-address", f"127.0.0.1:{control_port}", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -67,9 +72,9 @@ def _superlink(log: Path) -> Iterator[dict[str, str]]:
         )
     try:
         _wait_until_healthy(port, process, log)
-        yield environment
+        yield environment, port
     finally:
-        _stop(process)
+        stop(process)
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -84,7 +89,7 @@ def _wait_until_healthy(port: int, process: "subprocess.Popen[bytes]", log: Path
     raise UserError(f"federation: Flower's SuperLink did not start; see {log}. Last: {_last_error(log)}")
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: "subprocess.Popen[bytes]") -> None:
     """End a process, and its group where it leads one: Ray's workers must not outlive the run."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -99,7 +104,7 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
             return
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [bound.getsockname()[1] for bound in sockets]
     for bound in sockets:
@@ -107,7 +112,7 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     """A console script of the environment this runs in, whether or not it is activated."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)

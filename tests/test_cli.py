@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from cmrfed import cli
+from cmrfed.config import read_stage
 from cmrfed.shapes import Label
+from cmrfed.site import SitePolicy
+from cmrfed.slices import Slices
 from cmrfed.volumes import read_volume, write_volume
 
 
@@ -45,7 +49,7 @@ def test_an_unknown_command_is_named_with_the_known_ones(run):
     assert "simulate" in printed
 
 
-@pytest.mark.parametrize("command", ["simulate", "pretrain", "generate", "evaluate", "report"])
+@pytest.mark.parametrize("command", ["simulate", "prepare", "pretrain", "generate", "evaluate", "report"])
 def test_every_commands_help_shows_how_it_is_used(run, command):
     code, printed = run(command, "--help")
     assert code == 0
@@ -110,6 +114,22 @@ def test_generate_writes_pairs_on_the_runs_grid(run, tmp_path, finished_tiny_run
     assert image.min() >= 0
     assert image.max() <= 1
     assert {0, 1, 2} == set(np.unique(truth))
+
+
+def test_a_hospital_prepares_its_home_and_keeps_the_policy_it_has(run, tmp_path, finished_tiny_run):
+    source = finished_tiny_run.config.data
+    arguments = [
+        "data=phantom", f"data.root={source.root}", f"data.sources.phantom={source.sources['phantom']}",
+        "preprocessing.size=16", "home=here",
+    ]  # fmt: skip
+    code, printed = run("prepare", *arguments)
+    assert code == 0, printed
+    assert Slices.load(tmp_path / "here" / "slices.safetensors").number_of_patients == 12
+    policy = tmp_path / "here" / "site.yaml"
+    assert read_stage(SitePolicy, OmegaConf.load(policy)).maximum_epsilon == 8.0
+    policy.write_text(policy.read_text().replace("8.0", "3.0"))
+    run("prepare", *arguments)
+    assert "maximum_epsilon: 3.0" in policy.read_text()
 
 
 @pytest.mark.parametrize(

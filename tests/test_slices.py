@@ -290,3 +290,11 @@ def test_random_sites_are_equal_disjoint_and_decided_by_the_seed(patients, sites
 def test_more_random_sites_than_patients_are_refused():
     with refuses("federation.random_sites", "4 sites", "3 patients"):
         assign_sites(some_cases(), FederationConfig(random_sites=4))
+
+
+def test_a_site_is_named_after_its_centre_and_never_leads_out_of_its_folder():
+    records = [
+        Patient(f"p{n}", "mnms", "GE", centre, "NOR") for n, centre in enumerate(["../../etc", "St. Elsewhere/2"])
+    ]
+    sites = assign_sites(records, FederationConfig(site_by=("centre",)))
+    assert sites == {"_.._etc": ["p0"], "St._Elsewhere_2": ["p1"]}
