@@ -4,6 +4,7 @@
 run that failed, so the arm's own model file is what says that a run ended well.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -97,11 +98,8 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
-    if os.getpgid(0) != process.pid:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            return
+    with contextlib.suppress(ProcessLookupError):  # it led no group, or nobody is left in it
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def free_ports(count: int) -> list[int]:

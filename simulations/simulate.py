@@ -13,6 +13,7 @@ from cmrfed.preparation import read_slices, write_configured_phantom
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, software_versions
 from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_patients
+from cmrfed.updates import load_weights
 from simulations.arms import federate
 from simulations.pretraining import initial_weights
 
@@ -43,7 +44,8 @@ def simulate(config: RunConfig, out: Path) -> Run:
 
 def resume(run: Run) -> Run:
     """Go on with a run from its arms' last whole rounds; what was spent stays spent, in the sites' own ledgers."""
-    initial, _ = initial_weights(run.config)
+    stored = sorted(run.folder.glob("arms/*/initial.safetensors"))
+    initial = load_weights(stored[0])[0] if stored else initial_weights(run.config)[0]
     federate(run, initial)
     return run
 
