@@ -55,7 +55,7 @@ def run_on_flower(
 def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int]]:
     """A SuperLink of our own on free loopback ports, with its home in a temporary folder.
 
-    Yields the environment in which `flwr run . private` reaches it, and its port. Without `simulation` it waits for
+    Yields the environment in which `flwr run PROJECT private` reaches it, and its port. Without `simulation` it waits for
     real SuperNodes.
     """
     home = Path(tempfile.mkdtemp(prefix="cmrfed-flower-"))
@@ -63,7 +63,9 @@ def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "private"\n\n[superlink.private]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
-    environment = {**os.environ, "FLWR_HOME": str(home)}
+    # Flower starts its own tools by name, so they must be found even where this environment was not activated.
+    search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    environment = {**os.environ, "FLWR_HOME": str(home), "PATH": search_path}
     command = [tool("flower-superlink"), "--insecure", "--isolation", "subprocess"]
     command += ["--simulation"] if simulation else []
     command += ["--control-api-address", f"127.0.0.1:{control_port}", "--host", "127.0.0.1", "--port", str(port)]
