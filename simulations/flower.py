@@ -122,7 +122,10 @@ def tool(name: str) -> str:
 
 
 def _last_error(log: Path) -> str:
-    """The last line that says something, without colours."""
+    """What the log ends with: the last exception by name, else the last line that speaks of an error, else the last."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in log.read_text(errors="replace").splitlines()]
-    errors = [line for line in lines if re.search(r"error|exception|refused", line, re.IGNORECASE)] or lines
-    return errors[-1][:300] if errors else "nothing was logged"
+    for pattern in (r"^[\w.]+(Error|Exception|Refused|Refusal)\b", r"(?i)error|exception", r"\S"):
+        found = [line for line in lines if re.search(pattern, line)]
+        if found:
+            return found[-1][:400]
+    return "nothing was logged"
