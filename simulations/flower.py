@@ -63,7 +63,7 @@ def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int
     (home / "config.toml").write_text(
         f'[superlink]\ndefault = "private"\n\n[superlink.private]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
     )
-    # Flower starts its own tools by name, so they must be found even where this environment was not activated.
+    # Flower starts its own tools by name: they must be found even where this environment was not activated.
     search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     environment = {**os.environ, "FLWR_HOME": str(home), "PATH": search_path}
     command = [tool("flower-superlink"), "--insecure", "--isolation", "subprocess"]
