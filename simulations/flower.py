@@ -55,8 +55,8 @@ def run_on_flower(
 def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int]]:
     """A SuperLink of our own on free loopback ports, with its home in a temporary folder.
 
-    Yields the environment in which `flwr run PROJECT private` reaches it, and its port. Without `simulation` it waits for
-    real SuperNodes.
+    Yields the environment in which `flwr run PROJECT private` reaches it, and its port. Without `simulation` it waits
+    for real SuperNodes.
     """
     home = Path(tempfile.mkdtemp(prefix="cmrfed-flower-"))
     port, control_port = free_ports(2)
