@@ -23,16 +23,23 @@ def clipped_gradient_sum(
     patient whose gradient is not finite contributes zero. With no patient the sum is zero, and the step is released
     all the same: an empty draw must look like any other.
     """
-    total = torch.zeros(sum(weight.numel() for weight in weights), device=weights[0].device, dtype=torch.float64)
+    totals = [torch.zeros_like(weight, dtype=torch.float64, requires_grad=False) for weight in weights]
     for patient_loss in patient_losses:
         gradient = patient_gradient(weights, patient_loss)
-        factor = plan.clip_factor(torch.linalg.vector_norm(gradient, dtype=torch.float64)) * _ROUNDING_GUARD
+        factor = plan.clip_factor(gradient_norm(gradient)) * _ROUNDING_GUARD
         if factor > 0:  # not a multiplication by zero: 0 * NaN is NaN
-            total.add_(gradient, alpha=float(factor))
-    return total
+            for total, part in zip(totals, gradient, strict=True):
+                total.add_(part, alpha=float(factor))
+    return torch.cat([total.flatten() for total in totals])
 
 
-def patient_gradient(weights: Sequence[nn.Parameter], patient_loss: Callable[[], Tensor]) -> Float[Tensor, " weight"]:
-    """One patient's flattened gradient in single precision; weights the loss does not reach get zero."""
+def patient_gradient(weights: Sequence[nn.Parameter], patient_loss: Callable[[], Tensor]) -> list[Tensor]:
+    """One patient's gradient in single precision, weight by weight; weights the loss does not reach get zero."""
     gradients = torch.autograd.grad(patient_loss(), weights, allow_unused=True, materialize_grads=True)
-    return torch.cat([gradient.flatten().float() for gradient in gradients])
+    return [gradient.float() for gradient in gradients]
+
+
+def gradient_norm(gradient: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm over all weights, in double precision; weight by weight, which stays in the processor's cache."""
+    squares = [part.double().square_().sum() for part in gradient]
+    return torch.stack(squares).sum().sqrt()

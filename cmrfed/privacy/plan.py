@@ -85,6 +85,6 @@ class PrivacyPlan(Stage):
         """The noised mean of a step: the one point where anything of the patients becomes releasable."""
         scale = self.noise_multiplier * self.max_grad_norm
         grid = scale * _GRID
-        noised = clipped_sum.double().cpu() + scale * random.normal(clipped_sum.numel())
-        rounded = (noised / grid).round() * grid
-        return (rounded / self.expected_batch_size).to(clipped_sum)
+        noised = random.normal(clipped_sum.numel()).mul_(scale).add_(clipped_sum.cpu())
+        rounded = noised.div_(grid).round_().mul_(grid)
+        return rounded.div_(self.expected_batch_size).to(clipped_sum)

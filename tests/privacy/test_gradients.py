@@ -114,7 +114,8 @@ def test_an_empty_draw_gives_zero_and_is_released_with_noise_like_any_other():
 
 def test_weights_a_loss_does_not_reach_get_zero():
     used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
-    assert torch.equal(patient_gradient([used, unused], lambda: used.sum()), torch.tensor([1.0, 1, 0, 0, 0]))
+    found = patient_gradient([used, unused], lambda: used.sum())
+    assert [part.tolist() for part in found] == [[1, 1], [0, 0, 0]]
 
 
 def test_a_step_is_the_stated_equation(tiny_generator_config, fp32_training):
