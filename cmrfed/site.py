@@ -35,6 +35,7 @@ class SitePolicy(Stage):
     maximum_delta: float = Field(default=1e-3, gt=0, lt=1)
     minimum_patients: int = Field(default=1, ge=1)
     allow_without_privacy: bool = False
+    allow_seeded_noise: bool = False
 
 
 class Request(Stage):
@@ -62,12 +63,12 @@ def answer(home: Path, policy: SitePolicy, request: Request, weights: Weights) -
     """
     slices = Slices.load(home / "slices.safetensors")
     _refuse_outside_policy(policy, request.task.plan, slices)
-    key = _request_key(request, weights)
+    key = _digest(request.model_dump_json(), weights)
     outbox = home / "outbox" / f"{hashlib.sha256(request.run.encode()).hexdigest()[:16]}.safetensors"
     started = time.time()
     run = _from_outbox(outbox, key, request) or _train_into_outbox(outbox, key, home, request, weights, slices)
     if run.event:
-        _pay(home, policy, request, key, run, fingerprint(slices))
+        _pay(home, policy, request, _digest(key, run.update), run, fingerprint(slices))
     _log_round(home, request, started)
     return run
 
@@ -77,6 +78,8 @@ def _refuse_outside_policy(policy: SitePolicy, plan: PrivacyPlan | None, slices:
         if not policy.allow_without_privacy:
             raise Refusal("site policy: training without privacy is not allowed here (allow_without_privacy is false)")
         return
+    if plan.seed is not None and not policy.allow_seeded_noise:
+        raise Refusal("site policy: the plan's noise is seeded, so that whoever knows the seed can take it away")
     if plan.delta > policy.maximum_delta:
         raise Refusal(f"site policy: delta {plan.delta:g} is above the allowed {policy.maximum_delta:g}")
     needed = max(plan.minimum_patients, policy.minimum_patients)
@@ -84,9 +87,9 @@ def _refuse_outside_policy(policy: SitePolicy, plan: PrivacyPlan | None, slices:
         raise Refusal(f"site policy: this site has fewer than the {needed} patients the plan needs")
 
 
-def _request_key(request: Request, weights: Weights) -> str:
-    """SHA-256 of everything that decides the answer, the randomness excepted."""
-    digest = hashlib.sha256(request.model_dump_json().encode())
+def _digest(text: str, weights: Weights) -> str:
+    """SHA-256 of a text and weights: a request with what it starts from, or that digest with the answer."""
+    digest = hashlib.sha256(text.encode())
     for name in sorted(weights):
         digest.update(name.encode() + weights[name].tobytes())
     return digest.hexdigest()
@@ -115,7 +118,8 @@ def _train_into_outbox(
 
 
 def _pay(home: Path, policy: SitePolicy, request: Request, key: str, run: LocalRun, patients: str) -> None:
-    """Record the event, unless this very answer was paid for before."""
+    """Record the event, unless this very answer was paid for before: `key` is of its bytes, not of the request alone,
+    since the same request trained again is another release."""
     plan = request.task.plan
     if plan is None or run.event is None:
         raise UserError("only a private run is paid for")

@@ -88,6 +88,7 @@ def _policy(name: str, config: RunConfig) -> dict[str, object]:
         "maximum_epsilon": privacy.target_epsilon if privacy.noise_multiplier is None else float("inf"),
         "maximum_delta": privacy.delta,
         "minimum_patients": privacy.minimum_patients,
+        "allow_seeded_noise": privacy.seed is not None,
         "allow_without_privacy": privacy.mode == "none" or config.federation.arms == "all",
     }
 

@@ -105,9 +105,9 @@ def test_another_runs_name_does_not_open_a_new_budget(home, weights, request_rou
     ("plan", "policy", "said"),
     [
         (None, {}, "without privacy is not allowed"),
-        (toy_plan(delta=0.01), {"maximum_delta": 1e-3}, "delta 0.01 is above"),
-        (toy_plan(minimum_patients=5), {}, "fewer than the 5 patients"),
-        (toy_plan(), {"minimum_patients": 6}, "fewer than the 6 patients"),
+        (toy_plan(seed=None, delta=0.01), {"maximum_delta": 1e-3}, "delta 0.01 is above"),
+        (toy_plan(seed=None, minimum_patients=5), {}, "fewer than the 5 patients"),
+        (toy_plan(seed=None), {"minimum_patients": 6}, "fewer than the 6 patients"),
     ],
 )
 def test_a_request_outside_the_policy_is_refused_before_training(
@@ -130,3 +130,17 @@ def test_a_hostile_run_name_stays_in_the_outbox(home, weights, request_round):
     outside = {path.name for path in home.iterdir()} - {"slices.safetensors", "outbox", "rounds.jsonl", "progress.json"}
     assert all(name.startswith("ledger.sqlite") for name in outside)
     assert len(list((home / "outbox").iterdir())) == 1
+
+
+def test_asking_by_turns_buys_no_free_release(home, weights, request_round):
+    """A, B, A: the outbox keeps only the last answer, so the second A is a fresh release and is paid for."""
+    moved = {name: array + 0.01 for name, array in weights.items()}
+    first, _, again = (answer(home, POLICY, request_round(), asked) for asked in (weights, moved, weights))
+    assert not all(np.array_equal(first.update[name], again.update[name]) for name in first.update)
+    assert len(rows(home)) == 3
+
+
+def test_a_server_cannot_choose_the_noise(home, weights, request_round):
+    with pytest.raises(Refusal, match="seeded"):
+        answer(home, POLICY, request_round(plan=toy_plan(seed=0, target_epsilon=1000.0)), weights)
+    assert not (home / "ledger.sqlite").exists()

@@ -47,7 +47,7 @@ class BudgetExceeded(UserError):
 class Entry(Stage):
     """One row: `event` was paid for, and `epsilon` (at `delta`) is what the data set's patients had spent after it.
 
-    `request` is the hash of what was asked; the same answer to the same request may be sent again at no cost.
+    `request` is the hash of request and answer together; the same bytes may be sent again at no cost.
     """
 
     sequence: int
