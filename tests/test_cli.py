@@ -145,6 +145,6 @@ def test_generate_refuses_what_it_cannot_use(run, tmp_path, finished_tiny_run, c
 
 def test_importing_the_command_line_is_quick_and_needs_no_network():
     script = "import socket, sys; socket.socket.connect = None; import cmrfed.cli; print('torch' in sys.modules)"
-    root = Path(cli.__file__).parents[1]
+    root = Path(cli.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "False", "help must not wait for torch"

@@ -1,0 +1,111 @@
+"""`cmrfed COMMAND [Hydra overrides]`: a Hydra config for each command, and one plain line for what a user can mend.
+
+A command is a function in one of this folder's files, found in `COMMANDS` by its name of one word or two. Nothing heavy
+is imported before the command runs, so that help does not wait for torch.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from cmrfed import __version__
+from cmrfed.config import UserError
+from cmrfed.console import console, errors
+
+
+@dataclass(frozen=True)
+class Command:
+    """`function` of module `cmrfed.cli.<module>` takes the command's plain configuration; `config` names its YAML."""
+
+    module: str
+    function: str
+    config: str
+    what: str
+
+
+COMMANDS = {
+    "simulate": Command("runs", "simulate", "simulate", "the whole federation on one machine, from volumes to report"),
+    "prepare": Command("runs", "prepare", "prepare", "read and prepare a hospital's own volumes into its home folder"),
+    "pretrain": Command("runs", "pretrain", "pretrain", "train a generator on the built-in phantom; costs no privacy"),
+    "generate": Command("runs", "generate", "generate", "synthetic images for a folder of masks, as NIfTI pairs"),
+    "evaluate": Command("runs", "evaluate", "evaluate", "measure fidelity, utility and leakage of a run"),
+    "report": Command("runs", "report", "report", "write report.html again from a run's results"),
+}
+_USAGE = "\n".join(
+    [
+        f"cmrfed {__version__}: one generator of synthetic cardiac MRI, trained by many hospitals, private by patient.",
+        "",
+        "  cmrfed COMMAND [key=value ...]",
+        "",
+        *(f"  {name:<18} {command.what}" for name, command in COMMANDS.items()),
+        "",
+        "cmrfed COMMAND --help lists the keys; --cfg job prints the composed configuration; -m sweeps over values.",
+    ]
+)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    words = sys.argv[1:] or ["--help"]
+    name = next((name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS), None)
+    if name:
+        sys.argv = [f"cmrfed {name}", *words[len(name.split()) :]]
+        _hydra_main(name, COMMANDS[name])
+    elif words[0] in ("--help", "-h", "help"):
+        console.print(_USAGE, markup=False)
+    elif words[0] == "--version":
+        console.print(__version__)
+    else:
+        errors.print(f"cmrfed: {_unknown(words)}", markup=False)
+        sys.exit(2)
+
+
+def _unknown(words: list[str]) -> str:
+    """What was not understood; the first word of a command of two leads to its second words."""
+    seconds = [name for name in COMMANDS if name.split()[0] == words[0]]
+    return f"no command {' '.join(words[: 2 if seconds else 1])!r}; commands are {', '.join(seconds or COMMANDS)}"
+
+
+def _hydra_main(name: str, command: Command) -> None:
+    """Let Hydra compose the command's config and call it; a UserError becomes one line and exit code 2."""
+
+    def run(config: DictConfig) -> None:
+        function = getattr(importlib.import_module(f"cmrfed.cli.{command.module}"), command.function)
+        try:
+            function(plain(config))
+        except UserError as error:
+            errors.print(f"cmrfed {name}: {error}", style="red", markup=False)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            errors.print(f"cmrfed {name}: interrupted; finished rounds are kept (resume=RUN goes on)")
+            sys.exit(130)
+
+    decorate: Callable[..., Any] = hydra.main(
+        version_base="1.3", config_path=str(configs_folder()), config_name=command.config
+    )
+    decorate(run)()
+
+
+def configs_folder() -> Path:
+    """The configs beside the package in a clone, or inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    return next(folder for folder in (package.parent / "configs", package / "configs") if folder.is_dir())
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The composed config as plain values. Raises UserError naming a value that was left open."""
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"config: {missing[0]} has no value; give {missing[0]}=VALUE")
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except Exception as error:  # OmegaConf's interpolation errors share no public base
+        raise UserError(f"config: {' '.join(str(error).split())}") from None
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}

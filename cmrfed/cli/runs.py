@@ -1,0 +1,110 @@
+"""Commands about runs: simulate, prepare, pretrain, generate, evaluate, report."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from cmrfed.cli import configs_folder
+from cmrfed.config import (
+    DataConfig,
+    EvaluationConfig,
+    PreprocessingConfig,
+    RunConfig,
+    SamplingConfig,
+    UserError,
+    read_stage,
+)
+from cmrfed.console import console, progress_bar
+
+Values = dict[str, Any]
+"""A command's configuration as plain values."""
+
+
+def simulate(values: Values) -> None:
+    _need_clone()
+    from simulations import simulate as simulation
+
+    out, resumed = Path(values.pop("out")), values.pop("resume")
+    run = simulation.resume(_open(resumed)) if resumed else simulation.simulate(read_stage(RunConfig, values), out)
+    _evaluate_run(run, run.config.evaluation)
+
+
+def prepare(values: Values) -> None:
+    from cmrfed.preparation import read_slices
+
+    data = read_stage(DataConfig, values["data"], "data")
+    with progress_bar("reading and preparing cases") as progress:
+        slices = read_slices(data, read_stage(PreprocessingConfig, values["preprocessing"], "preprocessing"), progress)
+    home = Path(values["home"]).expanduser().resolve()
+    slices.save(home / "slices.safetensors")
+    policy = home / "site.yaml"
+    if not policy.exists():
+        policy.write_text((configs_folder() / "site" / "example.yaml").read_text())
+    console.print(f"{slices.number_of_patients} patients, {len(slices)} slices in {home}", soft_wrap=True)
+    console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
+
+
+def pretrain(values: Values) -> None:
+    _need_clone()
+    from simulations.pretraining import pretrained_on_phantom
+
+    path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"sources": {}}, **values}))
+    console.print(f"pretrained generator: {path}", soft_wrap=True)
+
+
+def generate(values: Values) -> None:
+    from cmrfed.sampling import generate_volumes
+    from cmrfed.shapes import PHASES, VENDORS
+    from cmrfed.updates import load_generator
+
+    run = _open(values["run"])
+    generator, _ = load_generator(run.folder / "model.safetensors")
+    sampling = read_stage(SamplingConfig, values["sampling"], "sampling")
+    masks, out = Path(values["masks"]), Path(values["out"])
+    _one_of("vendor", values["vendor"], VENDORS)
+    _one_of("phase", values["phase"], PHASES)
+    with progress_bar("generating") as progress:
+        written = generate_volumes(
+            generator, masks, out, values["vendor"], values["phase"], run.config.preprocessing, sampling,
+            values["seed"], progress,
+        )  # fmt: skip
+    console.print(f"{len(written)} image and mask pairs in {out.resolve()}", soft_wrap=True)
+
+
+def evaluate(values: Values) -> None:
+    _evaluate_run(_open(values["run"]), read_stage(EvaluationConfig, values["evaluation"], "evaluation"))
+
+
+def report(values: Values) -> None:
+    from cmrfed.report import write_report
+
+    _done(write_report(_open(values["run"]), values["show_real_images"]))
+
+
+def _evaluate_run(run: Any, config: EvaluationConfig) -> None:
+    from cmrfed import evaluation
+    from cmrfed.report import write_report
+
+    evaluation.evaluate(run, config, progress_bar)
+    _done(write_report(run, config.show_real_images))
+
+
+def _need_clone() -> None:
+    """The Flower apps are not in the wheel, where their names would collide with other packages'."""
+    if importlib.util.find_spec("simulations") is None:
+        raise UserError("this command runs from a clone of the repository: pip install --editable . there")
+
+
+def _open(folder: str) -> Any:
+    from cmrfed.runs import Run
+
+    return Run.open(Path(folder))
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{key}: unknown {key} {value!r}; allowed are {', '.join(allowed)}")
+
+
+def _done(report: Path) -> None:
+    console.print(f"report: {report}", soft_wrap=True)
