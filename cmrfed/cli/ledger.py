@@ -1,0 +1,214 @@
+"""Commands about a site's privacy ledger, as its data-protection officer needs them: ledger show, verify and export."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cmrfed import __version__
+from cmrfed.config import Stage, UserError, read_stage
+from cmrfed.console import console
+
+if TYPE_CHECKING:  # the accountants need torch, for which help does not wait
+    from cmrfed.privacy import Book, Entry, GaussianEvent
+
+Values = dict[str, Any]
+"""A command's configuration as plain values."""
+
+_NOISE = {"site": "this site's own", "shared": "shared by all sites"}
+_ABOUT = (
+    "Every release that this site has paid for, in order. epsilon is an upper bound, at delta and for a patient taken "
+    "whole, of what the worst-off patient of the row's data set had spent after that row, over all runs, data sets and "
+    "names under which the ledger knows that patient. fingerprint stands for a data set's list of patients, which is "
+    "not in this export. Times are UTC."
+)
+_CHECK = (
+    "hash is the SHA-256, in hex, of the JSON list [schema, sequence, time, fingerprint, run, round, request, event, "
+    "delta, epsilon, software, previous]: schema and sequence as numbers, all else as the texts given here, a comma "
+    "and a space between elements, characters beyond ASCII escaped as \\uXXXX. previous is the hash of the row before, "
+    "and 64 zeros in the first row. head is the last row's hash."
+)
+
+
+class _Show(Stage):
+    home: str
+    rows: int = Field(ge=1)
+
+
+class _Verify(Stage):
+    home: str
+    head: str | None = Field(pattern="^[0-9a-f]{64}$")
+
+
+class _Export(Stage):
+    home: str
+    out: str
+
+
+def show(values: Values) -> None:
+    config = read_stage(_Show, values)
+    book = _verified(config.home)
+    shown = book.entries[-config.rows :]
+    console.print(_table_of_rows(shown))
+    if len(shown) < len(book.entries):
+        console.print(f"the last {len(shown)} of {len(book.entries)} rows; rows={len(book.entries)} shows all")
+    console.print()
+    console.print(_table_of_cohorts(book))
+    console.print(f"\nhead: {book.head}, row {len(book.entries)}", soft_wrap=True)
+    console.print("Keep it elsewhere: with it, `cmrfed ledger verify head=...` finds a ledger that was rewritten.")
+
+
+def verify(values: Values) -> None:
+    config = read_stage(_Verify, values)
+    book = _verified(config.home, config.head)
+    known = next((f"; the head you kept is row {row.sequence}" for row in book.entries if row.hash == config.head), "")
+    counts = f"{len(book.entries)} rows, {len(book.cohorts)} data sets, {book.number_of_patients} patients"
+    console.print(f"the ledger is whole: {counts}{known}; head {book.head}", soft_wrap=True)
+
+
+def export(values: Values) -> None:
+    config = read_stage(_Export, values)
+    out = Path(config.out).expanduser().resolve()
+    if out.suffix not in _FORMATS:
+        raise UserError(f"out: {out.name} ends in none of {', '.join(_FORMATS)}; choose one")
+    if out.exists():
+        raise UserError(f"out: {out} exists and is not overwritten; choose another name")
+    book = _verified(config.home)
+    _write_whole(out, _FORMATS[out.suffix](book))
+    console.print(f"{len(book.entries)} rows, head {book.head}, in {out}", soft_wrap=True)
+
+
+def _verified(home: str, head: str | None = None) -> "Book":
+    from cmrfed.privacy import Ledger
+
+    return Ledger(Path(home).expanduser().resolve() / "ledger.sqlite").verify(head)
+
+
+def _table_of_rows(rows: "tuple[Entry, ...]") -> Table:
+    """Two lines a row, which fit a terminal of 100 columns."""
+    table = _table("Releases paid for")
+    table.add_column("row", justify="right")
+    table.add_column("time, UTC", no_wrap=True)
+    table.add_column("run", overflow="fold")
+    table.add_column("mechanism")
+    table.add_column("epsilon\nat delta", justify="right", no_wrap=True)
+    table.add_column("cmrfed")
+    for row in rows:
+        table.add_row(
+            str(row.sequence),
+            row.time[:19].replace("T", "\n"),
+            _plain(row.run).append(f"\nround {row.round}"),
+            _mechanism(row.event).replace(", noise", "\nnoise"),
+            f"{row.epsilon:.3f}\n{row.delta:g}",
+            _plain(row.software),
+        )
+    return table
+
+
+def _table_of_cohorts(book: "Book") -> Table:
+    table = _table("Spent so far, by data set")
+    table.add_column("data set")
+    for column in ("patients", "releases", "first row", "last row", "epsilon of the worst-off patient"):
+        table.add_column(column, justify="right")
+    for cohort in _cohorts(book):
+        table.add_row(
+            cohort["fingerprint"][:16],
+            *(str(cohort[key]) for key in ("patients", "rows", "first_row", "last_row")),
+            f"{cohort['epsilon']:.3f} at delta {cohort['delta']:g}",
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True)
+
+
+def _cohorts(book: "Book") -> list[Values]:
+    """By data set: how many patients, which rows, and what its worst-off patient has spent at the last row's delta."""
+    found = []
+    for cohort in book.cohorts:
+        rows = [row for row in book.entries if row.fingerprint == cohort.fingerprint]
+        found.append(
+            {
+                "fingerprint": cohort.fingerprint,
+                "patients": cohort.number_of_patients,
+                "rows": len(rows),
+                "first_row": rows[0].sequence,
+                "last_row": rows[-1].sequence,
+                "epsilon": book.spent(cohort, rows[-1].delta),
+                "delta": rows[-1].delta,
+            }
+        )
+    return found
+
+
+def _mechanism(event: "GaussianEvent") -> str:
+    return (
+        f"{event.steps} x Gaussian, sigma {event.noise_multiplier:.3g}, q {event.sample_rate:.3g}, "
+        f"noise: {_NOISE[event.noise]}"
+    )
+
+
+def _plain(text: str) -> Text:
+    """A server chose this text: nothing in it may steer the terminal."""
+    return Text("".join(character if character.isprintable() else "?" for character in text))
+
+
+def _json(book: "Book") -> str:
+    """All of the ledger but the patients' keys, and how to check it without this program."""
+    record = {
+        "about": _ABOUT,
+        "how_to_check_the_hashes": _CHECK,
+        "schema": _schema(),
+        "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+        "exported_by": f"cmrfed {__version__}",
+        "head": book.head,
+        "data_sets": _cohorts(book),
+        "rows": [
+            row | {"mechanism": _mechanism(entry.event)} for row, entry in zip(book.stored, book.entries, strict=True)
+        ],
+    }
+    return json.dumps(record, indent=2) + "\n"
+
+
+def _csv(book: "Book") -> str:
+    """The rows, one a line, with each data set's number of patients and the mechanism in words."""
+    patients = {cohort.fingerprint: cohort.number_of_patients for cohort in book.cohorts}
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*book.stored[0], "patients", "mechanism"])
+    for row, entry in zip(book.stored, book.entries, strict=True):
+        writer.writerow([*map(_no_formula, row.values()), patients[entry.fingerprint], _mechanism(entry.event)])
+    return text.getvalue()
+
+
+def _no_formula(value: str | int) -> str | int:
+    """A server chose the run's name, and spreadsheets calculate what begins like a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+_FORMATS: dict[str, Callable[["Book"], str]] = {".json": _json, ".csv": _csv}
+
+
+def _schema() -> int:
+    from cmrfed.privacy.chain import SCHEMA
+
+    return SCHEMA
+
+
+def _write_whole(out: Path, text: str) -> None:
+    """All of the file or none of it."""
+    temporary = out.with_name(f".{out.name}")
+    try:
+        temporary.write_text(text)
+        temporary.replace(out)
+    except OSError as error:
+        raise UserError(f"out: {out} cannot be written ({error.strerror})") from None

@@ -1,0 +1,217 @@
+"""Killed at any instant of answering rounds, a site has paid for every update that left it.
+
+A warmed-up process (this file, run as a script) forks a child that answers rounds as a site does and hands each answer
+to "the server", a file; kills it with SIGKILL; looks at what is on disk; and goes on from there with the next child.
+Half of the kills come at any time, half between the answer's being written and its being handed over.
+"""
+
+import gc
+import json
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from conftest import toy_plan
+from homes import make_home
+
+from cmrfed.config import GeneratorConfig, TrainingConfig, UserError
+from cmrfed.generators import build_generator
+from cmrfed.privacy import epsilon
+from cmrfed.site import Request, answer
+from cmrfed.site.request import digest
+from cmrfed.training import LocalTask
+from cmrfed.updates import load_weights, read_weights
+
+HOMES, KILLS_PER_HOME = 10, 20
+PLAN = toy_plan(seed=None, noise_multiplier=20.0, target_epsilon=1000.0)
+
+
+@pytest.fixture(scope="module")
+def kills(tmp_path_factory):
+    """What was found after each kill; CMRFED_KILL_SEED repeats the instants of another session."""
+    seed = os.environ.get("CMRFED_KILL_SEED", str(secrets.randbits(32)))
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, (tests, tests.parent)))}
+    command = [sys.executable, __file__, str(tmp_path_factory.mktemp("homes")), seed]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, f"CMRFED_KILL_SEED={seed}: {done.stderr[-3000:]}"
+    found = [json.loads(line) | {"seed": seed} for line in done.stdout.splitlines()]
+    assert len(found) == HOMES * (KILLS_PER_HOME + 1)
+    return found
+
+
+def test_after_every_kill_the_ledger_verifies(kills):
+    assert [kill for kill in kills if kill["problem"]] == []
+
+
+def test_every_update_that_left_is_paid_for_whenever_the_site_was_killed(kills):
+    assert [kill for kill in kills if kill["released"] > kill["rows"] or kill["cost"] > kill["spent"]] == []
+
+
+def test_an_interruption_never_makes_the_site_pay_twice(kills):
+    undisturbed = [kill for kill in kills if kill["stage"] == "not killed"]
+    assert len(undisturbed) == HOMES
+    assert [kill for kill in undisturbed if kill["rows"] != kill["released"]] == []
+
+
+def test_the_kills_landed_before_within_and_after_payment(kills):
+    landed = Counter(kill["stage"] for kill in kills)
+    told = f"CMRFED_KILL_SEED={kills[0]['seed']}: {landed}"
+    assert landed["before the answer"] >= 20, told
+    assert landed["answered, not paid"] >= 10, told
+    assert landed["paid, not handed over"] + landed["committed, not anchored"] >= 10, told
+    assert sum(kill["released"] for kill in kills if kill["stage"] == "not killed") >= HOMES, told
+
+
+class Site:
+    """A toy home and the server beyond it, which asks for one round after another until it has each one's answer."""
+
+    def __init__(self, folder, weights, generator):
+        self.home, self.weights, self.generator = make_home(folder), weights, generator
+        self.server = folder / "server.txt"
+        self.server.touch()
+
+    @property
+    def released(self):
+        """Digests of what the server was handed."""
+        return self.server.read_text().splitlines()
+
+    def answer_rounds(self, rounds):
+        """In the child. An answer is out once the server's file has its digest: one write, all or nothing."""
+        done = len(self.released)
+        server = os.open(self.server, os.O_WRONLY | os.O_APPEND)
+        for round in range(done + 1, done + 1 + rounds):
+            update = answer(self.home, request(self.generator, round), self.weights).update
+            os.write(server, f"{digest('', update)}\n".encode())
+
+    def start(self, rounds=100):
+        """Fork a child that answers; returns its process number."""
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                self.answer_rounds(rounds)
+                status = 0
+            except Exception:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        return child
+
+    def outbox(self):
+        """What changes when an answer is written."""
+        return [path.stat().st_mtime_ns for path in self.home.outbox("run").parent.glob("*.safetensors")]
+
+    def found(self):
+        """What the disk tells after a kill. Reading the ledger takes back a commit that was cut short: look first."""
+        cut_short = self.home.ledger.path.with_name("ledger.sqlite-journal").exists()
+        released = set(self.released)
+        found = {"problem": None, "released": len(released), "cost": cost_of(len(released)), "rows": 0, "spent": 0.0}
+        try:
+            entries = self.home.ledger.entries()
+        except UserError as error:
+            return found | {"problem": str(error)}
+        if entries:
+            found |= {"rows": len(entries), "spent": entries[-1].epsilon}
+        return found | {"stage": "committing" if cut_short else self.stage(len(entries))}
+
+    def stage(self, rows):
+        """How far the child got with the round that the server still waits for."""
+        handed_over, anchored = self.released, self.home.ledger.anchor.read()
+        if rows > (anchored.sequence if anchored else 0):
+            return "committed, not anchored"
+        if rows > len(handed_over):
+            return "paid, not handed over"
+        return "answered, not paid" if self.answered() not in (None, *handed_over[-1:]) else "before the answer"
+
+    def answered(self):
+        """Digest of the answer in the outbox."""
+        outbox = self.home.outbox("run")
+        return digest("", load_weights(outbox)[0]) if outbox.exists() else None
+
+
+def cost_of(rounds):
+    """Epsilon of so many distinct releases."""
+    return epsilon([PLAN.event(1)] * rounds, PLAN.delta)
+
+
+def request(generator, round):
+    training = TrainingConfig(
+        local_steps=1, optimizer="sgd", learning_rate=0.1, batch_size=4, slices_per_patient=1, precision="fp32"
+    )
+    task = LocalTask(training=training, plan=PLAN, round=round, rounds=1000)
+    return Request(run="run", generator=generator, task=task)
+
+
+def kill_many(root, seed):
+    """Write one line of JSON for each kill, and one for each home's last, undisturbed answer."""
+    instants = random.Random(seed)
+    answer_s, payment_s = warm_up(make_site(root / "warm"))
+    for number in range(HOMES):
+        site = make_site(root / f"{number}")
+        for kill in range(KILLS_PER_HOME):
+            kill_once(site, instants, answer_s, payment_s, aimed=kill % 2 == 1)
+            tell({"home": number, "kill": kill} | site.found())
+        _, status = os.waitpid(site.start(rounds=1), 0)
+        assert status == 0, "an undisturbed answer failed"
+        tell({"home": number, "kill": None} | site.found() | {"stage": "not killed"})
+
+
+def tell(found):
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()  # or the next child would have it in its buffer too
+
+
+def make_site(folder):
+    generator = GeneratorConfig(channels=(8, 8), norm_groups=4)
+    return Site(folder, read_weights(build_generator(generator, seed=0)), generator)
+
+
+def warm_up(site):
+    """Answer in this process, so that children find all imports and epsilons ready.
+
+    Returns the seconds of one answer, and of its part after the outbox is written.
+    """
+    for rounds in range(1, 30):
+        cost_of(rounds)
+    site.answer_rounds(2)
+    gc.freeze()
+    started, before, rounds = time.monotonic(), site.outbox(), len(site.released)
+    child = site.start()
+    wait(child, lambda: site.outbox() != before)
+    answered = time.monotonic()
+    wait(child, lambda: len(site.released) > rounds)
+    done = time.monotonic()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return done - started, done - answered
+
+
+def wait(child, happened):
+    while not happened():
+        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the child ended before it was killed"
+        time.sleep(2e-4)
+
+
+def kill_once(site, instants, answer_s, payment_s, aimed):
+    """One child, killed at a random instant of its first answers, or of the first one's way out."""
+    before = site.outbox()
+    child = site.start()
+    if aimed:
+        wait(child, lambda: site.outbox() != before)
+    time.sleep(instants.uniform(0.0, 1.2 * payment_s if aimed else 1.5 * answer_s))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "the child ended before it was killed"
+
+
+if __name__ == "__main__":
+    kill_many(Path(sys.argv[1]), int(sys.argv[2]))
