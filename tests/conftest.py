@@ -72,11 +72,14 @@ def toy_slices(slices_of_patients: list[int], size: int = 16, seed: int = 0, fir
 
 
 def toy_plan(**changes: object) -> PrivacyPlan:
-    """A plan with small round numbers."""
+    """A plan with small round numbers; `max_grad_norm`, `rule` and `adaptive` are its clipping's."""
+    clipping = {"max_grad_norm": 0.5} | {
+        name: changes.pop(name) for name in ("max_grad_norm", "rule", "adaptive") if name in changes
+    }
     values = {
+        "clipping": clipping,
         "sample_rate": 0.5,
         "noise_multiplier": 1.0,
-        "max_grad_norm": 0.5,
         "declared_patients": 4,
         "minimum_patients": 1,
         "steps": 4,

@@ -1,15 +1,29 @@
 """A local run releases the update and the event, learns without privacy, and is the same for the same seed."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from conftest import toy_plan, toy_slices
 
-from cmrfed.config import PretrainingConfig
+from cmrfed.config import AdaptiveClipping, PretrainingConfig
 from cmrfed.generators import build_generator
-from cmrfed.privacy import SeededRandom
-from cmrfed.training import LocalTask, patient_loss, pretrain, train, validation_losses
+from cmrfed.privacy import NoiseSharing, SeededRandom, clipped_gradient_sum, looped_gradients
+from cmrfed.training import (
+    LocalTask,
+    contribution,
+    mean_loss,
+    noised_sum,
+    patient_batch,
+    pretrain,
+    train,
+    trained_weights,
+    validation_losses,
+)
 from cmrfed.updates import read_weights
+
+CPU = torch.device("cpu")
 
 
 def task(training, plan=None, **changes):
@@ -97,7 +111,7 @@ def test_a_patient_gives_as_many_rows_as_the_plan_asks_whatever_it_has(
         type(slices), "batch", lambda self, rows, device: (seen.append(rows), batch(self, rows, device))[1]
     )
     training = fp32_training.model_copy(update={"slices_per_patient": asked, "draws_per_slice": 2})
-    patient_loss(generator, slices, 0, training, SeededRandom(0), torch.device("cpu"))
+    patient_batch(generator, slices, 0, training, SeededRandom(0), CPU)
     assert len(seen[0]) == asked * 2
     assert len(set(seen[0].tolist())) == min(own, asked), "without replacement, as far as the patient's slices go"
 
@@ -109,3 +123,69 @@ def test_pretraining_stops_at_its_steps_or_its_minutes(generator, fp32_training)
     assert set(weights) == set(read_weights(generator))
     slow = config.model_copy(update={"steps": 10**6, "minutes": 0.01})
     assert len(pretrain(generator, toy_slices([4]), slow, fp32_training, seed=0)[1]) < 10**4
+
+
+def test_a_step_is_the_stated_equation(generator, fp32_training):
+    """(clipped sum + noise) / (q x declared patients), with the sample and the noise drawn again by hand."""
+    weights, slices, plan = trained_weights(generator), toy_slices([2, 3, 2, 4, 1]), toy_plan(declared_patients=40)
+    noised = noised_sum(generator, slices, fp32_training, plan, plan.clipping, SeededRandom(9), CPU)
+    random = SeededRandom(9)
+    sampled = [p for p, u in enumerate(random.uniform(5)) if u <= plan.sample_rate]
+    assert 0 < len(sampled) < 5
+    batches = [patient_batch(generator, slices, p, fp32_training, random, CPU) for p in sampled]
+    losses = [partial(mean_loss, generator, batch, fp32_training, CPU) for batch in batches]
+    clipped = clipped_gradient_sum(weights, looped_gradients(weights, losses), plan.clipping)
+    expected = (clipped + 1.0 * 0.5 * random.normal(len(clipped))) / (0.5 * 40)
+    assert torch.allclose(plan.mean(noised, plan.clipping), expected, atol=1.0 * 0.5 * 2**-10 / (0.5 * 40))
+
+
+def test_a_patients_draws_never_repeat(generator, fp32_training):
+    """They come from the plan's own stream: a patient more must not shift the others' draws."""
+    slices, random = toy_slices([4]), SeededRandom(0)
+    batches = [patient_batch(generator, slices, 0, fp32_training, random, CPU) for _ in range(5)]
+    assert len({float(batch[3].noises.sum()) for batch in batches}) == 5
+
+
+def test_vmap_and_loop_draw_the_same_and_release_the_same(tiny_generator_config, fp32_training):
+    runs = {}
+    for path in ("loop", "vmap"):
+        training = fp32_training.model_copy(update={"patient_gradients": path})
+        generator = build_generator(tiny_generator_config, 0)
+        runs[path] = train(generator, toy_slices([3, 3, 3]), task(training, toy_plan())).update
+    for name, update in runs["loop"].items():
+        np.testing.assert_allclose(runs["vmap"][name], update, atol=2e-4)
+
+
+def test_adaptive_clipping_tells_where_it_came_to_and_goes_on_from_there(generator, fp32_training):
+    plan = toy_plan(adaptive=AdaptiveClipping())
+    run = train(generator, toy_slices([3, 3, 3]), task(fp32_training, plan))
+    assert run.max_grad_norm != plan.clipping.max_grad_norm
+    assert task(fp32_training, plan, max_grad_norm=run.max_grad_norm).clipping.max_grad_norm == run.max_grad_norm
+    assert train(generator, toy_slices([3]), task(fp32_training, toy_plan())).max_grad_norm is None
+
+
+def test_a_plan_whose_noise_is_shared_never_trains_alone(generator, fp32_training):
+    shared = toy_plan(sharing=NoiseSharing(sites=3))
+    with pytest.raises(ValueError, match="alone"):
+        train(generator, toy_slices([3]), task(fp32_training, shared))
+    with pytest.raises(ValueError, match="shared"):
+        contribution(generator, toy_slices([3]), task(fp32_training, toy_plan()))
+
+
+def test_contributions_add_up_to_the_pooled_step(generator, fp32_training):
+    """Without sampling, and noise taken off by its seed: the sum over sites is the clipped sum over all patients."""
+    plan = toy_plan(sample_rate=1.0, sharing=NoiseSharing(sites=2))
+    parts = [toy_slices([2, 3], seed=1), toy_slices([4, 1], seed=2, first=2)]
+    total, expected = 0, 0
+    for site, slices in enumerate(parts):
+        one = task(fp32_training, plan, site=site)
+        total = total + contribution(generator, slices, one).values
+        random = plan.random(site, 1)
+        random.uniform(2)  # the sampling
+        batches = [patient_batch(generator, slices, p, fp32_training, random, CPU) for p in range(2)]
+        losses = [partial(mean_loss, generator, batch, fp32_training, CPU) for batch in batches]
+        weights = trained_weights(generator)
+        clipped = clipped_gradient_sum(weights, looped_gradients(weights, losses), plan.clipping)
+        expected = expected + clipped + random.normal(len(clipped)) * 0.5 / 2**0.5
+    found = plan.mean(torch.from_numpy(total), plan.clipping, sites=2)
+    assert torch.allclose(found, expected / (4 * 2), atol=0.5 * 2**-10 / 4)

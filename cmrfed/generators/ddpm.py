@@ -18,16 +18,21 @@ TRAINING_STEPS = 1000
 class DDPM(Generator):
     """A thousand discrete noise levels; a time t in [0, 1] stands for level round(999 t)."""
 
+    alphas: Tensor
+
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
-        self.schedule = DDPMScheduler(num_train_timesteps=TRAINING_STEPS)
+        # A buffer: MONAI's own `add_noise` moves its table at each call, which functional transforms cannot bear.
+        alphas = DDPMScheduler(num_train_timesteps=TRAINING_STEPS).alphas_cumprod
+        self.register_buffer("alphas", alphas, persistent=False)
 
     def draw_times(self, count: int, random: torch.Generator) -> Float[Tensor, " batch"]:
         return torch.randint(TRAINING_STEPS, (count,), generator=random) / (TRAINING_STEPS - 1)
 
     def losses(self, images: Image, masks: Mask, conditions: Condition, draws: Draws) -> Float[Tensor, " batch"]:
         levels = (draws.times * (TRAINING_STEPS - 1)).round().long()
-        x_t = self.schedule.add_noise(original_samples=images, noise=draws.noises, timesteps=levels)
+        a_t = self.alphas.to(images.dtype)[levels][:, None, None, None]
+        x_t = a_t.sqrt() * images + (1 - a_t).sqrt() * draws.noises
         noise = self.network(x_t, levels / (TRAINING_STEPS - 1), masks, conditions, draws.kept)
         return (noise - draws.noises).square().flatten(1).mean(1)
 

@@ -77,7 +77,8 @@ class ConditionalUNet(nn.Module):
     def forward(
         self, x_t: Image, t: Float[Tensor, " batch"], mask: Mask, condition: Condition, kept: Bool[Tensor, " batch"]
     ) -> Image:
-        one_hot = F.one_hot(mask, len(Label)).movedim(-1, 1).to(x_t.dtype) * kept[:, None, None, None]
+        labels = torch.arange(len(Label), device=mask.device)[:, None, None]
+        one_hot = (mask[:, None] == labels).to(x_t.dtype) * kept[:, None, None, None]
         unknown = torch.tensor(UNKNOWN_CONDITION, device=condition.device)
         condition = torch.where(kept[:, None], condition, unknown)
         folded = F.pixel_unshuffle(torch.cat([x_t, one_hot], dim=1), self.patch)

@@ -43,6 +43,10 @@ class Generator(nn.Module, ABC):
     def losses(self, images: Image, masks: Mask, conditions: Condition, draws: Draws) -> Float[Tensor, " batch"]:
         """The training loss of each example, the mean over its pixels; no example sees another."""
 
+    def forward(self, images: Image, masks: Mask, conditions: Condition, draws: Draws) -> Float[Tensor, " batch"]:
+        """The losses: what torch's functional transforms call a module for."""
+        return self.losses(images, masks, conditions, draws)
+
     @abstractmethod
     def denoise(self, noises: Image, masks: Mask, conditions: Condition, steps: int, guidance: float) -> Image:
         """Carry unit Gaussian noises to images in [-1, 1] in `steps` deterministic steps."""

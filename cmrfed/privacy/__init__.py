@@ -1,22 +1,51 @@
 """Patient-level differential privacy: the mechanism as data, patients' gradients, accounting and the site's ledger."""
 
-from cmrfed.privacy.accounting import GaussianEvent, calibrate_noise, epsilon
-from cmrfed.privacy.gradients import clipped_gradient_sum, patient_gradient
-from cmrfed.privacy.ledger import BudgetExceeded, Entry, Ledger
-from cmrfed.privacy.plan import PrivacyPlan
+from cmrfed.privacy.accounting import (
+    Bound,
+    CannotBound,
+    Comparison,
+    GaussianEvent,
+    attacker_true_positive_rate,
+    calibrate_noise,
+    compare,
+    epsilon,
+    strongest_attack,
+)
+from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound, guess
+from cmrfed.privacy.chain import Entry
+from cmrfed.privacy.clipping import Clipping
+from cmrfed.privacy.cohort import Cohort
+from cmrfed.privacy.gradients import clipped_gradient_sum, looped_gradients, vmapped_gradients
+from cmrfed.privacy.ledger import Book, BudgetExceeded, Ledger
+from cmrfed.privacy.plan import NoiseSharing, PrivacyPlan
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom
 
 __all__ = [
+    "AuditResult",
+    "Book",
+    "Bound",
     "BudgetExceeded",
+    "CannotBound",
+    "Clipping",
+    "Cohort",
+    "Comparison",
     "Entry",
     "GaussianEvent",
     "Ledger",
+    "NoiseSharing",
     "PrivacyPlan",
     "Random",
     "SecureRandom",
     "SeededRandom",
+    "attacker_true_positive_rate",
+    "audit",
     "calibrate_noise",
     "clipped_gradient_sum",
+    "compare",
     "epsilon",
-    "patient_gradient",
+    "epsilon_lower_bound",
+    "guess",
+    "looped_gradients",
+    "strongest_attack",
+    "vmapped_gradients",
 ]

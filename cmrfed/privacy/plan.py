@@ -4,40 +4,77 @@ One step at a site releases
 
     g = ( sum over sampled patients p of clip_C(g_p)  +  N(0, (sigma C)^2 I) ) / B
 
-where g_p is the mean gradient over slices of patient p, clip_C(g) = g min(1, C / |g|), each patient is sampled
-independently with probability q, and B = q * declared_patients is a public constant (DP-SGD, Abadi et al. 2016,
-arXiv:1607.00133, with the patient as the unit as in McMahan et al. 2018, arXiv:1710.06963). Adding or removing one
-patient changes the sum by at most C whatever else is in it, so that the accountant's event is exact.
+where g_p is the mean gradient over slices of patient p, clip_C bounds it by C (`cmrfed.privacy.clipping`), each patient
+is sampled independently with probability q, and B = q * declared_patients is a public constant (DP-SGD, Abadi et al.
+2016, arXiv:1607.00133, with the patient as the unit as in McMahan et al. 2018, arXiv:1710.06963). Adding or removing
+one patient changes the sum by at most C whatever else is in it, so that the accountant's event is exact.
+
+With `sharing`, n sites take the step together and only the sum over the sites is ever seen (secure aggregation). Each
+adds a share N(0, (sigma C)^2 / m), m = n - dropouts - colluders: whichever sites fail or side with the server, what is
+left of the noise is at least N(0, (sigma C)^2), and the sum is one step of DP-SGD on the pooled patients.
+
+Every noised value is rounded to a grid before it leaves, which costs nothing (`cmrfed.privacy.rounding` says why).
 """
 
-import torch
-from jaxtyping import Float, Int
-from pydantic import Field
+import math
+from typing import Literal
+
+from jaxtyping import Float64, Int, Int64
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from cmrfed.config import FederationConfig, PrivacyConfig, Stage, TrainingConfig
+from cmrfed.config import FederationConfig, PrivacyConfig, Stage, TrainingConfig, read_stage
 from cmrfed.privacy.accounting import GaussianEvent, calibrate_noise, epsilon
+from cmrfed.privacy.clipping import Clipping
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom
+from cmrfed.privacy.rounding import GRID
 
-_GRID = 2.0**-20
-"""Released sums are rounded to this part of sigma C: no low bit of a double may tell what the noise was added to."""
+
+class NoiseSharing(Stage):
+    """Who adds the noise of a joint step: `sites` in all, of which some may fail in a round or side with the server."""
+
+    sites: int = Field(ge=2)
+    dropouts: int = Field(default=0, ge=0)
+    colluders: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _two_quorums_always_meet(self) -> "NoiseSharing":
+        if self.sites <= 2 * self.dropouts + self.colluders:
+            raise ValueError(
+                f"privacy.dropouts, privacy.colluders: {self.sites} sites cannot bear {self.dropouts} dropouts and "
+                f"{self.colluders} colluders; secure aggregation needs sites > 2 dropouts + colluders"
+            )
+        return self
+
+    @property
+    def shares(self) -> int:
+        """Honest shares of noise that are in the sum at the very least."""
+        return self.sites - self.dropouts - self.colluders
+
+    @property
+    def quorum(self) -> int:
+        """Sites that must take part, or the round reveals nothing."""
+        return self.sites - self.dropouts
 
 
 class PrivacyPlan(Stage):
     """All of a site's mechanism over a whole federation; public, frozen, and the same at every site.
 
-    `steps` counts all steps of all rounds. `seed` is None where the guarantee is meant to hold.
+    `steps` counts all steps of all rounds. `sharing` is None where each site adds all the noise itself. `seed` is None
+    where the guarantee is meant to hold.
     """
 
+    unit: Literal["patient"] = "patient"
     sample_rate: float = Field(gt=0, le=1)
     noise_multiplier: float = Field(gt=0)
-    max_grad_norm: float = Field(gt=0)
+    clipping: Clipping
     declared_patients: int = Field(ge=1)
     minimum_patients: int = Field(ge=1)
     steps: int = Field(ge=1)
     delta: float = Field(gt=0, lt=1)
     target_epsilon: float = Field(gt=0)
-    accountant: str = "prv"
+    accountant: Literal["prv", "rdp"] = "prv"
+    sharing: NoiseSharing | None = None
     seed: int | None = None
 
     @classmethod
@@ -46,8 +83,8 @@ class PrivacyPlan(Stage):
     ) -> "PrivacyPlan":
         """The plan of a configuration, its noise calibrated to the whole federation before anything runs.
 
-        A configured `noise_multiplier` is taken as it is, and `target_epsilon` becomes what it costs.
-        Raises UserError when no noise reaches the target.
+        A configured `noise_multiplier` is taken as it is, and `target_epsilon` becomes what it costs. Who shares the
+        noise is not known yet: see `shared_by`. Raises UserError when no noise reaches the target.
         """
         steps = federation.rounds * training.local_steps
         sigma, target = privacy.noise_multiplier, privacy.target_epsilon
@@ -56,17 +93,49 @@ class PrivacyPlan(Stage):
         else:
             event = GaussianEvent(sample_rate=privacy.sample_rate, noise_multiplier=sigma, steps=steps)
             target = epsilon([event], privacy.delta, privacy.accountant)
-        shared = privacy.model_dump(exclude={"mode", "noise_multiplier", "target_epsilon"})
-        return cls(noise_multiplier=sigma, target_epsilon=target, steps=steps, **shared)
+        same = ("sample_rate", "declared_patients", "minimum_patients", "delta", "accountant", "seed")
+        return cls(
+            noise_multiplier=sigma,
+            target_epsilon=target,
+            steps=steps,
+            clipping=Clipping(max_grad_norm=privacy.max_grad_norm, rule=privacy.clipping, adaptive=privacy.adaptive),
+            **{name: getattr(privacy, name) for name in same},
+        )
+
+    def shared_by(self, sites: int, privacy: PrivacyConfig) -> "PrivacyPlan":
+        """The plan among so many sites: in mode "distributed" they share the noise, else nothing changes.
+
+        Raises UserError when so few sites cannot bear the configured dropouts and colluders.
+        """
+        if privacy.mode != "distributed":
+            return self
+        values = {"sites": sites, "dropouts": privacy.dropouts, "colluders": privacy.colluders}
+        return self.model_copy(update={"sharing": read_stage(NoiseSharing, values, where="privacy")})
 
     @property
     def expected_batch_size(self) -> float:
-        """Patients a step is planned to sample: public, never counted in the data."""
+        """Patients of a site that a step is planned to sample: public, never counted in the data."""
         return self.sample_rate * self.declared_patients
+
+    @property
+    def shares(self) -> int:
+        """Into how many independent shares the noise is cut; 1 where each site adds all of it."""
+        return self.sharing.shares if self.sharing else 1
+
+    @property
+    def alone(self) -> "PrivacyPlan":
+        """What the plan is worth to a patient by the own site's share of the noise: were secure aggregation broken."""
+        alone = {"noise_multiplier": self.noise_multiplier / math.sqrt(self.shares), "sharing": None}
+        return self.model_copy(update=alone)
 
     def event(self, steps: int) -> GaussianEvent:
         """What `steps` steps release, for the accountant."""
-        return GaussianEvent(sample_rate=self.sample_rate, noise_multiplier=self.noise_multiplier, steps=steps)
+        return GaussianEvent(
+            sample_rate=self.sample_rate,
+            noise_multiplier=self.noise_multiplier,
+            steps=steps,
+            noise="shared" if self.sharing else "site",
+        )
 
     def random(self, *stream: int) -> Random:
         """The source of sampling and noise: secure, unless a test set a seed (`stream` then tells sites and rounds)."""
@@ -76,15 +145,32 @@ class PrivacyPlan(Stage):
         """A Poisson sample: each patient independently with probability `sample_rate`; possibly none, possibly all."""
         return random.bernoulli(self.sample_rate, number_of_patients).nonzero().flatten()
 
-    def clip_factor(self, norm: Tensor) -> Tensor:
-        """min(1, C / norm) for a patient's gradient norm; 0 where the norm is not finite, which drops the patient."""
-        factor = (self.max_grad_norm / norm.clamp_min(1e-30)).clamp(max=1.0)
-        return torch.where(norm.isfinite(), factor, torch.zeros_like(factor))
+    def noised(
+        self, clipped_sum: Float64[Tensor, " coordinate"], clipping: Clipping, random: Random
+    ) -> Int64[Tensor, " coordinate"]:
+        """A site's sum with its share of the noise, in units of the grid.
 
-    def release(self, clipped_sum: Float[Tensor, " weight"], random: Random) -> Float[Tensor, " weight"]:
-        """The noised mean of a step: the one point where anything of the patients becomes releasable."""
-        scale = self.noise_multiplier * self.max_grad_norm
-        grid = scale * _GRID
-        noised = random.normal(clipped_sum.numel()).mul_(scale).add_(clipped_sum.cpu())
-        rounded = noised.div_(grid).round_().mul_(grid)
-        return rounded.div_(self.expected_batch_size).to(clipped_sum)
+        The one point where anything of the patients becomes releasable: at once, or under secure aggregation where
+        the noise is shared. `clipping` is the plan's at its current norm.
+        """
+        share = self._scale(clipping) / math.sqrt(self.shares)
+        noised = random.normal(clipped_sum.numel()).mul_(share).add_(clipped_sum.cpu())
+        return noised.div_(self._scale(clipping) * GRID).round_().long()
+
+    def mean(
+        self, total: Int64[Tensor, " coordinate"], clipping: Clipping, sites: int = 1
+    ) -> Float64[Tensor, " coordinate"]:
+        """The noised mean gradient from the sum over `sites` of what `noised` gave; public arithmetic."""
+        return total.double().mul_(self._scale(clipping) * GRID / (self.expected_batch_size * sites))
+
+    def _scale(self, clipping: Clipping) -> float:
+        """Standard deviation of a step's noise in all."""
+        return self.noise_multiplier * clipping.max_grad_norm
+
+    def split(
+        self, mean: Float64[Tensor, " coordinate"], clipping: Clipping
+    ) -> tuple[Float64[Tensor, " weight"], Clipping]:
+        """The gradient, and the clipping of the next step; with adaptive clipping the last coordinate decides it."""
+        if clipping.adaptive is None:
+            return mean, clipping
+        return mean[:-1], clipping.moved(float(mean[-1]), self.clipping.max_grad_norm)

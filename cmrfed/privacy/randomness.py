@@ -32,19 +32,30 @@ class Random(ABC):
         high_bits = (self.words(count) >> np.uint64(11)).astype(np.int64)
         return (torch.from_numpy(high_bits).double() + 1) * 2.0**-53
 
+    def fine_uniform(self, count: int) -> Float[Tensor, " count"]:
+        """Uniform doubles in (0, 1] that keep 53 bits wherever they lie, down to 2^-118."""
+        words = self.words(count)
+        values = words.astype(np.float64)
+        few = np.flatnonzero(words < np.uint64(1 << 53))  # a word above fills all 53 bits by itself
+        values[few] += (self.words(len(few)).astype(np.float64) + 0.5) * 2.0**-64
+        return torch.from_numpy(values).mul_(2.0**-64)
+
     def bernoulli(self, probability: float, count: int) -> Bool[Tensor, " count"]:
         """Independent coin flips; probability 1 is certain and 0 impossible."""
         return self.uniform(count) <= probability
 
     def normal(self, count: int) -> Float[Tensor, " count"]:
-        """Unit Gaussians in double precision by Box and Muller (1958), to |z| < 8.6; in blocks that fit the cache."""
+        """Unit Gaussians in double precision by Box and Muller (1958); in blocks that fit the cache.
+
+        The radius comes from 128 bits, so that tails reach to |z| = 12.8 (from 53 bits they would end at 8.6, and what
+        is cut off, 1e-17 a draw, would add up over millions of weights).
+        """
         draws = torch.empty(count, dtype=torch.float64)
         for start in range(0, count, 2 * _BLOCK):
             block = draws[start : start + 2 * _BLOCK]
             pairs = (len(block) + 1) // 2
-            uniform = self.uniform(2 * pairs)
-            radius = uniform[:pairs].log_().mul_(-2).sqrt_()
-            angle = uniform[pairs:].mul_(2 * math.pi)
+            radius = self.fine_uniform(pairs).log_().mul_(-2).sqrt_()
+            angle = self.uniform(pairs).mul_(2 * math.pi)
             block[:pairs] = radius * angle.cos()
             block[pairs:] = (radius * angle.sin_())[: len(block) - pairs]
         return draws

@@ -7,7 +7,8 @@ from conftest import toy_plan
 from pydantic import ValidationError
 from scipy import stats
 
-from cmrfed.privacy import SecureRandom, SeededRandom
+from cmrfed.privacy import NoiseSharing, SecureRandom, SeededRandom
+from cmrfed.privacy.rounding import GRID
 
 
 def test_each_patient_is_sampled_independently_at_the_plans_rate():
@@ -28,27 +29,74 @@ def test_rate_one_takes_everybody_and_empty_draws_happen():
     assert any(len(toy_plan(sample_rate=0.05).sample_patients(3, random)) == 0 for _ in range(20))
 
 
+def released(plan, total, random):
+    """What a site alone releases for a clipped sum."""
+    return plan.mean(plan.noised(total, plan.clipping, random), plan.clipping)
+
+
 @pytest.mark.parametrize("random", [SecureRandom(), SeededRandom(3)])
 def test_released_noise_is_gaussian_with_sigma_c_over_the_public_batch(random):
     plan = toy_plan(noise_multiplier=2.5, max_grad_norm=0.4, sample_rate=0.5, declared_patients=10)
-    released = plan.release(torch.zeros(200_000, dtype=torch.float64), random).numpy()
+    found = released(plan, torch.zeros(200_000, dtype=torch.float64), random).numpy()
     scale = 2.5 * 0.4 / 5.0
-    assert stats.kstest(released, "norm", args=(0, scale)).pvalue > 1e-4
-    assert released.std() == pytest.approx(scale, rel=0.01)
-    assert abs(np.corrcoef(released[:-1], released[1:])[0, 1]) < 0.01
+    jitter = np.random.default_rng(0).uniform(-0.5, 0.5, len(found)) * GRID * scale  # undoes the grid's ties
+    assert stats.kstest(found + jitter, "norm", args=(0, scale)).pvalue > 1e-4
+    assert found.std() == pytest.approx(scale, rel=0.01)
+    assert abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 0.01
+
+
+@pytest.mark.parametrize(("sites", "dropouts", "colluders"), [(2, 0, 0), (4, 1, 0), (5, 1, 2)])
+def test_what_is_left_of_shared_noise_in_the_worst_case_is_the_whole_of_it(sites, dropouts, colluders):
+    """Summed over the sites that neither failed nor told the server their share."""
+    sharing = NoiseSharing(sites=sites, dropouts=dropouts, colluders=colluders)
+    plan = toy_plan(noise_multiplier=2.5, max_grad_norm=0.4, sharing=sharing)
+    nothing = torch.zeros(100_000, dtype=torch.float64)
+    honest = sites - dropouts - colluders
+    total = sum(plan.noised(nothing, plan.clipping, SecureRandom()) for _ in range(honest))
+    found = plan.mean(total, plan.clipping, sites).numpy()
+    scale = 2.5 * 0.4 / (0.5 * 4 * sites)
+    jitter = np.random.default_rng(0).uniform(-0.5, 0.5, len(found)) * GRID * scale
+    assert stats.kstest(found + jitter, "norm", args=(0, scale)).pvalue > 1e-4
+    assert found.std() == pytest.approx(scale, rel=0.01)
+
+
+def test_by_its_own_share_alone_a_site_is_worth_what_alone_says():
+    plan = toy_plan(noise_multiplier=3.0, sharing=NoiseSharing(sites=9))
+    assert plan.alone.noise_multiplier == pytest.approx(1.0)
+    assert plan.alone.event(1).noise == "site"
+    noised = plan.noised(torch.zeros(50_000, dtype=torch.float64), plan.clipping, SecureRandom())
+    share = plan.mean(noised, plan.clipping).numpy() * plan.expected_batch_size / plan.clipping.max_grad_norm
+    assert share.std() == pytest.approx(plan.alone.noise_multiplier, rel=0.02)
+
+
+@pytest.mark.parametrize(("sites", "dropouts", "colluders"), [(2, 1, 0), (4, 1, 2), (3, 0, 3)])
+def test_sharing_that_secure_aggregation_cannot_bear_is_refused(sites, dropouts, colluders):
+    with pytest.raises(ValidationError, match="sites > 2 dropouts"):
+        NoiseSharing(sites=sites, dropouts=dropouts, colluders=colluders)
 
 
 def test_release_is_on_a_grid_that_hides_low_bits():
     plan = toy_plan(noise_multiplier=1.0, max_grad_norm=1.0, sample_rate=1.0, declared_patients=1)
-    released = plan.release(torch.full((1000,), 1 / 3, dtype=torch.float64), SecureRandom())
-    assert torch.equal((released * 2**20).round(), released * 2**20)
+    found = released(plan, torch.full((1000,), 1 / 3, dtype=torch.float64), SecureRandom())
+    assert torch.equal((found / GRID).round(), found / GRID)
 
 
 def test_the_divisor_is_the_plans_and_not_a_count_of_patients():
     values = torch.full((3,), 1e9, dtype=torch.float64)
     for declared in (4, 400):
         plan = toy_plan(declared_patients=declared)
-        assert plan.release(values, SeededRandom(0)).mean() == pytest.approx(1e9 / (0.5 * declared), rel=1e-6)
+        assert released(plan, values, SeededRandom(0)).mean() == pytest.approx(1e9 / (0.5 * declared), rel=1e-6)
+
+
+def test_tails_reach_beyond_what_53_bits_could_hold():
+    """A radius drawn from 53 bits would end at 8.6."""
+
+    class Extreme(SeededRandom):
+        def words(self, count):
+            return np.zeros(count, dtype=np.uint64)
+
+    assert 12 < Extreme(0).normal(2).abs().max() < 14
+    assert stats.kstest(SecureRandom().normal(200_000).numpy(), "norm").pvalue > 1e-4
 
 
 def test_two_secure_sources_never_repeat_and_a_seed_always_does():
@@ -66,4 +114,4 @@ def test_a_plan_cannot_be_changed_once_made():
 
 def test_the_event_is_the_mechanism_that_ran():
     plan = toy_plan(sample_rate=0.25, noise_multiplier=3.0)
-    assert plan.event(6).model_dump() == {"sample_rate": 0.25, "noise_multiplier": 3.0, "steps": 6}
+    assert plan.event(6).model_dump() == {"sample_rate": 0.25, "noise_multiplier": 3.0, "steps": 6, "noise": "site"}

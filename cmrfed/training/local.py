@@ -1,0 +1,168 @@
+"""One site's local run: slices + weights + task -> what may leave + accountant event."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from pydantic import Field
+from torch import Tensor
+
+from cmrfed.config import Stage, TrainingConfig
+from cmrfed.generators import Generator
+from cmrfed.privacy import Clipping, GaussianEvent, PrivacyPlan, Random, SeededRandom
+from cmrfed.slices import Slices
+from cmrfed.training.losses import choose_device, plain_gradient
+from cmrfed.training.private import noised_sum, trained_weights
+from cmrfed.updates import Weights, difference, read_weights
+
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps in all)."""
+
+
+class LocalTask(Stage):
+    """What a site is asked to do in one round. `plan` None trains without privacy; `site` is the site's number.
+
+    `max_grad_norm` is where adaptive clipping stands; None is where the plan begins.
+    """
+
+    training: TrainingConfig
+    plan: PrivacyPlan | None
+    round: int = Field(ge=1)
+    rounds: int = Field(ge=1)
+    max_grad_norm: float | None = Field(default=None, gt=0)
+    seed: int = 0
+    site: int = 0
+
+    @property
+    def learning_rate(self) -> float:
+        """This round's rate: constant, or half a cosine from the configured rate at the first round towards zero."""
+        if self.training.schedule == "constant":
+            return self.training.learning_rate
+        return self.training.learning_rate * (1 + math.cos(math.pi * (self.round - 1) / self.rounds)) / 2
+
+    @property
+    def clipping(self) -> Clipping:
+        """The plan's clipping at this round's norm."""
+        if self.plan is None:
+            raise ValueError("without a plan nothing is clipped")
+        return self.plan.clipping.at(self.max_grad_norm or self.plan.clipping.max_grad_norm)
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """What a local run releases: the change of the trained weights.
+
+    `loss` (mean training loss) is None with privacy: it was not paid for. `max_grad_norm` is where adaptive clipping
+    came to, None without it.
+    """
+
+    update: Weights
+    event: GaussianEvent | None
+    loss: float | None = None
+    max_grad_norm: float | None = None
+
+
+def train(
+    generator: Generator,
+    slices: Slices,
+    task: LocalTask,
+    progress: Progress | None = None,
+    canaries: Sequence[Tensor] = (),
+    random: Random | None = None,
+) -> LocalRun:
+    """Train a generator in place on one site's slices for a round and return what may leave the site.
+
+    With a plan, everything in the update has passed `PrivacyPlan.noised`; the optimizer only post-processes it.
+    An audit adds `canaries`, whose gradients are given, and may bring its own `random` in the place of the plan's.
+    """
+    if task.plan and task.plan.sharing:
+        raise ValueError("a plan whose noise is shared trains by `contribution`: alone, a site's noise is not enough")
+    device = choose_device(task.training.device)
+    generator.to(device).train()
+    before = read_weights(generator, trainable_only=True)
+    weights = trained_weights(generator)
+    optimizer = _OPTIMIZERS[task.training.optimizer](weights, lr=task.learning_rate)
+    if task.plan:
+        steps = _private_steps(generator, slices, task, device, canaries, random or _private_random(task))
+    else:
+        steps = _plain_steps(generator, slices, task, device)
+    notes: list[float] = []
+    for step, note in enumerate(steps, start=1):
+        optimizer.step()
+        notes.append(note)
+        if progress:
+            progress(step, task.training.local_steps)
+    update = difference(read_weights(generator, trainable_only=True), before)
+    if task.plan is None:
+        return LocalRun(update, None, loss=float(np.mean(notes)))
+    event = task.plan.event(task.training.local_steps)
+    return LocalRun(update, event, max_grad_norm=notes[-1] if task.plan.clipping.adaptive else None)
+
+
+_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": partial(torch.optim.SGD, momentum=0.0),
+}
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A site's part of a joint step: its clipped sum with its share of the noise, in units of the plan's grid.
+
+    Not private by itself: it may leave the site under secure aggregation alone.
+    """
+
+    values: Int64[np.ndarray, " coordinate"]
+    event: GaussianEvent
+
+
+def contribution(generator: Generator, slices: Slices, task: LocalTask) -> Contribution:
+    """One site's part of a joint step; the weights stay as they are. Raises ValueError unless the plan shares noise."""
+    if task.plan is None or task.plan.sharing is None:
+        raise ValueError("only a plan whose noise is shared asks for contributions")
+    device = choose_device(task.training.device)
+    generator.to(device).train()
+    random = _private_random(task)
+    values = noised_sum(generator, slices, task.training, task.plan, task.clipping, random, device)
+    return Contribution(values.numpy(), task.plan.event(1))
+
+
+def _private_random(task: LocalTask) -> Random:
+    assert task.plan
+    return task.plan.random(task.site, task.round)
+
+
+def _plain_steps(generator: Generator, slices: Slices, task: LocalTask, device: torch.device) -> Iterator[float]:
+    """Fill the weights' gradients once for each local step; yields the step's loss."""
+    random = SeededRandom(task.seed, task.site, task.round)
+    for _ in range(task.training.local_steps):
+        indices = torch.from_numpy(random.words(task.training.batch_size) % np.uint64(len(slices))).long()
+        yield plain_gradient(generator, slices, indices, task.training, random, device)
+
+
+def _private_steps(
+    generator: Generator,
+    slices: Slices,
+    task: LocalTask,
+    device: torch.device,
+    canaries: Sequence[Tensor],
+    random: Random,
+) -> Iterator[float]:
+    """Fill the weights' gradients once for each local step; yields the clipping norm after it."""
+    plan, clipping, weights = task.plan, task.clipping, trained_weights(generator)
+    assert plan
+    for _ in range(task.training.local_steps):
+        noised = noised_sum(generator, slices, task.training, plan, clipping, random, device, canaries)
+        gradient, clipping = plan.split(plan.mean(noised, clipping), clipping)
+        _fill(weights, gradient)
+        yield clipping.max_grad_norm
+
+
+def _fill(weights: list[torch.nn.Parameter], flat: Tensor) -> None:
+    """Hand a flat gradient to the optimizer, weight by weight."""
+    for weight, part in zip(weights, flat.split([weight.numel() for weight in weights]), strict=True):
+        weight.grad = part.view_as(weight).to(weight)

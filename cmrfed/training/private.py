@@ -1,0 +1,145 @@
+"""One private step at a site: sample patients, compute each one's gradient, clip, sum, noise."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+from itertools import islice
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor, nn
+
+from cmrfed.config import GeneratorConfig, TrainingConfig
+from cmrfed.generators import Draws, Generator, build_generator
+from cmrfed.privacy import (
+    Clipping,
+    PrivacyPlan,
+    Random,
+    clipped_gradient_sum,
+    looped_gradients,
+    vmapped_gradients,
+)
+from cmrfed.slices import Slices
+from cmrfed.training.losses import Batch, autocast, mean_loss, torch_generator
+
+_ENTRIES_AT_ONCE = 1 << 22
+
+
+def trained_weights(generator: Generator) -> list[nn.Parameter]:
+    """The weights that are trained, in the order in which they are flattened."""
+    return [weight for weight in generator.parameters() if weight.requires_grad]
+
+
+def noised_sum(
+    generator: Generator,
+    slices: Slices,
+    training: TrainingConfig,
+    plan: PrivacyPlan,
+    clipping: Clipping,
+    random: Random,
+    device: torch.device,
+    canaries: Sequence[Tensor] = (),
+) -> Int64[Tensor, " coordinate"]:
+    """One private step at a site: sample patients, clip each one's gradient, sum, noise; in units of the plan's grid.
+
+    All randomness comes from `random`. Were the slices, times and noises of a patient drawn from a public seed, one
+    patient more or less would shift every later patient's draws, and the sum by more than C.
+    """
+    patients = slices.number_of_patients
+    sampled = plan.sample_patients(patients + len(canaries), random).tolist()
+    batches = (patient_batch(generator, slices, one, training, random, device) for one in sampled if one < patients)
+    total = _clipped_sum(generator, batches, training, clipping, device)
+    planted = [canaries[one - patients] for one in sampled if one >= patients]
+    if planted:
+        weights = trained_weights(generator)
+        total += clipped_gradient_sum(weights, _given_gradients(weights, planted), clipping)
+    return plan.noised(total, clipping, random)
+
+
+def _clipped_sum(
+    generator: Generator, batches: Iterator[Batch], training: TrainingConfig, clipping: Clipping, device: torch.device
+) -> Float64[Tensor, " coordinate"]:
+    weights = trained_weights(generator)
+    if _gradient_path(generator, training, device) == "loop":
+        losses = (partial(mean_loss, generator, batch, training, device) for batch in batches)
+        return clipped_gradient_sum(weights, looped_gradients(weights, losses), clipping)
+    rows_of_patient = training.slices_per_patient * training.draws_per_slice
+    chunks = map(_stack, _chunks(batches, max(1, training.rows_at_once // rows_of_patient)))
+
+    def loss(call: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+        with autocast(device, training.precision):
+            return call(*rows[:3], Draws(*rows[3:])).mean()
+
+    return clipped_gradient_sum(weights, vmapped_gradients(generator, loss, chunks), clipping)
+
+
+def _chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    remaining = iter(batches)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+def _stack(batches: Sequence[Batch]) -> tuple[Tensor, ...]:
+    """Patients' rows as tensors (patient, row, ...); all patients have equally many."""
+    rows = [(*batch[:3], batch[3].times, batch[3].noises, batch[3].kept) for batch in batches]
+    return tuple(torch.stack(parts) for parts in zip(*rows, strict=True))
+
+
+def patient_batch(
+    generator: Generator, slices: Slices, patient: int, training: TrainingConfig, random: Random, device: torch.device
+) -> Batch:
+    """A patient's rows for a step: `slices_per_patient` slices, each with `draws_per_slice` times and noises.
+
+    Slices are drawn without replacement; a patient with fewer gives all, and then some again.
+    """
+    own = torch.as_tensor(slices.of_patient(patient))
+    stream = torch_generator(random)
+    rounds_of_own = math.ceil(training.slices_per_patient / len(own))
+    order = torch.cat([torch.randperm(len(own), generator=stream) for _ in range(rounds_of_own)])
+    chosen = own[order[: training.slices_per_patient]].repeat(training.draws_per_slice)
+    images, masks, conditions = slices.batch(chosen, device)
+    return images, masks, conditions, generator.draw(images, stream)
+
+
+def _given_gradients(weights: Sequence[Tensor], directions: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Flat gradients weight by weight, some at a time."""
+    sizes = [weight.numel() for weight in weights]
+    for start in range(0, len(directions), some := max(1, _ENTRIES_AT_ONCE // sum(sizes))):
+        parts = torch.stack(list(directions[start : start + some])).to(weights[0]).split(sizes, dim=1)
+        yield [part.view(len(part), *weight.shape) for part, weight in zip(parts, weights, strict=True)]
+
+
+def _gradient_path(generator: Generator, training: TrainingConfig, device: torch.device) -> str:
+    """The configured way to patients' gradients; "auto" is the loop on a CPU, which `make bench` shows to be as fast
+    there and repeatable to the bit, and what a trial finds faster on any other device."""
+    if training.patient_gradients != "auto":
+        return training.patient_gradients
+    if device.type == "cpu":
+        return "loop"
+    return _faster_path(generator.config, training, str(device))
+
+
+@lru_cache
+def _faster_path(config: GeneratorConfig, training: TrainingConfig, device_name: str) -> str:
+    """Times both ways on made-up patients, once for each network and device; patients' data do not sway the choice."""
+    device = torch.device(device_name)
+    generator = build_generator(config, seed=0).to(device)
+    seconds = {path: _seconds_of(generator, training, path, device) for path in ("loop", "vmap")}
+    return min(seconds, key=lambda path: seconds[path])
+
+
+def _seconds_of(generator: Generator, training: TrainingConfig, path: str, device: torch.device) -> float:
+    """The second of two sums over eight patients of random 64 x 64 images; the first warms up."""
+    chosen = training.model_copy(update={"patient_gradients": path})
+    rows = training.slices_per_patient * training.draws_per_slice
+    stream = torch.Generator().manual_seed(0)
+    images = torch.randn((rows, 1, 64, 64), generator=stream).to(device)
+    masks, conditions = torch.zeros_like(images[:, 0]).long(), torch.zeros((rows, 2), dtype=torch.int64, device=device)
+    seconds = math.inf
+    for _ in range(2):
+        started = time.perf_counter()
+        batches = ((images, masks, conditions, generator.draw(images, stream)) for _ in range(8))
+        float(_clipped_sum(generator, batches, chosen, Clipping(max_grad_norm=1.0), device).sum())
+        seconds = time.perf_counter() - started
+    return seconds
