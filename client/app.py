@@ -1,33 +1,88 @@
 """The site's Flower app: turns a message into a request to `cmrfed.site` and its answer into a reply. Nothing else."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
-from omegaconf import OmegaConf
 
-from cmrfed.config import UserError, read_stage, read_stage_json_text
-from cmrfed.site import Request, SitePolicy, answer
+from cmrfed.config import Stage, UserError, read_stage_json_text
+from cmrfed.site import Home, Request, answer, joint
+from cmrfed.updates import Weights
 
 app = ClientApp()
 
+Answer = RecordDict
+"""What goes back, apart from who it is from."""
+
+
+def _answering(action: Callable[[Home, int, Message], Answer]) -> Callable[[Message, Context], Message]:
+    """An action as Flower calls it. A refusal is an answer too, with the reason in it."""
+
+    def answering(message: Message, context: Context) -> Message:
+        folder, number = _home(context)
+        home = Home(folder)
+        try:
+            content = action(home, number, message)
+        except UserError as refusal:
+            content = RecordDict({"answer": ConfigRecord({"refused": str(refusal)})})
+        content.config_records["answer"]["site"] = home.policy.name
+        return Message(content, reply_to=message)
+
+    return answering
+
 
 @app.train()
-def train(message: Message, context: Context) -> Message:
-    """Answer one round's request with an update, or say why not; a refusal is an answer too."""
-    home, number = _home(context)
-    policy = read_stage(SitePolicy, OmegaConf.load(home / "site.yaml"), where=str(home / "site.yaml"))
-    try:
-        request = read_stage_json_text(Request, str(message.content["request"]["json"]), where="the server's request")
-        request = request.for_site(number)
-        torch.set_num_threads(request.task.training.threads)
-        weights = {name: array.numpy() for name, array in message.content["weights"].items()}
-        run = answer(home, policy, request, weights)
-    except UserError as refusal:
-        return _reply(message, {"site": policy.name, "refused": str(refusal)})
-    notes = {"site": policy.name} | ({} if run.loss is None else {"loss": run.loss})
-    return _reply(message, notes, ArrayRecord({name: Array(array) for name, array in run.update.items()}))
+@_answering
+def train(home: Home, number: int, message: Message) -> Answer:
+    """A round of local training, with this site's own noise or without any."""
+    request = _request(message, number)
+    run = answer(home, request, _weights(message))
+    told = {"loss": run.loss, "max_grad_norm": run.max_grad_norm}
+    notes = ConfigRecord({name: value for name, value in told.items() if value is not None})
+    return RecordDict({"answer": notes, "update": ArrayRecord({n: Array(array) for n, array in run.update.items()})})
+
+
+@app.query("offer")
+@_answering
+def offer(home: Home, number: int, message: Message) -> Answer:
+    """A joint step, phase 1."""
+    return _said(joint.offer(home, _request(message, number), _read(message, joint.Session)))
+
+
+@app.query("share")
+@_answering
+def share(home: Home, number: int, message: Message) -> Answer:
+    """A joint step, phase 2."""
+    asked = _read(message, joint.Offers)
+    return _said(joint.Shares(shares=joint.share(home, asked.run, asked.offers)))
+
+
+@app.query("mask")
+@_answering
+def mask(home: Home, number: int, message: Message) -> Answer:
+    """A joint step, phase 3: the one that computes."""
+    asked = _read(message, joint.Shares)
+    vector = joint.mask(home, _request(message, number), _weights(message), asked.shares)
+    return RecordDict({"answer": ConfigRecord(), "masked": ArrayRecord({"masked": Array(vector)})})
+
+
+@app.query("confirm")
+@_answering
+def confirm(home: Home, number: int, message: Message) -> Answer:
+    """A joint step, phase 4."""
+    asked = _read(message, joint.Survivors)
+    return _said(joint.confirm(home, asked.run, asked.survivors))
+
+
+@app.query("reveal")
+@_answering
+def reveal(home: Home, number: int, message: Message) -> Answer:
+    """A joint step, phase 5."""
+    asked = _read(message, joint.Confirmations)
+    return _said(joint.reveal(home, asked.run, asked.confirmations))
 
 
 def _home(context: Context) -> tuple[Path, int]:
@@ -39,8 +94,19 @@ def _home(context: Context) -> tuple[Path, int]:
     return homes[number].parent, number
 
 
-def _reply(message: Message, notes: dict[str, str | float], update: ArrayRecord | None = None) -> Message:
-    content = RecordDict({"answer": ConfigRecord(notes)})  # type: ignore[arg-type]
-    if update is not None:
-        content["update"] = update
-    return Message(content, reply_to=message)
+def _request(message: Message, number: int) -> Request:
+    request = read_stage_json_text(Request, str(message.content["request"]["json"]), where="the server's request")
+    torch.set_num_threads(request.task.training.threads)
+    return request.for_site(number)
+
+
+def _read(message: Message, stage: type[joint.S]) -> joint.S:
+    return read_stage_json_text(stage, str(message.content["asked"]["json"]), where="the server's message")
+
+
+def _weights(message: Message) -> Weights:
+    return {name: np.asarray(array.numpy()) for name, array in message.content["weights"].items()}
+
+
+def _said(message: Stage) -> Answer:
+    return RecordDict({"answer": ConfigRecord({"json": message.model_dump_json()})})

@@ -80,21 +80,44 @@ class SamplingConfig(Stage):
     batch_size: int = Field(default=64, ge=1)
 
 
+class AdaptiveClipping(Stage):
+    """The clipping norm follows a private quantile of the patients' gradient norms (see `cmrfed.privacy.plan`).
+
+    `share` of the clipping norm is spent on one more coordinate that tells how many patients lie below it; the norm
+    moves geometrically by `learning_rate`, and stays within a factor `range` of where it began.
+    """
+
+    quantile: float = Field(default=0.5, gt=0, lt=1)
+    learning_rate: float = Field(default=0.2, gt=0)
+    share: float = Field(default=0.1, gt=0, lt=1)
+    range: float = Field(default=10.0, ge=1)
+
+
 class PrivacyConfig(Stage):
     """What is promised to each patient (add-or-remove adjacency), and the public constants the promise rests on.
 
-    `declared_patients` is the number of patients a site is planned for, a public figure that scales the step; the true
-    number stays at the site. `noise_multiplier` null means: calibrate it to `target_epsilon` over the whole federation.
+    mode: "local", each site adds all the noise that protects its patients; "distributed", the sites share the noise
+        under secure aggregation, and the guarantee holds as long as at most `dropouts` of them fail in a round and at
+        most `colluders` of them side with the server.
+    declared_patients: the number of patients a site is planned for, a public figure that scales the step; the true
+        number stays at the site.
+    noise_multiplier: null means: calibrate it to `target_epsilon` over the whole federation.
+    clipping: "norm" clips each patient's gradient to `max_grad_norm`; "automatic" scales each to it; "per_layer" scales
+        each weight tensor's part to an equal share of it.
     """
 
-    mode: Literal["none", "local"] = "local"
+    mode: Literal["none", "local", "distributed"] = "local"
     target_epsilon: float = Field(default=8.0, gt=0)
     delta: float = Field(default=1e-4, gt=0, lt=1)
     sample_rate: float = Field(default=0.5, gt=0, le=1)
     noise_multiplier: float | None = Field(default=None, gt=0)
     max_grad_norm: float = Field(default=1.0, gt=0)
+    clipping: Literal["norm", "automatic", "per_layer"] = "norm"
+    adaptive: AdaptiveClipping | None = None
     declared_patients: int = Field(default=24, ge=1)
     minimum_patients: int = Field(default=8, ge=1)
+    dropouts: int = Field(default=0, ge=0)
+    colluders: int = Field(default=0, ge=0)
     accountant: Literal["prv", "rdp"] = "prv"
     seed: int | None = None
 
@@ -107,11 +130,19 @@ class PrivacyConfig(Stage):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_way_to_choose_the_norm(self) -> "PrivacyConfig":
+        if self.adaptive and self.clipping != "norm":
+            raise ValueError(f"adaptive clipping moves the norm of clipping=norm, found clipping={self.clipping}")
+        return self
+
 
 class TrainingConfig(Stage):
     """One site's local run: `local_steps` a round. `batch_size` counts slices without privacy;
     with it, each sampled patient gives `slices_per_patient` x `draws_per_slice` rows. `schedule` lowers the learning
-    rate over the rounds; `precision` auto is bf16 where the device computes in it and fp32 elsewhere."""
+    rate over the rounds; `precision` auto is bf16 where the device computes in it and fp32 elsewhere.
+    `patient_gradients` says how they are computed: a micro-batch a patient ("loop"), several patients at once by vmap,
+    at most `rows_at_once` rows together ("vmap"), or whichever is faster on the device ("auto")."""
 
     local_steps: int = Field(default=6, ge=1)
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -121,6 +152,8 @@ class TrainingConfig(Stage):
     slices_per_patient: int = Field(default=4, ge=1)
     draws_per_slice: int = Field(default=1, ge=1)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    patient_gradients: Literal["auto", "loop", "vmap"] = "auto"
+    rows_at_once: int = Field(default=64, ge=1)
     device: str = "auto"
     threads: int = Field(default=1, ge=1)
 
@@ -193,6 +226,15 @@ class RunConfig(Stage):
     aggregation: AggregationConfig = AggregationConfig()
     federation: FederationConfig = FederationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _one_shared_step_a_round(self) -> "RunConfig":
+        if self.privacy.mode == "distributed" and self.training.local_steps != 1:
+            raise ValueError(
+                "privacy.mode: distributed takes one step a round, whose noise all sites share; set "
+                f"training.local_steps=1 and raise federation.rounds (found local_steps={self.training.local_steps})"
+            )
+        return self
 
 
 S = TypeVar("S", bound=Stage)

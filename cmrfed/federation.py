@@ -1,35 +1,57 @@
 """The coordinating side of a run, without any network: the global state, how updates move it, and its checkpoints."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from jaxtyping import Int64
 from torch.utils.tensorboard import SummaryWriter
 
 from cmrfed.aggregation import RULES
-from cmrfed.config import AggregationConfig, RunConfig, Stage, read_stage_json
+from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, read_stage_json
 from cmrfed.generators import build_generator
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.site import Request
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, validation_losses
-from cmrfed.updates import Weights, apply_update, average, load_weights, save_generator, save_weights, write_weights
+from cmrfed.updates import (
+    Weights,
+    apply_update,
+    average,
+    load_weights,
+    save_generator,
+    save_weights,
+    unflatten,
+    write_durably,
+    write_weights,
+)
 
 
 @dataclass(frozen=True)
 class GlobalState:
-    """The generator after `round` rounds: the weights that are trained on, and their average, which is sampled."""
+    """The generator after `round` rounds: the weights that are trained on, and their average, which is sampled.
+
+    `max_grad_norm` is where adaptive clipping stands; None is where the plan begins.
+    """
 
     round: int
     weights: Weights
     averaged: Weights
+    max_grad_norm: float | None = None
 
 
-def advance(state: GlobalState, updates: Sequence[Weights], config: AggregationConfig) -> GlobalState:
+def advance(
+    state: GlobalState, updates: Sequence[Weights], config: AggregationConfig, norms: Sequence[float] = ()
+) -> GlobalState:
     """Move the weights by the rule's joint update; with no update at all they stay. The average follows.
+
+    `norms` are the clipping norms that the sites came to; their geometric mean is where the next round begins.
 
     The decay warms up as min(decay, (1 + r) / (10 + r)), so that the first rounds do not drag the initial weights on.
     """
@@ -37,7 +59,23 @@ def advance(state: GlobalState, updates: Sequence[Weights], config: AggregationC
     if updates:
         weights = apply_update(weights, RULES[config.rule](updates), config.server_learning_rate)
     decay = min(config.ema_decay, (1 + state.round) / (10 + state.round))
-    return GlobalState(state.round + 1, weights, average(state.averaged, weights, decay))
+    norm = math.exp(sum(map(math.log, norms)) / len(norms)) if norms else state.max_grad_norm
+    return GlobalState(state.round + 1, weights, average(state.averaged, weights, decay), norm)
+
+
+def joint_update(
+    task: LocalTask, total: Int64[np.ndarray, " coordinate"], sites: int, generator: GeneratorConfig
+) -> tuple[Weights, float]:
+    """What a joint step moves the weights by, and the next step's clipping norm, from the sum over `sites` sites.
+
+    Plain gradient descent with the round's learning rate. Post-processing of the sum, which alone is private.
+    """
+    plan = task.plan
+    if plan is None or plan.sharing is None:
+        raise ValueError("only sites that share noise take a joint step")
+    gradient, clipping = plan.split(plan.mean(torch.from_numpy(total), task.clipping, sites), task.clipping)
+    steps = (-task.learning_rate * gradient).float().numpy()
+    return unflatten(steps, build_generator(generator, seed=0)), clipping.max_grad_norm
 
 
 def save_state(path: Path, state: GlobalState) -> None:
@@ -45,7 +83,7 @@ def save_state(path: Path, state: GlobalState) -> None:
     both = {f"weights/{n}": a for n, a in state.weights.items()} | {
         f"averaged/{n}": a for n, a in state.averaged.items()
     }
-    save_weights(path, both, {"round": state.round})
+    save_weights(path, both, {"round": state.round, "max_grad_norm": state.max_grad_norm})
 
 
 def load_state(path: Path) -> GlobalState:
@@ -55,17 +93,22 @@ def load_state(path: Path) -> GlobalState:
     for name, array in arrays.items():
         part, _, weight = name.partition("/")
         parts[part][weight] = array
-    return GlobalState(int(str(notes["round"])), parts["weights"], parts["averaged"])
+    norm = notes["max_grad_norm"]
+    return GlobalState(int(str(notes["round"])), parts["weights"], parts["averaged"], norm)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class SiteReply:
-    """A site's answer to a round: an update, or the reason why there is none. `loss` only without privacy."""
+    """A site's answer to a round: an update, or the reason why there is none. `loss` only without privacy.
+
+    Where the noise is shared no site has an update of its own, and `reason` alone says who was not in the sum.
+    """
 
     site: str
     update: Weights | None
     reason: str | None = None
     loss: float | None = None
+    max_grad_norm: float | None = None
 
 
 class ArmPlan(Stage):
@@ -84,13 +127,15 @@ class Arm:
     arm.json               the plan
     initial.safetensors    the weights it starts from
     checkpoint.safetensors the state after the last whole round
+    attempt.json           the joint step at work: sites may have paid for it, so that it is never asked for again
     rounds.jsonl           a line a round
     model.safetensors      the averaged weights at the end, ready to sample
     """
 
     def __init__(self, folder: Path, plan: ArmPlan) -> None:
         self.folder, self.name, self.sites = folder, plan.name, plan.sites
-        self.config, self.plan, self.run = plan.config, plan.plan, plan.run
+        self.config, self.plan = plan.config, plan.plan
+        self.run, self.run_at_sites = plan.run, f"{plan.run}/{plan.name}"
 
     @classmethod
     def create(cls, folder: Path, plan: ArmPlan, initial: Weights) -> "Arm":
@@ -105,7 +150,7 @@ class Arm:
         """Open an arm's folder. Raises UserError when it is not one."""
         return cls(folder, read_stage_json(ArmPlan, folder / "arm.json"))
 
-    def resume(self) -> GlobalState:
+    def state(self) -> GlobalState:
         """The state after the last whole round, or the initial one."""
         checkpoint = self.folder / "checkpoint.safetensors"
         if checkpoint.exists():
@@ -113,13 +158,34 @@ class Arm:
         initial, _ = load_weights(self.folder / "initial.safetensors")
         return GlobalState(0, initial, initial)
 
-    def request(self, round: int) -> Request:
-        """What every site is asked for in a round."""
-        federation, seed = self.config.federation, self.config.seed
+    def resume(self) -> GlobalState:
+        """The state to go on from. For the one server of the arm, before it asks for anything.
+
+        A joint step that was cut short counts as a round without an update: sites may have paid for it, and the plan
+        has paid for each round once.
+        """
+        state = self.state()
+        attempt = self.folder / "attempt.json"
+        if attempt.exists() and json.loads(attempt.read_text())["round"] > state.round:
+            state = advance(state, [], self.config.aggregation)
+            self.end_round(state, [], time.time())
+        return state
+
+    def request(self, state: GlobalState) -> Request:
+        """What every site is asked for in the round after `state`."""
         task = LocalTask(
-            training=self.config.training, plan=self.plan, round=round, rounds=federation.rounds, seed=seed
+            training=self.config.training,
+            plan=self.plan,
+            round=state.round + 1,
+            rounds=self.config.federation.rounds,
+            max_grad_norm=state.max_grad_norm,
+            seed=self.config.seed,
         )
-        return Request(run=f"{self.run}/{self.name}", generator=self.config.generator, task=task)
+        return Request(run=self.run_at_sites, generator=self.config.generator, task=task)
+
+    def attempt(self, round: int) -> None:
+        """Remember, durably, that a joint step is about to be asked for."""
+        write_durably(self.folder / "attempt.json", json.dumps({"round": round}))
 
     def begin(self, state: GlobalState) -> None:
         """Log round 0, what the weights are worth before anybody trains, unless it is there from before."""
@@ -134,7 +200,7 @@ class Arm:
     def _log(self, state: GlobalState, replies: Sequence[SiteReply], started: float) -> None:
         sites = {reply.site: {"reason": reply.reason, "loss": reply.loss} for reply in replies}
         line: dict[str, Any] = {"round": state.round, "started": started, "finished": time.time(), "sites": sites}
-        line["validation"] = self._validate(state)
+        line["validation"] = self._validate(state) if self._is_validated(state.round) else {}
         with (self.folder / "rounds.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         self._draw_curves(state.round, line["validation"], replies)
@@ -147,6 +213,11 @@ class Arm:
             for reply in replies:
                 if reply.loss is not None:
                     writer.add_scalar(f"training loss/{reply.site}", reply.loss, round)
+
+    def _is_validated(self, round: int) -> bool:
+        """Some sixteen times over the federation, the first and the last round among them."""
+        rounds = self.config.federation.rounds
+        return round % math.ceil(rounds / 16) == 0 or round == rounds
 
     def _validate(self, state: GlobalState) -> dict[str, float]:
         """Loss by vendor on the evaluator's own held-out slices, where it has some; no trained patient is touched."""

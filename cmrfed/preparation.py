@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cmrfed.config import DataConfig, PreprocessingConfig
 from cmrfed.datasets import find_entries
-from cmrfed.datasets.phantom import write_phantom
+from cmrfed.datasets.phantom import phantom_patient, write_phantom
 from cmrfed.preprocessing import prepare
 from cmrfed.slices import Slices, collect
 from cmrfed.volumes import Case, Entry, load_case
@@ -34,6 +34,20 @@ def read_slices(data: DataConfig, preprocessing: PreprocessingConfig, progress: 
     return collect(cases)
 
 
+def phantom_slices(
+    patients: int, seed: int, preprocessing: PreprocessingConfig, progress: Progress | None = None
+) -> Slices:
+    """Slices of generic phantom hearts with randomised styles, rendered in parallel."""
+    one = partial(_phantom_patient, seed=seed, preprocessing=preprocessing)
+    cases: list[Case] = []
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver")) as pool:
+        for done, patient in enumerate(pool.map(one, range(patients), chunksize=4), start=1):
+            cases += patient
+            if progress:
+                progress(done, patients)
+    return collect(cases)
+
+
 def source_folders(data: DataConfig) -> dict[str, Path]:
     """Absolute folder of each source."""
     return {name: (Path(data.root).expanduser() / folder).resolve() for name, folder in data.sources.items()}
@@ -46,3 +60,7 @@ def write_configured_phantom(data: DataConfig, progress: Progress | None = None)
 
 def _read_and_prepare(entry: Entry, preprocessing: PreprocessingConfig) -> Case:
     return prepare(load_case(entry), preprocessing)
+
+
+def _phantom_patient(index: int, seed: int, preprocessing: PreprocessingConfig) -> list[Case]:
+    return [prepare(case, preprocessing) for case in phantom_patient(index, seed)]

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import nn
@@ -42,6 +43,16 @@ def write_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
         own[name].copy_(torch.from_numpy(np.array(array)))
 
 
+def unflatten(flat: Float32[np.ndarray, " weight"], module: nn.Module) -> Weights:
+    """A flat vector as the module's trained weights, in the module's order."""
+    shapes = {name: weight.shape for name, weight in module.named_parameters() if weight.requires_grad}
+    ends = np.cumsum([shape.numel() for shape in shapes.values()])
+    if len(flat) != ends[-1]:
+        raise ValueError(f"{len(flat)} values for {ends[-1]} trained weights")
+    parts = np.split(flat, ends[:-1])
+    return {name: part.reshape(tuple(shape)) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
 def difference(after: Weights, before: Weights) -> Weights:
     """after - before, for the names in `after`."""
     return {name: array - before[name] for name, array in after.items()}
@@ -65,6 +76,16 @@ def save_weights(path: Path, weights: Mapping[str, np.ndarray], metadata: Mappin
     """Write safetensors with a JSON `metadata` header, under a temporary name first: a reader sees all or nothing."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(dict(weights), temporary, metadata={"cmrfed": json.dumps(metadata)})
+    temporary.replace(path)
+
+
+def write_durably(path: Path, text: str, mode: int = 0o644) -> None:
+    """Replace a small file: a crash, of the machine too, leaves the old text or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
 
 

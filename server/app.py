@@ -8,6 +8,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
+from server.joint import JointFederation
 from server.strategy import EverySiteRefused, PrivateFederation, to_record
 
 app = ServerApp()
@@ -19,7 +20,8 @@ def main(grid: Grid, context: Context) -> None:
     if not context.run_config["arm"]:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
-    strategy = PrivateFederation(arm)
+    joint = arm.plan is not None and arm.plan.sharing is not None
+    strategy = JointFederation(arm) if joint else PrivateFederation(arm)
     arm.begin(strategy.state)
     _wait_for_sites(grid, arm)
     remaining = arm.config.federation.rounds - strategy.state.round

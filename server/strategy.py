@@ -9,12 +9,13 @@ from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from cmrfed.config import Stage
 from cmrfed.federation import Arm, SiteReply, advance
 from cmrfed.updates import Weights
 
 
 class EverySiteRefused(RuntimeError):
-    """No site answered a round with an update; going on would change nothing."""
+    """Too few sites answered a round, because they refuse to; going on would change nothing."""
 
 
 class PrivateFederation(Strategy):
@@ -32,11 +33,7 @@ class PrivateFederation(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         self._round_started = time.time()
-        request = self.arm.request(self.state.round + 1)
-        content = {
-            "weights": to_record(self.state.weights),
-            "request": ConfigRecord({"json": request.model_dump_json()}),
-        }
+        content = {"weights": to_record(self.state.weights), "request": said(self.arm.request(self.state))}
         return [Message(RecordDict(content), node, MessageType.TRAIN) for node in grid.get_node_ids()]  # type: ignore[arg-type]
 
     def aggregate_train(
@@ -47,7 +44,8 @@ class PrivateFederation(Strategy):
         if not updates:
             reasons = "; ".join(f"{answer.site}: {answer.reason}" for answer in answers) or "no site replied in time"
             raise EverySiteRefused(f"round {self.state.round + 1} got no update ({reasons})")
-        self.state = advance(self.state, updates, self.arm.config.aggregation)
+        norms = [answer.max_grad_norm for answer in answers if answer.max_grad_norm is not None]
+        self.state = advance(self.state, updates, self.arm.config.aggregation, norms)
         self.arm.end_round(self.state, answers, self._round_started)
         return to_record(self.state.weights), None
 
@@ -69,6 +67,11 @@ def to_record(weights: Weights) -> ArrayRecord:
     return ArrayRecord({name: Array(array) for name, array in weights.items()})
 
 
+def said(message: Stage) -> ConfigRecord:
+    """A stage as Flower carries it."""
+    return ConfigRecord({"json": message.model_dump_json()})
+
+
 def _read(reply: Message) -> SiteReply:
     if reply.has_error():
         return SiteReply(site=f"node {reply.metadata.src_node_id}", update=None, reason=f"failed: {reply.error.reason}")
@@ -78,4 +81,5 @@ def _read(reply: Message) -> SiteReply:
         update=None if update is None else {name: array.numpy() for name, array in update.items()},  # type: ignore[union-attr]
         reason=f"refused: {notes['refused']}" if "refused" in notes else None,  # type: ignore[operator]
         loss=notes.get("loss"),  # type: ignore[union-attr]
+        max_grad_norm=notes.get("max_grad_norm"),  # type: ignore[union-attr]
     )

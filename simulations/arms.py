@@ -86,7 +86,7 @@ class _Watch:
         if not path.exists():
             return 0
         now = json.loads(path.read_text())
-        return int(now["step"]) if (now["run"], now["round"]) == (self.arm.request(round).run, round) else 0
+        return int(now["step"]) if (now["run"], now["round"]) == (self.arm.run_at_sites, round) else 0
 
     def _print_round(self, line: dict) -> None:  # type: ignore[type-arg]
         parts = [self._site(site, notes) for site, notes in line["sites"].items()]

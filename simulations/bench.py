@@ -1,57 +1,83 @@
-"""What privacy costs in time: one private step against the same step without, and against Opacus, in one run.
+"""What privacy costs in time and memory, against the same step without it and against Opacus, in one run.
 
-A step takes 8 patients of 4 slices at 64 x 64, all weights trained, through two networks: the default one, which folds
-2 x 2 pixels into channels and so works at 32 x 32, and one of half the weights that works at 64 x 64. The variants take
-turns, so that a busy machine slows all alike; the medians' ratios are what counts.
+A step takes 8 patients of 4 slices at 64 x 64, all weights trained unless said otherwise, through two networks: the
+default one, which folds 2 x 2 pixels into channels and so works at 32 x 32, and one of half the weights that works at
+64 x 64. The variants take turns, so that a busy machine slows all alike; the medians' ratios are what counts. Memory is
+the peak of a fresh process a figure. The table is written to `benchmarks/privacy.md`, the figures to `privacy.json`.
 """
 
+import json
+import multiprocessing
+import resource
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from opacus.grad_sample import GradSampleModule
-from rich.table import Table
+from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
 from torch import Tensor, nn
 
 from cmrfed.config import GeneratorConfig, TrainingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.generators import Generator, build_generator
-from cmrfed.privacy import PrivacyPlan, SecureRandom
+from cmrfed.privacy import Clipping, PrivacyPlan, SecureRandom
+from cmrfed.runs import describe_device, software_versions
 from cmrfed.slices import Patient, Slices
-from cmrfed.training import autocast, patient_loss, private_gradient
+from cmrfed.training import autocast, mean_loss, noised_sum, patient_batch
 
+OUT = Path(__file__).resolve().parents[1] / "benchmarks"
 PATIENTS, SLICES, SIZE = 8, 4, 64
-AIMS = {"non-private, same micro-batches": 1.06, "non-private, full batch": 1.0, "Opacus hooks": 0.5}
 CPU = torch.device("cpu")
 FOLDED, UNFOLDED = GeneratorConfig(), GeneratorConfig(channels=(32, 64, 96), patch=1)
-RUNS = {("folded", "fp32"): (FOLDED, 9), ("folded", "bf16"): (FOLDED, 9), ("unfolded", "fp32"): (UNFOLDED, 5)}
+FEW = FOLDED.model_copy(update={"trainable": "modulation"})
+RUNS = {
+    ("folded", "fp32"): (FOLDED, 9),
+    ("folded", "bf16"): (FOLDED, 9),
+    ("folded, modulation", "fp32"): (FEW, 9),
+    ("folded, modulation", "bf16"): (FEW, 9),
+    ("unfolded", "fp32"): (UNFOLDED, 5),
+    ("unfolded", "bf16"): (UNFOLDED, 5),
+}
 """Network and turns of each run."""
+MICRO, FULL, LOOP, VMAP = "no privacy, same micro-batches", "no privacy, full batch", "private, loop", "private, vmap"
+HOOKS, GHOST = "Opacus hooks", "Opacus ghost clipping"
+LOGICAL_BATCHES = (10, 100, 1000)
+
+Medians = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A ratio of two steps' times that should stay below a limit."""
+
+    what: str
+    found: float
+    limit: float
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure, print and write the table."""
     slices, plan = _slices(), _plan()
     medians = {name: _measure(slices, plan, name, *run) for name, run in RUNS.items()}
-    console.print(_table(medians))
+    memory = {path: _memory(path) for path in ("loop", "vmap")}
+    aims = _aims(medians)
+    OUT.mkdir(exist_ok=True)
+    text = _markdown(medians, memory, aims)
+    (OUT / "privacy.md").write_text(text)
+    (OUT / "privacy.json").write_text(json.dumps(_record(medians, memory, aims), indent=2) + "\n")
+    console.print(text, markup=False, soft_wrap=True)
 
 
-def _measure(
-    slices: Slices, plan: PrivacyPlan, name: tuple[str, str], config: GeneratorConfig, turns: int
-) -> dict[str, float]:
+def _measure(slices: Slices, plan: PrivacyPlan, name: tuple[str, str], config: GeneratorConfig, turns: int) -> Medians:
     """Median seconds of each variant's step, variants taking turns."""
-    training = TrainingConfig(slices_per_patient=SLICES, precision=name[1])  # type: ignore[arg-type]
-    variants: dict[str, Callable[[], object]] = {
-        "private (cmrfed)": partial(_private, build_generator(config, 0), slices, training, plan),
-        "non-private, same micro-batches": partial(_micro_batches, build_generator(config, 0), slices, training),
-        "non-private, full batch": partial(_full_batch, build_generator(config, 0), slices, training),
-        "Opacus hooks": partial(_opacus, _wrapped(config), slices, training, plan),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    with progress_bar(f"timing, {name[0]} network in {name[1]}") as progress:
+    variants = _variants(slices, plan, config, name[1])
+    seconds: dict[str, list[float]] = {variant: [] for variant in variants}
+    with progress_bar(f"timing, {name[0]} in {name[1]}") as progress:
         for turn in range(turns + 2):
             for variant, step in variants.items():
                 started = time.perf_counter()
@@ -61,9 +87,26 @@ def _measure(
     return {variant: statistics.median(times[2:]) for variant, times in seconds.items()}  # the first two warm up
 
 
+def _variants(
+    slices: Slices, plan: PrivacyPlan, config: GeneratorConfig, precision: str
+) -> dict[str, Callable[[], object]]:
+    training = TrainingConfig(slices_per_patient=SLICES, precision=precision)  # type: ignore[arg-type]
+    loop, vmap = (training.model_copy(update={"patient_gradients": path}) for path in ("loop", "vmap"))
+    generator = build_generator(config, 0)
+    variants: dict[str, Callable[[], object]] = {
+        LOOP: partial(_private, generator, slices, loop, plan),
+        VMAP: partial(_private, generator, slices, vmap, plan),
+        MICRO: partial(_micro_batches, generator, slices, training),
+        FULL: partial(_full_batch, generator, slices, training),
+    }
+    if config.trainable == "all":
+        variants[HOOKS] = partial(_opacus, _hooked(config), slices, training, plan)
+        variants[GHOST] = partial(_ghost, _ghosted(config), slices, training, plan)
+    return variants
+
+
 def _private(generator: Generator, slices: Slices, training: TrainingConfig, plan: PrivacyPlan) -> None:
-    weights = list(generator.parameters())
-    private_gradient(generator, weights, slices, training, plan, SecureRandom(), CPU)
+    plan.mean(noised_sum(generator, slices, training, plan, plan.clipping, SecureRandom(), CPU), plan.clipping)
 
 
 def _micro_batches(generator: Generator, slices: Slices, training: TrainingConfig) -> None:
@@ -71,7 +114,8 @@ def _micro_batches(generator: Generator, slices: Slices, training: TrainingConfi
     random = SecureRandom()
     generator.zero_grad(set_to_none=True)
     for patient in range(PATIENTS):
-        (patient_loss(generator, slices, patient, training, random, CPU) / PATIENTS).backward()
+        batch = patient_batch(generator, slices, patient, training, random, CPU)
+        (mean_loss(generator, batch, training, CPU) / PATIENTS).backward()
 
 
 def _full_batch(generator: Generator, slices: Slices, training: TrainingConfig) -> None:
@@ -85,11 +129,28 @@ def _opacus(wrapped: GradSampleModule, slices: Slices, training: TrainingConfig,
     _losses(wrapped._module, slices, training).mean().backward()
     samples = [weight.grad_sample for weight in wrapped.parameters()]
     patients = torch.cat([sample.flatten(1) for sample in samples], dim=1).view(PATIENTS, SLICES, -1).mean(1)
-    factors = plan.clip_factor(patients.norm(dim=1))
+    factors = (plan.clipping.max_grad_norm / patients.norm(dim=1)).clamp(max=1.0)
     total = (factors[:, None] * patients).sum(0)
-    total += plan.noise_multiplier * plan.max_grad_norm * torch.randn_like(total)
+    total += plan.noise_multiplier * plan.clipping.max_grad_norm * torch.randn_like(total)
     for weight in wrapped.parameters():
         weight.grad_sample = None
+
+
+def _ghost(
+    wrapped: GradSampleModuleFastGradientClipping, slices: Slices, training: TrainingConfig, plan: PrivacyPlan
+) -> None:
+    """Two backward passes, the second over losses weighted by the ghost norms; by slice, as it knows no patients."""
+    wrapped.zero_grad(set_to_none=True)
+    losses = _losses(wrapped._module, slices, training)
+    losses.mean().backward(retain_graph=True)
+    weights = wrapped.get_clipping_coef()
+    wrapped.zero_grad(set_to_none=True)
+    wrapped.disable_hooks()
+    (weights * losses).sum().backward()
+    wrapped.enable_hooks()
+    for weight in wrapped.parameters():
+        if weight.grad is not None:
+            weight.grad += plan.noise_multiplier * torch.randn_like(weight)
 
 
 def _losses(generator: nn.Module, slices: Slices, training: TrainingConfig) -> Tensor:
@@ -99,10 +160,47 @@ def _losses(generator: nn.Module, slices: Slices, training: TrainingConfig) -> T
         return generator.losses(images, masks, conditions, generator.draw(images, torch.Generator()))
 
 
-def _wrapped(config: GeneratorConfig) -> GradSampleModule:
+def _hooked(config: GeneratorConfig) -> GradSampleModule:
     """Opacus' hooks around the network. They are bound to modules, so calling the inner generator runs them."""
     warnings.filterwarnings("ignore", message=".*backward hook.*")
     return GradSampleModule(build_generator(config, 0), loss_reduction="mean")
+
+
+def _ghosted(config: GeneratorConfig) -> GradSampleModuleFastGradientClipping:
+    """Ghost clipping cannot take embeddings, whose few weights are left out."""
+    generator = build_generator(config, 0)
+    generator.network.unet.class_embedding.requires_grad_(False)
+    return GradSampleModuleFastGradientClipping(
+        generator, loss_reduction="mean", max_grad_norm=1.0, use_ghost_clipping=True
+    )
+
+
+class _Repeated(Slices):
+    """As many patients as one likes, all with the same few slices: what grows is the batch and not the data."""
+
+    number_of_patients = 1000  # type: ignore[assignment]
+
+    def of_patient(self, patient: int) -> np.ndarray:
+        return super().of_patient(patient % PATIENTS)
+
+
+def _memory(path: str) -> dict[int, float]:
+    """Peak memory in MB of one private step, by the logical batch, each in a process of its own."""
+    found = {}
+    with progress_bar(f"memory, {path}") as progress:
+        for done, patients in enumerate(LOGICAL_BATCHES, start=1):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                found[patients] = pool.apply(_peak_mb, (path, patients))
+            progress(done, len(LOGICAL_BATCHES))
+    return found
+
+
+def _peak_mb(path: str, patients: int) -> float:
+    slices = _Repeated(**vars(_slices()))
+    _Repeated.number_of_patients = patients  # type: ignore[assignment]
+    training = TrainingConfig(slices_per_patient=SLICES, precision="fp32", patient_gradients=path)  # type: ignore[arg-type]
+    _private(build_generator(FOLDED, 0), slices, training, _plan())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _slices() -> Slices:
@@ -123,7 +221,7 @@ def _plan() -> PrivacyPlan:
     return PrivacyPlan(
         sample_rate=1.0,
         noise_multiplier=1.0,
-        max_grad_norm=1.0,
+        clipping=Clipping(max_grad_norm=1.0),
         declared_patients=PATIENTS,
         minimum_patients=1,
         steps=1,
@@ -132,20 +230,61 @@ def _plan() -> PrivacyPlan:
     )
 
 
-def _table(medians: dict[tuple[str, str], dict[str, float]]) -> Table:
-    table = Table(
-        title=f"one step, {PATIENTS} patients x {SLICES} slices, {SIZE} x {SIZE}, {torch.get_num_threads()} threads"
-    )
-    for column in ("network", "precision", "step", "seconds", "private / this", "aim"):
-        table.add_column(column)
-    for (network, precision), times in medians.items():
-        private = times["private (cmrfed)"]
-        for name, seconds in times.items():
-            aim = f"at most {AIMS[name]:g}" if precision == "fp32" and name in AIMS else ""
-            table.add_row(network, precision, name, f"{seconds:.3f}", f"{private / seconds:.2f}", aim)
-    ratio = medians["folded", "bf16"]["private (cmrfed)"] / medians["folded", "fp32"]["non-private, full batch"]
-    table.caption = f"folded: private step in bf16 / non-private full batch in fp32: {ratio:.2f}"
-    return table
+def _aims(medians: dict[tuple[str, str], Medians]) -> list[Aim]:
+    aims = []
+    for network in ("folded", "unfolded"):
+        fp32, bf16 = medians[network, "fp32"], medians[network, "bf16"]
+        aims += [
+            Aim(f"{network}: private loop / the same micro-batches, fp32", fp32[LOOP] / fp32[MICRO], 1.05),
+            Aim(
+                f"{network}: private, the faster way, bf16 / full batch, fp32",
+                min(bf16[LOOP], bf16[VMAP]) / fp32[FULL],
+                0.6,
+            ),
+            Aim(f"{network}: private loop / Opacus hooks, fp32", fp32[LOOP] / fp32[HOOKS], 0.5),
+            Aim(f"{network}: private loop / Opacus ghost clipping, fp32", fp32[LOOP] / fp32[GHOST], 1.0),
+        ]
+    return aims
+
+
+def _record(
+    medians: dict[tuple[str, str], Medians], memory: dict[str, dict[int, float]], aims: list[Aim]
+) -> dict[str, object]:
+    return {
+        "device": describe_device(),
+        "versions": software_versions(),
+        "seconds": {", ".join(name): times for name, times in medians.items()},
+        "peak_memory_mb": memory,
+        "aims": [asdict(aim) for aim in aims],
+    }
+
+
+def _markdown(medians: dict[tuple[str, str], Medians], memory: dict[str, dict[int, float]], aims: list[Aim]) -> str:
+    order = (LOOP, VMAP, MICRO, FULL, HOOKS, GHOST)
+    lines = [
+        "# What privacy costs in time and memory\n",
+        f"`make bench`, {describe_device()}, torch {torch.__version__}. One step of {PATIENTS} patients x {SLICES}",
+        f"slices at {SIZE} x {SIZE}, all weights trained unless said otherwise: median seconds, in brackets the ratio",
+        "to the full batch without privacy in the same row.\n",
+        f"| network, precision | {' | '.join(order)} |",
+        f"| --- |{' --- |' * len(order)}",
+    ]
+    for name, times in medians.items():
+        cells = [f"{times[v]:.3f} ({times[v] / times[FULL]:.2f})" if v in times else "" for v in order]
+        lines.append(f"| {', '.join(name)} | {' | '.join(cells)} |")
+    lines += ["", "| ratio | found | aim | |", "| --- | --- | --- | --- |"]
+    lines += [f"| {a.what} | {a.found:.2f} | {a.limit:g} | {'met' if a.found <= a.limit else 'missed'} |" for a in aims]
+    lines += [
+        "",
+        "Peak memory of a process that takes one private step, all 3.3 million weights trained, fp32, in MB:",
+        "",
+    ]
+    lines += [
+        f"| patients in the step | {' | '.join(map(str, LOGICAL_BATCHES))} |",
+        f"| --- |{' --- |' * len(LOGICAL_BATCHES)}",
+    ]
+    lines += [f"| {path} | {' | '.join(f'{mb:.0f}' for mb in found.values())} |" for path, found in memory.items()]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

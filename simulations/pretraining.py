@@ -3,21 +3,15 @@
 import hashlib
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from cmrfed import __version__
-from cmrfed.config import PreprocessingConfig, RunConfig, UserError
+from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
-from cmrfed.datasets.phantom import phantom_patient
 from cmrfed.generators import build_generator
-from cmrfed.preprocessing import prepare
-from cmrfed.slices import Slices, collect
+from cmrfed.preparation import phantom_slices
 from cmrfed.training import pretrain
 from cmrfed.updates import Weights, load_weights, read_weights, save_generator, write_weights
-from cmrfed.volumes import Case
 
 PHANTOM = "phantom"
 """The value of `generator.init` that stands for public pretraining on the phantom."""
@@ -44,7 +38,8 @@ def pretrained_on_phantom(config: RunConfig) -> Path:
     if cached.exists():
         console.print(f"  pretraining: found {cached}", soft_wrap=True)
         return cached
-    slices = phantom_slices(config.pretraining.patients, config.seed, config.preprocessing)
+    with progress_bar("imaging generic phantoms") as progress:
+        slices = phantom_slices(config.pretraining.patients, config.seed, config.preprocessing, progress)
     generator = build_generator(config.generator.model_copy(update={"trainable": "all", "init": None}), config.seed)
     with progress_bar("pretraining on the phantom") as progress:
         weights, losses = pretrain(generator, slices, config.pretraining, config.training, config.seed, progress)
@@ -60,28 +55,9 @@ def pretrained_on_phantom(config: RunConfig) -> Path:
     return cached
 
 
-def phantom_slices(patients: int, seed: int, preprocessing: PreprocessingConfig) -> Slices:
-    """Slices of generic phantom hearts, rendered in parallel."""
-    cases: list[Case] = []
-    one = partial(_phantom_patient, seed=seed, preprocessing=preprocessing)
-    with progress_bar("imaging generic phantoms") as progress, _pool() as pool:
-        for done, patient in enumerate(pool.map(one, range(patients), chunksize=4), start=1):
-            cases += patient
-            progress(done, patients)
-    return collect(cases)
-
-
 def cache_folder() -> Path:
     """Where public intermediate results are kept: $CMRFED_CACHE, else ~/.cache/cmrfed. Never patients' data."""
     return Path(os.environ.get("CMRFED_CACHE") or Path.home() / ".cache" / "cmrfed")
-
-
-def _phantom_patient(index: int, seed: int, preprocessing: PreprocessingConfig) -> list[Case]:
-    return [prepare(case, preprocessing) for case in phantom_patient(index, seed)]
-
-
-def _pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver"))
 
 
 def _model_of(run: Path) -> Path:

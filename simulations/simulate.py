@@ -11,7 +11,9 @@ from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
 from cmrfed.preparation import read_slices, write_configured_phantom
 from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, software_versions
+from cmrfed.site import SitePolicy
 from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_patients
 from cmrfed.updates import load_weights
 from simulations.arms import federate
@@ -31,6 +33,7 @@ def simulate(config: RunConfig, out: Path) -> Run:
         slices = read_slices(config.data, config.preprocessing, progress)
     sites, held_out = _divide(slices, config)
     _refuse_small_sites(sites, plan)
+    plan = plan and plan.shared_by(len(sites), config.privacy)
     initial, pretraining = initial_weights(config)
     folder = new_run_folder(out)
     try:
@@ -80,11 +83,15 @@ def _refuse_small_sites(sites: dict[str, Slices], plan: PrivacyPlan | None) -> N
             )
 
 
-def _policy(name: str, config: RunConfig) -> dict[str, object]:
+def _policy(name: str, config: RunConfig, peers: dict[str, str]) -> dict[str, object]:
     """A simulated hospital allows what the experiment is about, and no more."""
     privacy = config.privacy
     return {
         "name": name,
+        "noise": ["shared" if privacy.mode == "distributed" else "site"],
+        "minimum_noise_multiplier": privacy.noise_multiplier
+        or SitePolicy.model_fields["minimum_noise_multiplier"].default,
+        "peers": peers,
         "maximum_epsilon": privacy.target_epsilon if privacy.noise_multiplier is None else float("inf"),
         "maximum_delta": privacy.delta,
         "minimum_patients": privacy.minimum_patients,
@@ -109,10 +116,11 @@ def _lay_out(
     pretraining: dict[str, object],
 ) -> Run:
     """Write the sites' homes and the evaluator's held-out slices; run.json, last, makes it a run."""
-    for name, own in sites.items():
-        home = folder / "sites" / name
-        own.save(home / "slices.safetensors")
-        OmegaConf.save(_policy(name, config), home / "site.yaml")
+    homes = {name: folder / "sites" / name for name in sites}
+    peers = {name: Identity.create(home / "identity.pem").public for name, home in homes.items()}
+    for name, home in homes.items():
+        sites[name].save(home / "slices.safetensors")
+        OmegaConf.save(_policy(name, config, peers), home / "site.yaml")
     held_out.save(folder / "central" / "held_out.safetensors")
     concatenate([_few(own) for own in held_out.by_vendor().values()]).save(
         folder / "central" / "validation.safetensors"

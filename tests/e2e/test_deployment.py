@@ -3,51 +3,95 @@
 import json
 import shutil
 import subprocess
+from contextlib import contextmanager
 
-import pytest
 from tiny_runs import tiny_run_config
 
 from cmrfed.federation import Arm
-from cmrfed.privacy import Ledger
+from cmrfed.site import Home
 from simulations import flower
 from simulations.simulate import simulate
 
+THREE = {
+    "sources": {"phantom": "phantom-three"},
+    "phantom": {"patients_per_vendor": 6, "vendors": ["Siemens", "GE", "Philips"]},
+}
 
-@pytest.fixture(scope="module")
-def hospitals(cache, tmp_path_factory):
-    """Two homes with prepared slices and policies, taken from a simulated run; the ledgers start empty."""
-    run = simulate(tiny_run_config(cache, privacy={"seed": None}), tmp_path_factory.mktemp("runs"))
+
+def hospitals_of(run, root):
+    """Homes with slices, policies and identities taken from a simulated run; the ledgers start empty."""
     homes = []
     for site in run.sites:
-        home = tmp_path_factory.mktemp(site)
-        for name in ("slices.safetensors", "site.yaml"):
+        home = root / site
+        home.mkdir()
+        for name in ("slices.safetensors", "site.yaml", "identity.pem"):
             shutil.copy(run.site_home(site) / name, home)
         homes.append(home)
-    return run, homes
+    return homes
 
 
-def test_hospitals_train_together_and_each_keeps_its_own_ledger(hospitals, tmp_path):
-    run, homes = hospitals
-    arm = tmp_path / "runs" / "together" / "arms" / "private"
+def arm_of(run, root):
+    """The coordinator's folder, as before the first round."""
+    arm = root / "runs" / "together" / "arms" / "private"
     arm.mkdir(parents=True)
     for name in ("arm.json", "initial.safetensors"):
         shutil.copy(run.arm_folder("private") / name, arm)
+    return arm
+
+
+@contextmanager
+def supernodes(homes, root):
+    """A SuperLink and one SuperNode a home; yields the environment for `flwr run`, and the nodes."""
     nodes = []
-    with flower.superlink(tmp_path / "superlink.log", simulation=False) as (environment, port):
+    with flower.superlink(root / "superlink.log", simulation=False) as (environment, port):
         try:
             for home in homes:
                 command = [flower.tool("flower-supernode"), "--insecure", "--superlink", f"127.0.0.1:{port}"]
                 command += ["--node-config", f"home={json.dumps(str(home))}", "--port", str(flower.free_ports(1)[0])]
                 log = (home / "node.log").open("w")
                 nodes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
-            command = [flower.tool("flwr"), "run", str(flower.PROJECT), "private", "--stream"]
-            command += ["--run-config", f"arm={json.dumps(str(arm))}"]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+            yield environment, nodes
         finally:
             for node in nodes:
                 flower.stop(node)
-    logs = "\n".join((home / "node.log").read_text()[-2000:] for home in homes)
-    assert (arm / "model.safetensors").exists(), done.stdout[-3000:] + done.stderr[-2000:] + logs
-    assert Arm.open(arm).resume().round == 2
+
+
+def start(arm, environment, root):
+    command = [flower.tool("flwr"), "run", str(flower.PROJECT), "private", "--stream"]
+    command += ["--run-config", f"arm={json.dumps(str(arm))}"]
+    log = (root / "flwr.log").open("w")
+    return subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)
+
+
+def said(homes, root):
+    logs = [root / "flwr.log", root / "superlink.log", *(home / "node.log" for home in homes)]
+    return "\n".join(f"== {log.name}\n{log.read_text()[-2000:]}" for log in logs)
+
+
+def test_hospitals_train_together_and_each_keeps_its_own_ledger(cache, tmp_path):
+    run = simulate(tiny_run_config(cache, privacy={"seed": None}), tmp_path)
+    homes, arm = hospitals_of(run, tmp_path), arm_of(run, tmp_path)
+    with supernodes(homes, tmp_path) as (environment, _):
+        start(arm, environment, tmp_path).wait(300)
+    assert (arm / "model.safetensors").exists(), said(homes, tmp_path)
+    assert Arm.open(arm).state().round == 2
     for home in homes:
-        assert [entry.round for entry in Ledger(home / "ledger.sqlite").entries()] == [1, 2]
+        assert [entry.round for entry in Home(home).ledger.entries()] == [1, 2]
+
+
+def test_hospitals_share_noise_and_the_server_learns_the_sum(cache, tmp_path):
+    """Three real nodes under secure aggregation; each phase of a round may be a new process of the site."""
+    privacy = {"mode": "distributed", "seed": None, "dropouts": 1}
+    federation = {"rounds": 1}
+    config = tiny_run_config(cache, data=THREE, privacy=privacy, training={"local_steps": 1}, federation=federation)
+    run = simulate(config, tmp_path)
+    homes, arm = hospitals_of(run, tmp_path), arm_of(run, tmp_path)
+    with supernodes(homes, tmp_path) as (environment, _):
+        start(arm, environment, tmp_path).wait(500)
+    assert (arm / "model.safetensors").exists(), said(homes, tmp_path)
+    rounds = [json.loads(line) for line in (arm / "rounds.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in rounds] == [0, 1]
+    nobody_failed = {site: {"reason": None, "loss": None} for site in run.sites}
+    assert rounds[1]["sites"] == nobody_failed
+    for home in homes:
+        assert [(row.round, row.event.noise) for row in Home(home).ledger.entries()] == [(1, "shared")]

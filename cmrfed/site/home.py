@@ -1,0 +1,102 @@
+"""A site's home folder, which is its own and never leaves it:
+
+slices.safetensors   its prepared slices
+site.yaml            its policy
+identity.pem         the key that its peers know it by, where noise is shared
+ledger.sqlite        what its patients have spent (`cmrfed.privacy.ledger`), and ledger.anchor beside it
+outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
+sessions/            of each run, the secure aggregation it is in the middle of: secrets, mode 0600
+rounds.jsonl         a local log of rounds and their times
+progress.json        the step at work, for whoever watches
+"""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from cmrfed.config import UserError, read_stage
+from cmrfed.privacy import Cohort, GaussianEvent, Ledger
+from cmrfed.privacy.secure_aggregation import Identity
+from cmrfed.site.policy import SitePolicy
+from cmrfed.site.request import Request
+from cmrfed.slices import Slices
+from cmrfed.training import Progress
+
+
+class Home:
+    """The folder, and the policy in it. Raises UserError when either is missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        policy = folder / "site.yaml"
+        if not policy.exists():
+            raise UserError(f"{policy}: is missing; `cmrfed prepare home={folder}` writes one to edit")
+        self.policy = read_stage(SitePolicy, OmegaConf.load(policy), where=str(policy))  # type: ignore[arg-type]
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.folder / "ledger.sqlite")
+
+    @property
+    def identity(self) -> Identity:
+        return Identity.load(self.folder / "identity.pem")
+
+    def slices(self) -> Slices:
+        return Slices.load(self.folder / "slices.safetensors")
+
+    def outbox(self, run: str) -> Path:
+        return self.folder / "outbox" / f"{_safe(run)}.safetensors"
+
+    def session(self, run: str) -> Path:
+        return self.folder / "sessions" / f"{_safe(run)}.json"
+
+    def refuse(self, request: Request, cohort: Cohort) -> None:
+        """Raise Refusal or BudgetExceeded before anything is spent on a request that cannot be answered."""
+        self.policy.refuse_outside(request, cohort.number_of_patients)
+        if plan := request.task.plan:
+            event = plan.event(request.task.training.local_steps)
+            limits = plan.target_epsilon, self.policy.maximum_epsilon
+            self.ledger.refuse_beyond(cohort, request.run, event, plan.delta, *limits)
+
+    def pay(self, request: Request, cohort: Cohort, event: GaussianEvent, answer: str) -> None:
+        """Commit the event to the ledger; `answer` is the digest of what is about to leave. Raises BudgetExceeded."""
+        plan = request.task.plan
+        if plan is None:
+            raise UserError("only a private run is paid for")
+        self.ledger.record(
+            cohort,
+            request.run,
+            request.task.round,
+            answer,
+            event,
+            plan.delta,
+            run_epsilon=plan.target_epsilon,
+            total_epsilon=self.policy.maximum_epsilon,
+        )
+
+    def progress(self, request: Request) -> Progress:
+        """Writes the step at work for whoever watches this folder, at most twice a second."""
+        path, last = self.folder / "progress.json", [0.0]
+
+        def write(step: int, steps: int) -> None:
+            if time.monotonic() - last[0] > 0.5 or step == steps:
+                last[0] = time.monotonic()
+                temporary = path.with_suffix(".tmp")
+                temporary.write_text(json.dumps({"run": request.run, "round": request.task.round, "step": step}))
+                temporary.replace(path)
+
+        return write
+
+    def log_round(self, request: Request, started: float) -> None:
+        """Add a line to the local log."""
+        line = {"run": request.run, "round": request.task.round, "started": started, "finished": time.time()}
+        with (self.folder / "rounds.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+def _safe(run: str) -> str:
+    """A server chooses a run's name; a path of ours must not follow it."""
+    return hashlib.sha256(run.encode()).hexdigest()[:16]

@@ -1,0 +1,170 @@
+"""A site's part in a joint step, where the sites share the noise and the server learns only their sum.
+
+The five phases of `cmrfed.privacy.secure_aggregation`, each a message that may find a new process, so that the state
+between them is on the site's own disk. The session's `request` is the digest of the whole request, plan included, and
+every peer signs it: a site's guarantee rests on its peers' noise, and so on their having been asked for the same.
+
+A masked vector is paid for before it leaves, and leaves once: a site that crashed in between sits the round out. What
+was paid and never summed stays spent, since nobody can know that it was never summed.
+"""
+
+import time
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import UInt32
+
+from cmrfed.config import Stage, UserError
+from cmrfed.generators import build_generator
+from cmrfed.privacy import Cohort, PrivacyPlan
+from cmrfed.privacy.plan import NoiseSharing
+from cmrfed.privacy.secure_aggregation import (
+    Confirmation,
+    EncryptedShare,
+    Offer,
+    Participant,
+    Revealed,
+    Session,
+)
+from cmrfed.site.home import Home
+from cmrfed.site.policy import Refusal
+from cmrfed.site.request import Request, digest
+from cmrfed.training import contribution
+from cmrfed.updates import Weights, write_durably, write_weights
+
+S = TypeVar("S", bound=Stage)
+
+
+class Offers(Stage):
+    """What phase 2 is asked with."""
+
+    run: str
+    offers: tuple[Offer, ...]
+
+
+class Shares(Stage):
+    """What phase 2 answers, and what phase 3 is asked with: what is addressed to one site."""
+
+    shares: tuple[EncryptedShare, ...]
+
+
+class Survivors(Stage):
+    """What phase 4 is asked with."""
+
+    run: str
+    survivors: tuple[str, ...]
+
+
+class Confirmations(Stage):
+    """What phase 5 is asked with."""
+
+    run: str
+    confirmations: tuple[Confirmation, ...]
+
+
+def offer(home: Home, request: Request, session: Session) -> Offer:
+    """Phase 1. Check request and budget before anybody works; offer fresh keys for this session.
+
+    Raises Refusal outside the policy and BudgetExceeded beyond the budget.
+    """
+    home.refuse(request, Cohort.of(home.slices()))
+    sharing = _sharing(request.task.plan)
+    _require_same_request(request, session)
+    if session.threshold != sharing.quorum:
+        raise Refusal(f"the session's threshold is {session.threshold}, the plan's quorum {sharing.quorum}")
+    _require_registered(home)
+    participant, message = Participant.begin(session, home.policy.name, home.identity)
+    _save(home, request.run, request, participant)
+    return message
+
+
+def share(home: Home, run: str, offers: tuple[Offer, ...]) -> tuple[EncryptedShare, ...]:
+    """Phase 2. Check everybody's offers against this hospital's register; deal shares of the session's secrets."""
+    request, participant = _open(home, run)
+    sharing = _sharing(request.task.plan)
+    if len(offers) > sharing.sites:
+        raise Refusal(f"{len(offers)} sites offered keys, the plan's noise is cut for {sharing.sites}")
+    message = participant.share(offers, home.policy.peers, sharing.colluders)
+    _save(home, run, request, participant)
+    return message
+
+
+def mask(
+    home: Home, request: Request, weights: Weights, shares: tuple[EncryptedShare, ...]
+) -> UInt32[np.ndarray, " coordinate"]:
+    """Phase 3. Take the step on this site's patients, pay for it, and return it masked, once."""
+    started, slices = time.time(), home.slices()
+    agreed, participant = _open(home, request.run)
+    if request.digest != agreed.digest:
+        raise Refusal("the request is another than the one this session was begun for")
+    cohort = Cohort.of(slices)
+    home.refuse(request, cohort)
+    generator = build_generator(request.generator, seed=0)
+    write_weights(generator, weights)
+    step = contribution(generator, slices, request.task)
+    vector = participant.mask(step.values, shares)
+    _save(home, request.run, request, participant)
+    home.pay(request, cohort, step.event, digest(request.digest, {"masked": vector}))
+    home.progress(request)(1, 1)
+    home.log_round(request, started)
+    return vector
+
+
+def confirm(home: Home, run: str, survivors: tuple[str, ...]) -> Confirmation:
+    """Phase 4. Sign the one set of sites whose vectors arrived."""
+    request, participant = _open(home, run)
+    message = participant.confirm(survivors, home.identity)
+    _save(home, run, request, participant)
+    return message
+
+
+def reveal(home: Home, run: str, confirmations: tuple[Confirmation, ...]) -> Revealed:
+    """Phase 5. Once a quorum has signed the same set, the shares that unmask its sum and nothing else."""
+    request, participant = _open(home, run)
+    message = participant.reveal(confirmations)
+    _save(home, run, request, participant)
+    return message
+
+
+def _sharing(plan: PrivacyPlan | None) -> NoiseSharing:
+    if plan is None or plan.sharing is None:
+        raise Refusal("the plan's noise is not shared between sites: there is nothing to aggregate securely")
+    return plan.sharing
+
+
+def _require_same_request(request: Request, session: Session) -> None:
+    if session.request != request.digest:
+        raise Refusal("the session is for another request than the one that came with it")
+
+
+def _require_registered(home: Home) -> None:
+    """This site under its own key in its own register, or its peers are not looking at it either."""
+    found = home.policy.peers.get(home.policy.name)
+    if found != home.identity.public:
+        raise UserError(
+            f"{home.folder / 'site.yaml'}: peers: {home.policy.name} is "
+            f"{'missing' if found is None else 'registered under another key'}; its key is {home.identity.public}"
+        )
+
+
+class _Saved(Stage):
+    """What is on disk between two phases."""
+
+    request: Request
+    participant: str
+
+
+def _save(home: Home, run: str, request: Request, participant: Participant) -> None:
+    """Durably and readable by this account alone, before any message leaves."""
+    path = home.session(run)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    saved = _Saved(request=request, participant=participant.to_json())
+    write_durably(path, saved.model_dump_json(), mode=0o600)
+
+
+def _open(home: Home, run: str) -> tuple[Request, Participant]:
+    path = home.session(run)
+    if not path.exists():
+        raise Refusal("this site is in no session of that run; begin one")
+    saved = _Saved.model_validate_json(path.read_text())
+    return saved.request, Participant.from_json(saved.participant)

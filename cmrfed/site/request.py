@@ -1,0 +1,34 @@
+"""What a server asks of a site for one round."""
+
+import hashlib
+
+from pydantic import Field
+
+from cmrfed.config import GeneratorConfig, Stage
+from cmrfed.training import LocalTask
+from cmrfed.updates import Weights
+
+
+class Request(Stage):
+    """A server's request for one round of one run, apart from the weights; the same for every site."""
+
+    run: str = Field(min_length=1, max_length=200)
+    generator: GeneratorConfig
+    task: LocalTask
+
+    def for_site(self, number: int) -> "Request":
+        """The same request at site `number`, whose number separates its seeded randomness from the others'."""
+        return self.model_copy(update={"task": self.task.model_copy(update={"site": number})})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex, of what every site is asked alike: what they hold each other to under secure aggregation."""
+        return hashlib.sha256(self.for_site(0).model_dump_json().encode()).hexdigest()
+
+
+def digest(text: str, weights: Weights) -> str:
+    """SHA-256, hex, of a text and weights: a request with what it starts from, or that digest with the answer."""
+    found = hashlib.sha256(text.encode())
+    for name in sorted(weights):
+        found.update(name.encode() + weights[name].tobytes())
+    return found.hexdigest()

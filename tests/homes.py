@@ -1,0 +1,31 @@
+"""Sites' home folders for tests, with toy slices, a policy and an identity."""
+
+from pathlib import Path
+from typing import Any
+
+from conftest import toy_slices
+from omegaconf import OmegaConf
+
+from cmrfed.privacy.secure_aggregation import Identity
+from cmrfed.site import Home
+
+
+def make_home(folder: Path, **policy: Any) -> Home:
+    """A home of four patients that allows nearly anything; made again, it gets another policy."""
+    if not (folder / "identity.pem").exists():
+        toy_slices([2, 3, 2, 2]).save(folder / "slices.safetensors")
+        Identity.create(folder / "identity.pem")
+    OmegaConf.save({"name": "here", "maximum_epsilon": 1000.0, **policy}, folder / "site.yaml")
+    return Home(folder)
+
+
+def make_peers(root: Path, names: list[str], **policy: Any) -> dict[str, Home]:
+    """Homes that know each other, with patients of their own."""
+    homes = {}
+    for number, name in enumerate(names):
+        toy_slices([2, 3, 2, 2], seed=number, first=4 * number).save(root / name / "slices.safetensors")
+        Identity.create(root / name / "identity.pem")
+    peers = {name: Identity.load(root / name / "identity.pem").public for name in names}
+    for name in names:
+        homes[name] = make_home(root / name, **{"name": name, "noise": ["site", "shared"], "peers": peers} | policy)
+    return homes

@@ -1,0 +1,208 @@
+"""A joint step: the server learns the sum, each site pays before its vector leaves, and nobody can be played apart."""
+
+import numpy as np
+import pytest
+from conftest import toy_plan
+from homes import make_home, make_peers
+from scipy import stats
+
+from cmrfed.federation import joint_update
+from cmrfed.generators import build_generator
+from cmrfed.privacy import BudgetExceeded, NoiseSharing
+from cmrfed.privacy.rounding import GRID
+from cmrfed.privacy.secure_aggregation import ProtocolViolation, Session, route, unmask
+from cmrfed.site import Home, Refusal, Request, joint
+from cmrfed.training import LocalTask, contribution
+from cmrfed.updates import read_weights
+
+NAMES = ["A", "B", "C", "D"]
+
+
+@pytest.fixture
+def homes(tmp_path):
+    return make_peers(tmp_path, NAMES)
+
+
+@pytest.fixture
+def weights(tiny_generator_config):
+    return read_weights(build_generator(tiny_generator_config, seed=0))
+
+
+@pytest.fixture
+def request_round(tiny_generator_config, fp32_training):
+    training = fp32_training.model_copy(update={"local_steps": 1})
+
+    def make(round=1, **plan):
+        sharing = NoiseSharing(sites=4, dropouts=1, colluders=1)
+        values = {"seed": None, "target_epsilon": 1000.0, "sharing": sharing, "steps": 6} | plan
+        task = LocalTask(training=training, plan=toy_plan(**values), round=round, rounds=6)
+        return Request(run="run", generator=tiny_generator_config, task=task)
+
+    return make
+
+
+def until_masked(homes, request, weights, dropped=()):
+    """Phases 1 to 3; `dropped` sites fail before their vectors arrive."""
+    session = Session.fresh(request.digest, request.task.plan.sharing.quorum)
+    offers = tuple(joint.offer(home, request, session) for home in homes.values())
+    shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
+    masked = {
+        name: joint.mask(home, request, weights, tuple(shares[name]))
+        for name, home in homes.items()
+        if name not in dropped
+    }
+    return session, offers, masked
+
+
+def finish(homes, request, session, offers, masked):
+    """Phases 4 and 5, and the sum."""
+    survivors = tuple(sorted(masked))
+    confirmations = tuple(joint.confirm(homes[name], request.run, survivors) for name in survivors)
+    revealed = [joint.reveal(homes[name], request.run, confirmations) for name in survivors]
+    return unmask(session, offers, list(homes), masked, revealed)
+
+
+@pytest.mark.parametrize("dropped", [(), ("C",)])
+def test_the_sum_is_that_of_the_sites_contributions(homes, request_round, weights, monkeypatch, dropped):
+    made = []
+
+    def remembered(*arguments):
+        made.append(contribution(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(joint, "contribution", remembered)
+    request = request_round()
+    total = finish(homes, request, *until_masked(homes, request, weights, dropped))
+    assert np.array_equal(total, sum(one.values for one in made))
+    assert len(made) == 4 - len(dropped)
+
+
+def test_the_joint_noise_is_what_the_plan_says(homes, request_round, weights):
+    """With so much noise that the gradients vanish in it: of four shares cut for two, twice the variance is left."""
+    request = request_round(noise_multiplier=50.0)
+    task = request.task
+    total = finish(homes, request, *until_masked(homes, request, weights))
+    jitter = np.random.default_rng(0).uniform(-0.5, 0.5, len(total))
+    scale = np.sqrt(4 / task.plan.sharing.shares) / GRID
+    assert stats.kstest(total + jitter, "norm", args=(0, scale)).pvalue > 1e-4
+    update, norm = joint_update(task, total, 4, request.generator)
+    moved = np.concatenate([part.ravel() for part in update.values()])
+    expected = -task.learning_rate * total * GRID * 50.0 * 0.5 / (0.5 * 4 * 4)
+    assert np.allclose(moved, expected, rtol=1e-5)
+    assert norm == 0.5
+
+
+def test_every_masked_vector_was_paid_for_before_it_left(homes, request_round, weights, monkeypatch):
+    request = request_round()
+    session, offers, masked = until_masked(homes, request, weights, dropped=("C",))
+    finish(homes, request, session, offers, masked)
+    for name in "ABD":
+        assert [row.event for row in homes[name].ledger.entries()] == [request.task.plan.event(1)]
+        assert homes[name].ledger.entries()[0].event.noise == "shared"
+    assert homes["C"].ledger.entries() == []
+
+
+def test_a_crash_between_saving_and_paying_releases_nothing_then_or_later(homes, request_round, weights, monkeypatch):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    request = request_round()
+    session = Session.fresh(request.digest, 3)
+    offers = tuple(joint.offer(home, request, session) for home in homes.values())
+    shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
+    with monkeypatch.context() as broken:
+        broken.setattr(Home, "pay", crash)
+        with pytest.raises(KeyboardInterrupt):
+            joint.mask(homes["A"], request, weights, tuple(shares["A"]))
+    with pytest.raises(ProtocolViolation, match="was done"):
+        joint.mask(homes["A"], request, weights, tuple(shares["A"]))
+    assert homes["A"].ledger.entries() == []
+
+
+def test_a_site_masks_once_a_session_and_a_new_session_is_paid_for_again(homes, request_round, weights):
+    request = request_round()
+    until_masked(homes, request, weights)
+    until_masked(homes, request, weights)
+    assert len(homes["A"].ledger.entries()) == 2
+
+
+def test_an_exhausted_site_says_so_in_the_first_phase(homes, request_round):
+    home = make_home(homes["A"].folder, name="A", noise=["shared"], peers=homes["A"].policy.peers, maximum_epsilon=0.01)
+    request = request_round()
+    with pytest.raises(BudgetExceeded, match="over all runs"):
+        joint.offer(home, request, Session.fresh(request.digest, 3))
+
+
+def test_a_hospital_that_has_not_allowed_it_shares_no_noise(homes, request_round):
+    home = make_home(homes["A"].folder, name="A", peers=homes["A"].policy.peers)
+    request = request_round()
+    with pytest.raises(Refusal, match="'shared' is not among"):
+        joint.offer(home, request, Session.fresh(request.digest, 3))
+
+
+def test_sites_that_were_asked_for_different_plans_do_not_work_together(homes, request_round):
+    """A server asks D for less noise: D's signature is then for another session, and A will have none of it."""
+    request, weaker = request_round(), request_round(noise_multiplier=0.4)
+    session = Session.fresh(request.digest, 3)
+    offers = [joint.offer(homes[name], request, session) for name in "ABC"]
+    other = session.model_copy(update={"request": weaker.digest})
+    offers.append(joint.offer(homes["D"], weaker, other))
+    with pytest.raises(ProtocolViolation, match="D did not sign these keys for this session"):
+        joint.share(homes["A"], request.run, tuple(offers))
+
+
+def test_a_session_for_another_request_or_threshold_is_refused(homes, request_round):
+    request = request_round()
+    with pytest.raises(Refusal, match="another request"):
+        joint.offer(homes["A"], request, Session.fresh(request_round(round=2).digest, 3))
+    with pytest.raises(Refusal, match="threshold is 2"):
+        joint.offer(homes["A"], request, Session.fresh(request.digest, 2))
+
+
+def test_the_request_cannot_change_after_the_sites_agreed(homes, request_round, weights):
+    request = request_round()
+    session = Session.fresh(request.digest, 3)
+    offers = tuple(joint.offer(home, request, session) for home in homes.values())
+    shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
+    with pytest.raises(Refusal, match="another than the one"):
+        joint.mask(homes["A"], request_round(noise_multiplier=0.4), weights, tuple(shares["A"]))
+
+
+def test_more_sites_than_the_noise_was_cut_for_are_refused(tmp_path, request_round):
+    homes = make_peers(tmp_path, [*NAMES, "E"])
+    request = request_round()
+    session = Session.fresh(request.digest, 3)
+    offers = tuple(joint.offer(home, request, session) for home in homes.values())
+    with pytest.raises(Refusal, match="5 sites offered keys, the plan's noise is cut for 4"):
+        joint.share(homes["A"], request.run, offers)
+
+
+def test_a_site_missing_from_its_own_register_is_told_its_key(tmp_path, request_round):
+    home = make_home(tmp_path, noise=["shared"])
+    request = request_round()
+    with pytest.raises(Exception, match=f"here is missing; its key is {home.identity.public}"):
+        joint.offer(home, request, Session.fresh(request.digest, 3))
+
+
+def test_secrets_on_disk_are_for_the_owner_alone(homes, request_round):
+    request = request_round()
+    joint.offer(homes["A"], request, Session.fresh(request.digest, 3))
+    path = homes["A"].session(request.run)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_too_few_survivors_reveal_nothing(homes, request_round, weights):
+    request = request_round()
+    _, _, masked = until_masked(homes, request, weights, dropped=("C", "D"))
+    with pytest.raises(ProtocolViolation):
+        joint.confirm(homes["A"], request.run, tuple(sorted(masked)))
+
+
+def test_one_masked_vector_tells_nothing(homes, request_round, weights):
+    """What the server holds of one site is uniform, whatever the site's sum was."""
+    _, _, masked = until_masked(homes, request_round(), weights)
+    for vector in masked.values():
+        assert stats.kstest(vector / 2.0**32, "uniform").pvalue > 1e-4
+    pair = (masked["A"] + masked["B"]) / 2.0**32
+    assert stats.kstest(pair, "uniform").pvalue > 1e-4
