@@ -18,9 +18,9 @@ from refusals import refuses
 from toy_hearts import toy_case
 
 from cmrfed.config import DataConfig, EvaluationConfig, FederationConfig, GeneratorConfig, RunConfig, read_stage
-from cmrfed.privacy import Ledger, PrivacyPlan
+from cmrfed.privacy import Clipping, Cohort, Ledger, PrivacyPlan, attacker_true_positive_rate
 from cmrfed.report import write_report
-from cmrfed.report.card import auc_bound, tpr_bound
+from cmrfed.report.card import auc_bound
 from cmrfed.report.formats import UNBROKEN, epsilon, percent
 from cmrfed.report.material import read_material
 from cmrfed.report.pictures import choose_slices, image_uri, outlines
@@ -39,7 +39,7 @@ CONFIG = RunConfig(
 PLAN = PrivacyPlan(
     sample_rate=0.5,
     noise_multiplier=2.0,
-    max_grad_norm=0.75,
+    clipping=Clipping(max_grad_norm=0.75),
     declared_patients=30,
     minimum_patients=8,
     steps=4,
@@ -139,7 +139,7 @@ def lay_out(folder: Path, found: dict | None, plan: PrivacyPlan | None = PLAN, c
     for site in sites if plan else ():
         ledger = Ledger(run.site_home(site) / "ledger.sqlite")
         for number in (1, 2):
-            ledger.record("data", "toy/private", number, f"{number}", PLAN.event(2), PLAN.delta, 99.0, 99.0)
+            ledger.record(Cohort(bytes(64)), "toy/private", number, f"{number}", PLAN.event(2), PLAN.delta, 99.0, 99.0)
     if found:
         (folder / "results.json").write_text(json.dumps(found))
     run.save_record()
@@ -353,17 +353,17 @@ def test_another_runs_generator_is_not_called_a_public_start(tmp_path):
 
 
 @given(st.floats(0.01, 12), st.floats(0, 0.1))
-def test_the_auc_bound_is_the_area_under_the_tpr_bound(eps, delta):
+def test_the_auc_bound_is_the_area_under_the_attacker_true_positive_rate(eps, delta):
     rates = np.r_[0, np.geomspace(1e-6, 1, 1000)].tolist()
-    area = np.trapezoid([tpr_bound(eps, delta, rate) for rate in rates], rates)
+    area = np.trapezoid([attacker_true_positive_rate(eps, delta, rate) for rate in rates], rates)
     assert auc_bound(eps, delta) == pytest.approx(area, abs=1e-4)
 
 
 def test_at_epsilon_zero_an_attack_is_blind():
     assert auc_bound(0.0, 0.0) == 0.5
-    assert tpr_bound(0.0, 0.0, 0.01) == pytest.approx(0.01)
-    assert tpr_bound(1.0, 0.0, 0.01) == pytest.approx(np.e * 0.01)
-    assert tpr_bound(1000.0, 0.0, 0.01) == auc_bound(1000.0, 0.0) == 1
+    assert attacker_true_positive_rate(0.0, 0.0, 0.01) == pytest.approx(0.01)
+    assert attacker_true_positive_rate(1.0, 0.0, 0.01) == pytest.approx(np.e * 0.01)
+    assert attacker_true_positive_rate(1000.0, 0.0, 0.01) == auc_bound(1000.0, 0.0) == 1
 
 
 @given(st.floats(0, 100))

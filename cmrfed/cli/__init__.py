@@ -35,7 +35,17 @@ COMMANDS = {
     "pretrain": Command("runs", "pretrain", "pretrain", "train a generator on the built-in phantom; costs no privacy"),
     "generate": Command("runs", "generate", "generate", "synthetic images for a folder of masks, as NIfTI pairs"),
     "evaluate": Command("runs", "evaluate", "evaluate", "measure fidelity, utility and leakage of a run"),
+    "audit": Command("audit", "audit", "audit", "train with canaries and bound epsilon from below"),
     "report": Command("runs", "report", "report", "write report.html again from a run's results"),
+    "ledger show": Command("ledger", "show", "ledger_show", "what a site's patients have spent, row by row and in all"),
+    "ledger verify": Command("ledger", "verify", "ledger_verify", "whether a site's privacy ledger is whole"),
+    "ledger export": Command("ledger", "export", "ledger_export", "a site's privacy ledger as one file, .json or .csv"),
+    "privacy calibrate": Command(
+        "privacy", "calibrate", "privacy_calibrate", "the noise that keeps a run within epsilon"
+    ),
+    "privacy epsilon": Command(
+        "privacy", "epsilon", "privacy_epsilon", "what a run costs each patient, and what it means"
+    ),
 }
 _USAGE = "\n".join(
     [

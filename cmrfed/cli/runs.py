@@ -42,6 +42,17 @@ def prepare(values: Values) -> None:
         policy.write_text((configs_folder() / "site" / "example.yaml").read_text())
     console.print(f"{slices.number_of_patients} patients, {len(slices)} slices in {home}", soft_wrap=True)
     console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
+    console.print(
+        f"public key, for the peers' site.yaml where noise is shared: {_identity(home).public}", soft_wrap=True
+    )
+
+
+def _identity(home: Path) -> Any:
+    """The site's key: made once, and kept."""
+    from cmrfed.privacy.secure_aggregation import Identity
+
+    path = home / "identity.pem"
+    return Identity.load(path) if path.exists() else Identity.create(path)
 
 
 def pretrain(values: Values) -> None:
