@@ -5,6 +5,7 @@ site.yaml            its policy
 identity.pem         the key that its peers know it by, where noise is shared
 ledger.sqlite        what its patients have spent (`cmrfed.privacy.ledger`), and ledger.anchor beside it
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
+plans/               of each run, the plan it began with: no later request may bring another
 sessions/            of each run, the secure aggregation it is in the middle of: secrets, mode 0600
 rounds.jsonl         a local log of rounds and their times
 progress.json        the step at work, for whoever watches
@@ -20,10 +21,11 @@ from omegaconf import OmegaConf
 from cmrfed.config import UserError, read_stage
 from cmrfed.privacy import Cohort, GaussianEvent, Ledger
 from cmrfed.privacy.secure_aggregation import Identity
-from cmrfed.site.policy import SitePolicy
+from cmrfed.site.policy import Refusal, SitePolicy
 from cmrfed.site.request import Request
 from cmrfed.slices import Slices
 from cmrfed.training import Progress
+from cmrfed.updates import write_durably
 
 
 class Home:
@@ -56,10 +58,21 @@ class Home:
     def refuse(self, request: Request, cohort: Cohort) -> None:
         """Raise Refusal or BudgetExceeded before anything is spent on a request that cannot be answered."""
         self.policy.refuse_outside(request, cohort.number_of_patients)
+        self._pin_plan(request)
         if plan := request.task.plan:
             event = plan.event(request.task.training.local_steps)
             limits = plan.target_epsilon, self.policy.maximum_epsilon
             self.ledger.refuse_beyond(cohort, request.run, event, plan.delta, *limits)
+
+    def _pin_plan(self, request: Request) -> None:
+        """Keep the first plan of each run. Raise Refusal when a later request of that run brings another."""
+        path, plan = self.folder / "plans" / f"{_safe(request.run)}.json", request.task.plan
+        text = plan.model_dump_json() if plan else "null"
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            write_durably(path, text)
+        elif path.read_text() != text:
+            raise Refusal("the plan is not the one this run began with; start another run for another plan")
 
     def pay(self, request: Request, cohort: Cohort, event: GaussianEvent, answer: str) -> None:
         """Commit the event to the ledger; `answer` is the digest of what is about to leave. Raises BudgetExceeded."""

@@ -110,6 +110,16 @@ def test_a_refused_request_costs_no_training_and_no_budget(home, weights, reques
     assert not home.ledger.path.exists()
 
 
+def test_the_plan_of_a_run_cannot_change_once_it_has_begun(home, weights, request_round):
+    answer(home, request_round(1), weights)
+    for change in ({"noise_multiplier": 1.01}, {"declared_patients": 5}, {"steps": 5}, {"max_grad_norm": 0.4}):
+        changed = toy_plan(seed=None, target_epsilon=1000.0, **change)
+        with pytest.raises(Refusal, match="not the one this run began with"):
+            answer(home, request_round(2, changed), weights)
+    assert len(rows(home)) == 1
+    answer(home, request_round(2), weights)
+
+
 def test_a_plan_whose_noise_is_shared_is_never_answered_alone(home, weights, request_round):
     shared = toy_plan(seed=None, target_epsilon=1000.0, sharing=NoiseSharing(sites=3))
     with pytest.raises(Refusal, match="secure aggregation alone"):
@@ -150,7 +160,7 @@ def test_without_privacy_the_loss_is_told_and_no_ledger_begun(home, weights, req
 
 def test_a_hostile_run_name_stays_in_the_outbox(home, weights, request_round):
     answer(home, request_round(run="../../etc/passwd"), weights)
-    expected = {"slices.safetensors", "site.yaml", "identity.pem", "outbox", "rounds.jsonl", "progress.json"}
+    expected = {"slices.safetensors", "site.yaml", "identity.pem", "outbox", "plans", "rounds.jsonl", "progress.json"}
     outside = {path.name for path in home.folder.iterdir()} - expected
     assert all(name.startswith("ledger.") for name in outside)
     assert len(list((home.folder / "outbox").iterdir())) == 1
