@@ -129,7 +129,7 @@ def test_a_plan_whose_noise_is_shared_is_never_answered_alone(home, weights, req
 def test_adaptive_clipping_is_answered_again_with_the_same_norm(home, weights, request_round):
     plan = toy_plan(seed=None, target_epsilon=1000.0, adaptive=AdaptiveClipping())
     first, again = (answer(home, request_round(plan=plan), weights) for _ in range(2))
-    assert first.max_grad_norm == again.max_grad_norm != plan.clipping.max_grad_norm
+    assert first.max_grad_norm == again.max_grad_norm is not None
     assert len(rows(home)) == 1
 
 
