@@ -1,8 +1,10 @@
 """Shared by all tests: shapes in signatures are checked as the code runs, and torch stays on one thread."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import install_import_hook
 
@@ -14,7 +16,9 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from tiny_runs import tiny_run_config  # noqa: E402
 
+from cmrfed import cli  # noqa: E402
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
+from cmrfed.console import console  # noqa: E402
 from cmrfed.privacy import PrivacyPlan  # noqa: E402
 from cmrfed.runs import Run  # noqa: E402
 from cmrfed.slices import Patient, Slices  # noqa: E402
@@ -38,6 +42,31 @@ def finished_tiny_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     generator = {"init": "phantom", "trainable": "adaptation"}
     config = tiny_run_config(cache, federation={"arms": "all"}, generator=generator)
     return simulate(config, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def run_cmrfed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str]]:
+    """Call the console script in this process, in an empty folder, 100 columns wide, with a cache of its own.
+
+    Returns (exit code, what was printed).
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CMRFED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(console, "_width", 100)
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["cmrfed", *arguments])
+        try:
+            cli.main()
+            code: Any = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return call
 
 
 @pytest.fixture

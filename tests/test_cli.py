@@ -18,22 +18,8 @@ from cmrfed.volumes import read_volume, write_volume
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Call the console script in this process, in an empty folder; returns (exit code, what was printed)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CMRFED_CACHE", str(tmp_path / "cache"))
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cmrfed", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return call
+def run(run_cmrfed):
+    return run_cmrfed
 
 
 def test_without_a_command_every_command_is_listed(run):
@@ -49,12 +35,28 @@ def test_an_unknown_command_is_named_with_the_known_ones(run):
     assert "simulate" in printed
 
 
-@pytest.mark.parametrize("command", ["simulate", "prepare", "pretrain", "generate", "evaluate", "report"])
+@pytest.mark.parametrize("command", ["simulate", "prepare", "pretrain", "generate", "evaluate", "report", "audit"])
 def test_every_commands_help_shows_how_it_is_used(run, command):
     code, printed = run(command, "--help")
     assert code == 0
     assert f"cmrfed {command}" in printed
     assert "Any key can be set" in printed
+
+
+def test_an_audit_passes_and_one_without_noise_fails_with_exit_code_1(run):
+    small = ["audit.canaries=400", "audit.patients=2", "federation.rounds=1", "preprocessing.size=16"]
+    small += [
+        "generator.channels=[8,8]",
+        "generator.trainable=all",
+        "privacy.target_epsilon=1",
+        "training.local_steps=3",
+    ]
+    code, printed = run("audit", *small)
+    assert code == 0, printed
+    assert "The claim stands" in printed
+    code, printed = run("audit", "audit.noise=false", *small)
+    assert code == 1
+    assert "is refuted: do not train on patients with this installation" in printed
 
 
 def test_the_composed_configuration_can_be_printed(run):

@@ -4,13 +4,10 @@ import csv
 import hashlib
 import json
 import sqlite3
-import sys
 
 import pytest
 from conftest import toy_slices
 
-from cmrfed import cli
-from cmrfed.console import console
 from cmrfed.privacy import Cohort, GaussianEvent, Ledger, epsilon
 
 EVENT = GaussianEvent(sample_rate=0.5, noise_multiplier=1.5234, steps=6)
@@ -18,22 +15,9 @@ FOUR, SIX = Cohort.of(toy_slices([1] * 4)), Cohort.of(toy_slices([1] * 6))
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Call the console script in this process, in an empty folder; returns (exit code, what was printed)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "_width", 100)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cmrfed", "ledger", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return call
+def run(run_cmrfed):
+    """A ledger command; returns (exit code, what was printed)."""
+    return lambda *arguments: run_cmrfed("ledger", *arguments)
 
 
 @pytest.fixture

@@ -15,19 +15,12 @@ QUICK = ["privacy.target_epsilon=6", "federation.rounds=4", "training.local_step
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Call the console script in this process; returns (exit code, what was printed, unwrapped)."""
-    monkeypatch.chdir(tmp_path)
+def run(run_cmrfed):
+    """A privacy command; returns (exit code, what was printed, unwrapped)."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cmrfed", "privacy", *arguments])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        printed = capsys.readouterr()
-        return code, " ".join((printed.out + printed.err).split())
+        code, printed = run_cmrfed("privacy", *arguments)
+        return code, " ".join(printed.split())
 
     return call
 
