@@ -38,6 +38,18 @@ def rows(home):
     return home.ledger.entries()
 
 
+def crash_before_payment(home, request, weights, monkeypatch):
+    """The answer is in the outbox, and the site dies before it has paid."""
+
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Home, "pay", crash)
+        with pytest.raises(KeyboardInterrupt):
+            answer(home, request, weights)
+
+
 def test_every_released_round_is_in_the_ledger(home, weights, request_round):
     events = [answer(home, request_round(round), weights).event for round in (1, 2)]
     assert [row.event for row in rows(home)] == events
@@ -61,13 +73,7 @@ def test_other_weights_for_the_same_round_are_another_release_and_are_paid_for(h
 def test_a_crash_before_payment_releases_nothing_and_the_answer_is_paid_for_when_it_is_sent(
     home, weights, request_round, monkeypatch
 ):
-    def crash(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Home, "pay", crash)
-        with pytest.raises(KeyboardInterrupt):
-            answer(home, request_round(), weights)
+    crash_before_payment(home, request_round(), weights, monkeypatch)
     assert not home.ledger.path.exists()
     answer(home, request_round(), weights)
     assert len(rows(home)) == 1
@@ -139,13 +145,7 @@ def test_an_answer_made_from_other_patients_is_never_sent_for_the_ones_who_are_h
     """A crash before payment, the data prepared anew, the same request: the old answer would go out, and the patients
     it was made from would not be the ones who pay."""
 
-    def crash(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as broken:
-        broken.setattr(Home, "pay", crash)
-        with pytest.raises(KeyboardInterrupt):
-            answer(home, request_round(), weights)
+    crash_before_payment(home, request_round(), weights, monkeypatch)
     left_behind, _ = load_weights(home.outbox("run"))
     toy_slices([2, 3, 2, 2], seed=9, first=20).save(home.folder / "slices.safetensors")
     update = answer(home, request_round(), weights).update
