@@ -149,13 +149,13 @@ def _utility(
     progress: Progress,
 ) -> dict[str, Results]:
     """Scores by arm for segmenters trained on real, synthetic and both; the real one is trained once for all arms."""
-    sets = {"real": _training(learnt)}
+    sets = {"real": training_slices(learnt)}
     for arm, made in synthetic.items():
-        sets[f"{arm} synthetic"] = _training(made.learnt)
-        sets[f"{arm} mixed"] = _training(learnt, made.learnt)
+        sets[f"{arm} synthetic"] = training_slices(made.learnt)
+        sets[f"{arm} mixed"] = training_slices(learnt, made.learnt)
     scores = compare_training_sets(
         sets,
-        _test_stacks(held_out),
+        test_stacks(held_out),
         config.segmenter_steps,
         config.segmenter_seeds,
         run.config.seed,
@@ -169,12 +169,14 @@ def _utility(
     }
 
 
-def _training(*parts: Slices) -> TrainingSlices:
+def training_slices(*parts: Slices) -> TrainingSlices:
+    """All slices of the parts, for a segmenter to learn from."""
     images = torch.from_numpy(np.concatenate([part.images for part in parts]))[:, None]
     return TrainingSlices(images, torch.from_numpy(np.concatenate([part.masks for part in parts])).long())
 
 
-def _test_stacks(held_out: Slices) -> TestStacks:
+def test_stacks(held_out: Slices) -> TestStacks:
+    """Held-out slices with what puts their stacks together again."""
     first = np.unique(held_out.stacks, return_index=True)[1]
     images, masks, _ = held_out.batch(range(len(held_out)))
     return TestStacks(

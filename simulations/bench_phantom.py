@@ -1,0 +1,133 @@
+"""How far the phantom carries a segmenter to real patients it was never shown, and how real its images look.
+
+One network is trained on phantom images alone, others on each real set's own images, all for the same steps; they are
+tested on the same real patients of that set. Real patients are halved once, within set and pathology: the phantom may
+be developed while looking at the scores of one half ("development"), and is reported on the other ("report"); the half
+that is not tested trains the real network. Kernel distances stand beside their floor: that of the set's other half.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cmrfed.config import DataConfig, PreprocessingConfig
+from cmrfed.console import console, progress_bar
+from cmrfed.evaluation import test_stacks, thin, training_slices
+from cmrfed.fidelity import PatientFeatures, extract_features, fidelity_scores
+from cmrfed.preparation import phantom_slices, read_slices
+from cmrfed.slices import Slices, split_patients
+from cmrfed.utility import TestStacks, patient_scores, predict, summarise, train_segmenter
+
+HALVES = ("development", "report")
+KID_SLICES = 300
+
+Scores = dict[str, Any]
+
+
+def main() -> None:
+    """Measure, and print one JSON object."""
+    options = _options()
+    halves = {name: _halves(group) for name, group in _groups(_real(options)).items()}
+    tested = {name: pair[HALVES.index(options.half)] for name, pair in halves.items()}
+    others = {name: pair[1 - HALVES.index(options.half)] for name, pair in halves.items()}
+    phantom = _phantom(options)
+    found = {name: {"patients": slices.number_of_patients} for name, slices in tested.items()}
+    for name, scores in _dice({"phantom": phantom}, tested, options).items():
+        found[name] |= scores
+    if options.real:
+        for name, slices in tested.items():
+            found[name] |= _dice({"real": others[name]}, {name: slices}, options)[name]
+            found[name]["ratio"] = found[name]["phantom"]["mean"] / found[name]["real"]["mean"]
+    if options.kid:
+        for name, slices in tested.items():
+            found[name] |= _kid(phantom, slices, others[name])
+    console.print(json.dumps(found, indent=2), markup=False, highlight=False)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--half", choices=HALVES, default="development", help="the real patients to test on")
+    parser.add_argument("--data", required=True, help="folder that holds mnms/ and acdc/")
+    parser.add_argument("--hearts", type=int, default=300, help="phantom hearts to train on")
+    parser.add_argument("--steps", type=int, default=800, help="training steps of every segmenter")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings over which scores are averaged")
+    parser.add_argument("--seed", type=int, default=0, help="decides hearts and trainings")
+    parser.add_argument("--no-kid", dest="kid", action="store_false", help="skip the kernel distances")
+    parser.add_argument("--no-real", dest="real", action="store_false", help="skip the networks trained on real images")
+    parser.add_argument(
+        "--phantom", type=Path, help="use the slices in this file (see --save), of another version, say"
+    )
+    parser.add_argument("--save", type=Path, help="keep the phantom's slices in this file")
+    return parser.parse_args()
+
+
+def _real(options: argparse.Namespace) -> Slices:
+    sources = DataConfig(root=options.data, sources={"mnms": "mnms", "acdc": "acdc"})
+    with progress_bar("reading real patients") as progress:
+        return read_slices(sources, PreprocessingConfig(), progress)
+
+
+def _phantom(options: argparse.Namespace) -> Slices:
+    if options.phantom:
+        return Slices.load(options.phantom)
+    with progress_bar("imaging phantoms") as progress:
+        slices = phantom_slices(options.hearts, options.seed, PreprocessingConfig(), progress)
+    if options.save:
+        slices.save(options.save)
+    return slices
+
+
+def _groups(real: Slices) -> dict[str, Slices]:
+    """Patients by data set and vendor."""
+    names: dict[str, list[str]] = {}
+    for record in real.records:
+        names.setdefault(f"{record.dataset} {record.vendor}", []).append(record.patient)
+    return {name: real.subset(patients) for name, patients in sorted(names.items())}
+
+
+def _halves(group: Slices) -> tuple[Slices, Slices]:
+    first, second = split_patients(group.records, 0.5, seed=0, strata=("pathology",))
+    return group.subset(first), group.subset(second)
+
+
+def _dice(training: dict[str, Slices], tested: dict[str, Slices], options: argparse.Namespace) -> dict[str, Scores]:
+    """Mean Dice over patients of each tested set, by the name of what the network was trained on."""
+    ((name, slices),) = training.items()
+    own = training_slices(slices)
+    stacks = {group: test_stacks(held_out) for group, held_out in tested.items()}
+    runs: dict[str, list[Scores]] = {group: [] for group in tested}
+    for seed in range(options.seed, options.seed + options.seeds):
+        with progress_bar(f"training a segmenter on {name} images, seed {seed}") as progress:
+            network = train_segmenter(own.images, own.masks, options.steps, seed, progress=progress)
+        for group, test in stacks.items():
+            runs[group].append(_score(network, test))
+    return {group: {name: _mean(scores)} for group, scores in runs.items()}
+
+
+def _score(network: torch.nn.Module, test: TestStacks) -> Scores:
+    found = summarise(patient_scores(predict(network, test.images), test))
+    return found["dice"] | {"ci95": found["dice_ci95"]["mean"]}
+
+
+def _mean(scores: list[Scores]) -> Scores:
+    """Means over trainings, and each training's mean Dice."""
+    mean = {key: np.mean([one[key] for one in scores], axis=0).round(4).tolist() for key in scores[0]}
+    return mean | {"seeds": [round(one["mean"], 4) for one in scores]}
+
+
+def _kid(phantom: Slices, tested: Slices, other: Slices) -> Scores:
+    few = [thin(slices, KID_SLICES, seed=0) for slices in (other, tested, phantom)]
+    features = [
+        PatientFeatures(extract_features(torch.from_numpy(one.images)[:, None]), torch.from_numpy(one.patients))
+        for one in few
+    ]
+    found = fidelity_scores(*features)
+    return {key: found[key] for key in ("kid", "kid_ci95", "kid_real", "fid", "fid_real", "images")}
+
+
+if __name__ == "__main__":
+    main()
