@@ -13,12 +13,12 @@ from jaxtyping import Float, Int, UInt8
 Volume = Float[np.ndarray, "slice row column"]
 """Intensities, scaled as the file says, float32."""
 VolumeMask = UInt8[np.ndarray, "slice row column"]
-"""Labels of the `Label` table."""
+"""Labels of the `Label` table, or `UNLABELLED`."""
 
 Image = Float[torch.Tensor, "batch 1 row column"]
 """Slices ready for a network, in [-1, 1]."""
 Mask = Int[torch.Tensor, "batch row column"]
-"""Labels of the `Label` table, int64, for a network."""
+"""Labels of the `Label` table, or `UNLABELLED`, int64, for a network."""
 Condition = Int[torch.Tensor, "batch 2"]
 """(vendor, phase) by index into `VENDORS` and `PHASES`; `UNKNOWN` is the last index of each."""
 
@@ -34,6 +34,9 @@ class Label(IntEnum):
 
 STRUCTURES = (Label.LV, Label.MYO, Label.RV)
 """The labelled structures, in reporting order."""
+
+UNLABELLED = 255
+"""What nobody has labelled: any structure may be there. Not background, which says that none is."""
 
 UNKNOWN = "unknown"
 VENDORS = ("Siemens", "Philips", "GE", "Canon", UNKNOWN)

@@ -21,7 +21,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from cmrfed.config import UserError
-from cmrfed.shapes import UNKNOWN, Label, Volume, VolumeMask
+from cmrfed.shapes import UNKNOWN, UNLABELLED, Label, Volume, VolumeMask
 
 MAX_AXIS = 1024
 """Longest believable axis of a cardiac volume, in voxels."""
@@ -40,10 +40,13 @@ class Case:
     """One patient's short-axis stack at one cardiac phase.
 
     image: intensities (slice, row, column), float32, finite.
-    mask: labels of `cmrfed.shapes.Label` (slice, row, column), uint8, same shape as the image.
+    mask: labels of `cmrfed.shapes.Label` (slice, row, column), uint8, same shape as the image; UNLABELLED where nobody
+        has labelled: everywhere in a stack without a segmentation, outside the left ventricle where only that is drawn.
     spacing_mm: distance between slice, row and column centres, in that order.
     patient: the privacy unit; unique over all data sets of a run, the same for every phase and visit of one person.
     dataset, vendor, centre, phase, pathology: what sites, strata and conditions are made from.
+    motion: how much each voxel changes over the heart beat (>= 0, arbitrary units, shape of the image), where the file
+        is a cine; the heart is found by it where there is no mask.
 
     Raises UserError when the arrays differ in shape, hold NaN, infinities or unknown labels, or the spacing is absurd.
     """
@@ -57,6 +60,7 @@ class Case:
     centre: str = UNKNOWN
     phase: str = UNKNOWN
     pathology: str = UNKNOWN
+    motion: Volume | None = None
 
     def __post_init__(self) -> None:
         name = f"{self.patient} {self.phase}"
@@ -64,20 +68,22 @@ class Case:
             raise UserError(f"{name}: image is {self.image.shape}, mask {self.mask.shape}; they must cover one grid")
         _check_finite(self.image, name)
         _check_spacing(self.spacing_mm, name)
-        if self.mask.size and self.mask.max() > max(Label):
-            raise UserError(f"{name}: mask holds label {self.mask.max()}; allowed are {_listed(Label)}")
+        unknown = self.mask[(self.mask > max(Label)) & (self.mask != UNLABELLED)]
+        if unknown.size:
+            raise UserError(f"{name}: mask holds label {unknown.max()}; allowed are {_listed(Label)}")
 
 
 @dataclass(frozen=True)
 class Entry:
     """Where one Case is on disk and all that is known of it before a voxel is read.
 
-    labels: the file's label -> `Label`. frame: 0-based index into a 4-D image and mask, None for 3-D files.
+    mask_path: None where there is no segmentation. labels: the file's label -> `Label`.
+    frame: 0-based index into a 4-D image and mask, None for 3-D files.
     The other fields are those of `Case`.
     """
 
     image_path: Path
-    mask_path: Path
+    mask_path: Path | None
     labels: Mapping[int, Label]
     frame: int | None
     patient: str
@@ -103,6 +109,8 @@ AS_STORED = Orientation(transpose=False, flip_rows=False, flip_columns=False)
 def load_case(entry: Entry) -> Case:
     """Read the image and mask of one entry. Raises UserError naming the file at fault."""
     image, spacing_mm = read_volume(entry.image_path, entry.frame)
+    if entry.mask_path is None:
+        return _case(entry, image, np.full(image.shape, UNLABELLED, dtype=np.uint8), spacing_mm)
     mask, _ = read_mask(entry.mask_path, entry.labels, entry.frame)
     if image.shape != mask.shape:
         raise UserError(
@@ -114,6 +122,10 @@ def load_case(entry: Entry) -> Case:
             f"{entry.mask_path}: orientation differs from that of its image {entry.image_path.name}; "
             "copy the image's affine into the mask, or export both from one tool"
         )
+    return _case(entry, image, mask, spacing_mm)
+
+
+def _case(entry: Entry, image: Volume, mask: VolumeMask, spacing_mm: tuple[float, float, float]) -> Case:
     return Case(
         image, mask, spacing_mm, entry.patient, entry.dataset, entry.vendor, entry.centre, entry.phase, entry.pathology
     )

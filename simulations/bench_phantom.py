@@ -58,9 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="decides hearts and trainings")
     parser.add_argument("--no-kid", dest="kid", action="store_false", help="skip the kernel distances")
     parser.add_argument("--no-real", dest="real", action="store_false", help="skip the networks trained on real images")
-    parser.add_argument(
-        "--phantom", type=Path, help="use the slices in this file (see --save), of another version, say"
-    )
+    parser.add_argument("--phantom", type=Path, help="slices kept by --save, of another version, say")
     parser.add_argument("--save", type=Path, help="keep the phantom's slices in this file")
     return parser.parse_args()
 
