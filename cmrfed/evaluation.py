@@ -116,7 +116,7 @@ def _fidelity(
     for name, slices in sets.items():
         before = sum(len(done.patients) for done in features.values())
         found = extract_features(
-            torch.from_numpy(slices.images)[:, None],
+            torch.from_numpy(np.asarray(slices.images))[:, None],
             config.feature_extractor,
             config.inception_weights,
             device=choose_device(run.config.training.device),
@@ -171,8 +171,8 @@ def _utility(
 
 def training_slices(*parts: Slices) -> TrainingSlices:
     """All slices of the parts, for a segmenter to learn from."""
-    images = torch.from_numpy(np.concatenate([part.images for part in parts]))[:, None]
-    return TrainingSlices(images, torch.from_numpy(np.concatenate([part.masks for part in parts])).long())
+    batches = [part.batch(range(len(part)))[:2] for part in parts]
+    return TrainingSlices(*(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
 
 
 def test_stacks(held_out: Slices) -> TestStacks:

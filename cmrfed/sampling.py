@@ -32,7 +32,9 @@ def synthesise(
 
     The noise of a slice depends on the seed and its place, not on the batch size.
     """
-    images = sample_images(generator, slices.masks, slices.conditions, config, seed, device, precision, progress)
+    images = sample_images(
+        generator, np.asarray(slices.masks), slices.conditions, config, seed, device, precision, progress
+    )
     return replace(slices, images=images)
 
 

@@ -5,11 +5,10 @@ Nothing here ever separates the slices of one patient: the patient is the privac
 
 import hashlib
 import json
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -18,11 +17,11 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64, Int, Int64, UInt8
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
 
+from cmrfed.arrays import ArraysWriter, Rows, map_arrays, take_rows
 from cmrfed.config import FederationConfig, UserError
-from cmrfed.shapes import Condition, Image, Mask, phase_index, vendor_index
+from cmrfed.shapes import UNLABELLED, Condition, Image, Mask, phase_index, vendor_index
 from cmrfed.volumes import Case, Entry
 
 Field = Literal["dataset", "vendor", "centre", "pathology"]
@@ -48,17 +47,19 @@ class Slices:
     """A site's slices, kept by patient.
 
     images: (slice, row, column), float32 in [-1, 1].
-    masks: labels of `cmrfed.shapes.Label`, same shape.
+    masks: labels of `cmrfed.shapes.Label`, UNLABELLED, or a class of surrounding tissue; same shape.
     conditions: (vendor, phase) of each slice, by index into `VENDORS` and `PHASES`.
     patients: of each slice, the index of its patient in `records`.
     stacks: of each slice, which stack (one patient at one phase) it belongs to, counted from 0; inside a stack,
         slices are in the order in which they were acquired.
     spacing_mm: (slice, row, column) spacing of the stack each slice is from.
     records: the patients without their images.
+
+    Slices that were loaded leave images and masks on disk, and so do parts of them: only what is indexed is read.
     """
 
-    images: Float32[np.ndarray, "slice row column"]
-    masks: UInt8[np.ndarray, "slice row column"]
+    images: Float32[np.ndarray, "slice row column"] | Rows
+    masks: UInt8[np.ndarray, "slice row column"] | Rows
     conditions: Int64[np.ndarray, "slice 2"]
     patients: Int64[np.ndarray, " slice"]
     stacks: Int64[np.ndarray, " slice"]
@@ -103,8 +104,8 @@ class Slices:
         """These slices alone, in the order given; patients that lose all theirs are dropped."""
         kept = np.unique(self.patients[rows])
         return Slices(
-            images=self.images[rows],
-            masks=self.masks[rows],
+            images=take_rows(self.images, rows),
+            masks=take_rows(self.masks, rows),
             conditions=self.conditions[rows],
             patients=np.searchsorted(kept, self.patients[rows]).astype(np.int64),
             stacks=np.unique(self.stacks[rows], return_inverse=True)[1].astype(np.int64),
@@ -131,31 +132,46 @@ class Slices:
         conditions = torch.from_numpy(self.conditions[chosen])
         return images.to(device), masks.to(device), conditions.to(device)
 
-    def save(self, path: Path) -> None:
-        """Write as safetensors, the patients as JSON in its header. The file appears whole or not at all."""
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
-        header = json.dumps([vars(record) for record in self.records])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{os.getpid()}.{path.name}")
-        try:
-            save_file(arrays, temporary, metadata={"records": header})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def labelled(self) -> "Slices":
+        """The slices whose every pixel has a label."""
+        rows = range(0, len(self), _ROWS_AT_ONCE)
+        known = [(self.masks[start : start + _ROWS_AT_ONCE] != UNLABELLED).all(axis=(1, 2)) for start in rows]
+        return self.take(np.flatnonzero(np.concatenate([np.empty(0, bool), *known])))
+
+    def save(self, path: Path, source: str = "") -> None:
+        """Write as safetensors, the patients as JSON in its header. The file appears whole or not at all.
+
+        `source` names what the slices were made from (see `source_of`).
+        """
+        with ArraysWriter(path, {name: _row_of(getattr(self, name)) for name in _ARRAYS}) as writer:
+            for name in _ARRAYS:
+                writer.add(name, getattr(self, name))
+            writer.close(_header(self.records, source))
 
     @classmethod
     def load(cls, path: Path) -> "Slices":
-        """Read what `save` wrote. Raises UserError when the file is missing, damaged or something else."""
+        """Open what `save` or `write_slices` wrote. Raises UserError when it is missing, damaged or something else."""
         try:
-            with safe_open(path, framework="numpy") as file:
-                records = tuple(Patient(**values) for values in json.loads(file.metadata()["records"]))
-                return cls(**{name: file.get_tensor(name) for name in _ARRAYS}, records=records)
+            arrays, metadata = map_arrays(path)
+            records = tuple(Patient(**values) for values in json.loads(metadata["records"]))
+            small = {name: np.array(arrays[name]) for name in _ARRAYS if name not in ("images", "masks")}
+            return cls(images=arrays["images"], masks=arrays["masks"], records=records, **small)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: is not a file of slices ({reason}); prepare the data again") from None
 
 
-_ARRAYS = ("images", "masks", "conditions", "patients", "stacks", "spacing_mm")
+_ARRAYS = ("conditions", "patients", "stacks", "spacing_mm", "images", "masks")
+"""In the order in which a file holds them: wide numbers first, so that all are aligned."""
+_ROWS_AT_ONCE = 4096
+
+
+def source_of(path: Path) -> str | None:
+    """What the slices of a file were made from, as their writer named it; None when there is no such file."""
+    try:
+        return map_arrays(path)[1].get("source")
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
 
 
 def collect(cases: Iterable[Case]) -> Slices:
@@ -164,21 +180,88 @@ def collect(cases: Iterable[Case]) -> Slices:
     Raises UserError when there are no cases, when they are not on one grid, when a patient has a phase twice or two
     vendors, centres, pathologies or data sets.
     """
-    ordered = sorted(cases, key=lambda case: (case.patient, case.phase))
-    _check_together(ordered)
-    records = _patients(ordered)
-    index = {record.patient: number for number, record in enumerate(records)}
-    depths = [len(case.image) for case in ordered]
-    conditions = [(vendor_index(case.vendor), phase_index(case.phase)) for case in ordered]
-    return Slices(
-        images=np.concatenate([case.image for case in ordered]),
-        masks=np.concatenate([case.mask for case in ordered]),
-        conditions=np.repeat(np.array(conditions, dtype=np.int64), depths, axis=0),
-        patients=np.repeat(np.array([index[case.patient] for case in ordered], dtype=np.int64), depths),
-        stacks=np.repeat(np.arange(len(ordered), dtype=np.int64), depths),
-        spacing_mm=np.repeat(np.array([case.spacing_mm for case in ordered], dtype=np.float64), depths, axis=0),
-        records=tuple(records),
-    )
+    stacks = _Stacks()
+    pieces = [stacks.add(case) for case in sorted(cases, key=_order)]
+    stacks.refuse_empty()
+    arrays = {name: np.concatenate([piece[name] for piece in pieces]) for name in _ARRAYS}
+    return Slices(**arrays, records=tuple(stacks.records))
+
+
+def write_slices(path: Path, cases: Iterable[Case], source: str = "") -> Slices:
+    """`collect` for more cases than memory holds: they go to the file one by one, and are left there.
+
+    Cases come in the order of patients' names and phases. Raises UserError as `collect` does, and when they do not.
+    """
+    stacks, writer = _Stacks(), None
+    try:
+        for case in cases:
+            piece = stacks.add(case)
+            writer = writer or ArraysWriter(path, {name: _row_of(piece[name]) for name in _ARRAYS})
+            for name in _ARRAYS:
+                writer.add(name, piece[name])
+        stacks.refuse_empty()
+        assert writer is not None
+        writer.close(_header(stacks.records, source))
+    finally:
+        if writer:
+            writer.abandon()
+    return Slices.load(path)
+
+
+def _order(case: Case) -> tuple[str, str]:
+    return case.patient, case.phase
+
+
+class _Stacks:
+    """Numbers patients and stacks as cases come by, in order, and refuses those that do not belong together."""
+
+    def __init__(self) -> None:
+        self.records: list[Patient] = []
+        self._stacks = 0
+        self._last: Case | None = None
+
+    def add(self, case: Case) -> dict[str, np.ndarray]:
+        """The rows of `Slices`' arrays that this case gives."""
+        record = _record(case)
+        if self._last is not None:
+            self._check_after(self._last, case, record)
+        if not self.records or self.records[-1] != record:
+            self.records.append(record)
+        self._last = replace(case, image=case.image[:0], mask=case.mask[:0], motion=None)
+        self._stacks += 1
+        depth = len(case.image)
+        condition = np.array([vendor_index(case.vendor), phase_index(case.phase)], dtype=np.int64)
+        return {
+            "images": case.image,
+            "masks": case.mask,
+            "conditions": np.tile(condition, (depth, 1)),
+            "patients": np.full(depth, len(self.records) - 1, dtype=np.int64),
+            "stacks": np.full(depth, self._stacks - 1, dtype=np.int64),
+            "spacing_mm": np.tile(np.array(case.spacing_mm, dtype=np.float64), (depth, 1)),
+        }
+
+    def refuse_empty(self) -> None:
+        if not self.records:
+            raise UserError("no cases were found; check data.sources")
+
+    def _check_after(self, last: Case, case: Case, record: Patient) -> None:
+        if last.image.shape[1:] != case.image.shape[1:]:
+            found = f"{case.image.shape[1:]} where {last.patient} has {last.image.shape[1:]}"
+            raise UserError(f"patient {case.patient}: slices are {found}; prepare all on one grid")
+        if _order(last) == _order(case):
+            raise UserError(f"patient {case.patient}: phase {case.phase} is there twice; keep one copy")
+        if _order(last) > _order(case):
+            raise UserError(f"patient {case.patient}: comes after {last.patient}; give cases in the order of patients")
+        if last.patient == case.patient:
+            _check_same(*sorted((self.records[-1], record)))
+
+
+def _row_of(array: np.ndarray | Rows) -> tuple[np.dtype, tuple[int, ...]]:
+    return array.dtype, array.shape[1:]
+
+
+def _header(records: Iterable[Patient], source: str) -> dict[str, str]:
+    return {"records": json.dumps([vars(record) for record in records]), "source": source}
 
 
 def concatenate(parts: Sequence[Slices]) -> Slices:
@@ -190,7 +273,7 @@ def concatenate(parts: Sequence[Slices]) -> Slices:
         raise UserError(f"patient {twice} is in two of the joined parts; a patient belongs to one site")
     first_patient = np.cumsum([0, *(part.number_of_patients for part in parts)])
     first_stack = np.cumsum([0, *(part.stacks.max(initial=-1) + 1 for part in parts)])
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+    arrays = {name: np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in _ARRAYS}
     lengths = [len(part) for part in parts]
     arrays["patients"] += np.repeat(first_patient[:-1], lengths)
     arrays["stacks"] += np.repeat(first_stack[:-1], lengths)
@@ -278,10 +361,15 @@ def _patients(records: Iterable[Record]) -> list[Patient]:
     patients = sorted(set(map(_record, records)))
     for one, other in pairwise(patients):
         if one.patient == other.patient:
-            field = next(name for name, value in vars(one).items() if value != getattr(other, name))
-            found = f"{getattr(one, field)!r} and {getattr(other, field)!r}"
-            raise UserError(f"patient {one.patient}: {field} is {found}; give every volume of a patient the same")
+            _check_same(one, other)
     return patients
+
+
+def _check_same(one: Patient, other: Patient) -> None:
+    for name, value in vars(one).items():
+        if value != getattr(other, name):
+            found = f"{value!r} and {getattr(other, name)!r}"
+            raise UserError(f"patient {one.patient}: {name} is {found}; give every volume of a patient the same")
 
 
 def _record(record: Record) -> Patient:
@@ -298,17 +386,6 @@ def _names_by(patients: Iterable[Patient], fields: Sequence[Field]) -> dict[str,
 def _site_name(*parts: str) -> str:
     """Names that are safe as folders too: a centre's name comes from a table that anybody may have written."""
     return re.sub(r"[^\w.-]+", "_", "-".join(parts)).lstrip(".") or "site"
-
-
-def _check_together(cases: Sequence[Case]) -> None:
-    if not cases:
-        raise UserError("no cases were found; check data.sources")
-    for one, other in pairwise(cases):
-        if one.image.shape[1:] != other.image.shape[1:]:
-            found = f"{other.image.shape[1:]} where {one.patient} has {one.image.shape[1:]}"
-            raise UserError(f"patient {other.patient}: slices are {found}; prepare all on one grid")
-        if (one.patient, one.phase) == (other.patient, other.phase):
-            raise UserError(f"patient {one.patient}: phase {one.phase} is there twice; keep one copy")
 
 
 def _digest(parts: Iterable[bytes]) -> bytes:

@@ -120,7 +120,9 @@ def _mean(scores: list[Scores]) -> Scores:
 def _kid(phantom: Slices, tested: Slices, other: Slices) -> Scores:
     few = [thin(slices, KID_SLICES, seed=0) for slices in (other, tested, phantom)]
     features = [
-        PatientFeatures(extract_features(torch.from_numpy(one.images)[:, None]), torch.from_numpy(one.patients))
+        PatientFeatures(
+            extract_features(torch.from_numpy(np.asarray(one.images))[:, None]), torch.from_numpy(one.patients)
+        )
         for one in few
     ]
     found = fidelity_scores(*features)

@@ -11,7 +11,7 @@ from matplotlib.image import imsave
 from skimage.measure import find_contours
 
 from cmrfed.report.material import Material
-from cmrfed.shapes import PHASES, VENDORS, Label
+from cmrfed.shapes import PHASES, STRUCTURES, VENDORS, Label
 from cmrfed.slices import Slices
 
 COLOURS = {Label.LV: "#D55E00", Label.MYO: "#009E73", Label.RV: "#56B4E9"}
@@ -72,7 +72,9 @@ def plates(material: Material) -> list[Plate]:
 
 def choose_slices(slices: Slices, vendor: int) -> list[list[tuple[str, int]]]:
     """By phase (title, row) of up to three slices, base first, of the vendor's patient with most of them."""
-    labelled = np.isin(slices.masks, (Label.LV, Label.MYO)).any(axis=(1, 2)) & (slices.conditions[:, 0] == vendor)
+    labelled = np.isin(np.asarray(slices.masks), (Label.LV, Label.MYO)).any(axis=(1, 2)) & (
+        slices.conditions[:, 0] == vendor
+    )
     if not labelled.any():
         return []
     patient = max(np.unique(slices.patients[labelled]).tolist(), key=lambda one: _worth(slices, labelled, one))
@@ -93,7 +95,7 @@ def _worth(slices: Slices, labelled: Bool[np.ndarray, " slice"], patient: int) -
 
 def _base_first(slices: Slices, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """Scanners store stacks either way round; the heart is wider at its base."""
-    areas = (slices.masks[rows] > 0).sum(axis=(1, 2))
+    areas = np.isin(slices.masks[rows], STRUCTURES).sum(axis=(1, 2))
     half = len(rows) // 2
     return rows[::-1] if areas[:half].sum() < areas[len(rows) - half :].sum() else rows
 
