@@ -13,6 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Fraction = Field(gt=0, lt=1)
+MOST_TISSUES = 8
+"""Classes of tissue around the heart that may be told apart; more are noise."""
 
 
 class UserError(Exception):
@@ -34,22 +36,36 @@ class PhantomConfig(Stage):
 
 
 class DataConfig(Stage):
-    """Where the volumes are: `sources` maps a data set's name to its folder, relative to `root` or absolute."""
+    """Where the volumes are: `sources` maps a data set's name to its folder, relative to `root` or absolute.
+    `unlabelled` takes in patients without a segmentation too, from whom a generator learns images without masks."""
 
     root: str = "."
     sources: dict[str, str]
+    unlabelled: bool = False
     phantom: PhantomConfig = PhantomConfig()
 
 
 class PreprocessingConfig(Stage):
     """The common grid: `size` x `size` pixels over `field_of_view_mm`, centred on the heart.
 
-    Intensities are clipped to `percentiles` of the volume inside the field of view and mapped to [-1, 1].
+    `bias_correction` takes the coils' shading out first (N4). Intensities are then clipped to a range of the volume's
+    own inside the field of view, which becomes [-1, 1]: by `intensity` its `percentiles`, all of it ("minmax"), or its
+    foreground's mean and `zscore_limit` standard deviations either way ("zscore"). `phases` says which cases are used,
+    `central_slices` how many from the middle of each (0: every slice that shows a labelled structure).
+    `tissue_classes` labels that many kinds of tissue around the heart, for the generator to draw from. Where there is
+    no mask the heart is found by its motion, or taken to be in the middle (`unlabelled_centre`).
     """
 
     size: int = Field(default=64, ge=16, multiple_of=8)
     field_of_view_mm: float = Field(default=150.0, gt=20, le=500)
+    bias_correction: bool = False
+    intensity: Literal["percentiles", "minmax", "zscore"] = "percentiles"
     percentiles: tuple[float, float] = (1.0, 99.0)
+    zscore_limit: float = Field(default=3.0, gt=0)
+    phases: tuple[Literal["ED", "ES", "unknown"], ...] = ("ED", "ES", "unknown")
+    central_slices: int = Field(default=0, ge=0)
+    tissue_classes: int = Field(default=0, ge=0, le=MOST_TISSUES)
+    unlabelled_centre: Literal["motion", "image"] = "motion"
 
     @model_validator(mode="after")
     def _percentiles_ascend(self) -> "PreprocessingConfig":
@@ -60,7 +76,8 @@ class PreprocessingConfig(Stage):
 
 
 class GeneratorConfig(Stage):
-    """A generator family and its network; `patch` pixels a side are folded into channels before the U-Net."""
+    """A generator family and its network; `patch` pixels a side are folded into channels before the U-Net.
+    `tissue_classes` is that of the preprocessing."""
 
     family: Literal["flow", "ddpm"] = "flow"
     channels: tuple[int, ...] = (48, 96, 128)
@@ -68,6 +85,7 @@ class GeneratorConfig(Stage):
     norm_groups: int = Field(default=8, ge=1)
     patch: int = Field(default=2, ge=1)
     condition_dropout: float = Field(default=0.1, ge=0, lt=1)
+    tissue_classes: int = Field(default=0, ge=0, le=MOST_TISSUES)
     trainable: Literal["all", "adaptation", "modulation"] = "all"
     init: str | None = None
 
@@ -159,13 +177,16 @@ class TrainingConfig(Stage):
 
 
 class PretrainingConfig(Stage):
-    """Public pretraining on the phantom: `patients` hearts with randomised styles, for `steps` or `minutes`,
-    whichever ends first."""
+    """Public pretraining on the phantom, never the same heart twice, for `steps` or `minutes`, whichever ends first.
 
-    patients: int = Field(default=200, ge=1)
+    A batch is drawn from at least `mixed_slices` slices of many hearts. `label_noise_mm` is how far the masks' edges
+    stray from the images', as those of people who draw them do."""
+
     steps: int = Field(default=2400, ge=1)
     minutes: float = Field(default=6.0, gt=0)
     batch_size: int = Field(default=8, ge=1)
+    mixed_slices: int = Field(default=512, ge=1)
+    label_noise_mm: float = Field(default=0.7, ge=0, le=5)
     learning_rate: float = Field(default=1e-3, gt=0)
     ema_decay: float = Field(default=0.995, ge=0, lt=1)
 
@@ -226,6 +247,15 @@ class RunConfig(Stage):
     aggregation: AggregationConfig = AggregationConfig()
     federation: FederationConfig = FederationConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _generator_knows_the_tissues(self) -> "RunConfig":
+        if self.generator.tissue_classes != self.preprocessing.tissue_classes:
+            raise ValueError(
+                f"generator.tissue_classes is {self.generator.tissue_classes} where preprocessing.tissue_classes is "
+                f"{self.preprocessing.tissue_classes}; set the latter alone"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_shared_step_a_round(self) -> "RunConfig":

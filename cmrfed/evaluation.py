@@ -24,6 +24,7 @@ from cmrfed.generators import Draws, Generator
 from cmrfed.privacy import Ledger
 from cmrfed.runs import Run
 from cmrfed.sampling import synthesise
+from cmrfed.shapes import structures_of
 from cmrfed.slices import Slices
 from cmrfed.training import autocast, choose_device
 from cmrfed.updates import load_generator
@@ -39,7 +40,7 @@ def evaluate(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Results:
     started = time.monotonic()
     train, held_out = run.train_slices(), run.held_out_slices()
     shown = thin(held_out, config.fidelity_slices, run.config.seed)
-    learnt = thin(train, config.utility_slices, run.config.seed)
+    learnt, tested = thin(train.labelled(), config.utility_slices, run.config.seed), held_out.labelled()
     synthetic = {arm: _Synthetic.sample(run, arm, shown, learnt, bar) for arm in run.arms()}
     arms: dict[str, Results] = {arm: {} for arm in synthetic}
     if config.leakage:
@@ -49,9 +50,9 @@ def evaluate(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Results:
     if config.fidelity:
         with bar("features of images") as progress:
             _add(arms, "fidelity", _fidelity(run, train, shown, synthetic, config, progress))
-    if config.utility:
+    if config.utility and len(learnt) and len(tested):
         with bar("training segmenters") as progress:
-            _add(arms, "utility", _utility(run, learnt, synthetic, held_out, config, progress))
+            _add(arms, "utility", _utility(run, learnt, synthetic, tested, config, progress))
     timing = _timing(run) | {"sample_s_per_slice": synthetic[run.main_arm()].seconds_per_slice}
     results = _results(run, arms, timing | {"evaluate_s": time.monotonic() - started})
     _write_json(run.folder / "results.json", results)
@@ -170,9 +171,10 @@ def _utility(
 
 
 def training_slices(*parts: Slices) -> TrainingSlices:
-    """All slices of the parts, for a segmenter to learn from."""
+    """All slices of the parts, which are labelled, for a segmenter to learn from."""
     batches = [part.batch(range(len(part)))[:2] for part in parts]
-    return TrainingSlices(*(torch.cat(tensors) for tensors in zip(*batches, strict=True)))
+    images, masks = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+    return TrainingSlices(images, structures_of(masks))
 
 
 def test_stacks(held_out: Slices) -> TestStacks:
@@ -181,7 +183,7 @@ def test_stacks(held_out: Slices) -> TestStacks:
     images, masks, _ = held_out.batch(range(len(held_out)))
     return TestStacks(
         images,
-        masks,
+        structures_of(masks),
         torch.from_numpy(held_out.patients),
         torch.from_numpy(held_out.stacks),
         held_out.vendors,

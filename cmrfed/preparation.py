@@ -1,51 +1,87 @@
-"""A configured data set -> all its slices on the common grid; the phantom is written first where it is asked for."""
+"""A configured data set -> its slices on the common grid, kept in one file; and the phantom, written or streamed."""
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from cmrfed.config import DataConfig, PreprocessingConfig
 from cmrfed.datasets import find_entries
 from cmrfed.datasets.phantom import phantom_patient, write_phantom
+from cmrfed.datasets.phantom.labelling import with_drawn_outlines
+from cmrfed.parallel import map_in_order
 from cmrfed.preprocessing import prepare
-from cmrfed.slices import Slices, collect
+from cmrfed.slices import Slices, collect, source_of, write_slices
 from cmrfed.volumes import Case, Entry, load_case
 
 Progress = Callable[[int, int], None]
+Result = TypeVar("Result")
+
+VERSION = 1
+"""Raised whenever the same files and configuration would give other slices."""
 
 
-def read_slices(data: DataConfig, preprocessing: PreprocessingConfig, progress: Progress | None = None) -> Slices:
-    """Read and prepare every case of every source, in parallel over cases.
+@dataclass(frozen=True)
+class Source:
+    """The cases of a configured data set and how they are to be prepared."""
 
-    Raises UserError, naming the file or key, at the first thing that cannot be used; nothing is skipped silently.
-    """
-    entries = [entry for name, root in source_folders(data).items() for entry in find_entries(name, root)]
-    workers = min(os.cpu_count() or 1, len(entries))
-    one = partial(_read_and_prepare, preprocessing=preprocessing)
-    cases: list[Case] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
-        for case in pool.map(one, entries, chunksize=4):
-            cases.append(case)
-            if progress:
-                progress(len(cases), len(entries))
-    return collect(cases)
+    entries: tuple[Entry, ...]
+    preprocessing: PreprocessingConfig
+
+    @classmethod
+    def of(cls, data: DataConfig, preprocessing: PreprocessingConfig) -> "Source":
+        """Find every case of every source, of the wanted phases. Raises UserError naming the file or key."""
+        found = [
+            entry
+            for name, root in source_folders(data).items()
+            for entry in find_entries(name, root, data.unlabelled)
+            if entry.phase in preprocessing.phases
+        ]
+        return cls(tuple(sorted(found, key=lambda entry: (entry.patient, entry.phase))), preprocessing)
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of what decides the slices: every file's place, size and time, its metadata, and the settings."""
+        described = [[repr(entry), *map(_stamp, (entry.image_path, entry.mask_path))] for entry in self.entries]
+        text = json.dumps([VERSION, self.preprocessing.model_dump(), described], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def slices(self, store: Path, progress: Progress | None = None) -> Slices:
+        """The slices, kept in the file `store`: opened where it was made from the same files in the same way, else made
+        anew, in parallel over cases. They stay on disk; memory does not grow with the number of patients.
+
+        Raises UserError, naming the file, at the first thing that cannot be used; nothing is skipped silently.
+        """
+        if source_of(store) == self.key:
+            return Slices.load(store)
+        prepared = map_in_order(partial(_read_and_prepare, preprocessing=self.preprocessing), self.entries)
+        return write_slices(store, _reporting(prepared, len(self.entries), progress), self.key)
 
 
 def phantom_slices(
     patients: int, seed: int, preprocessing: PreprocessingConfig, progress: Progress | None = None
 ) -> Slices:
-    """Slices of generic phantom hearts with randomised styles, rendered in parallel."""
-    one = partial(_phantom_patient, seed=seed, preprocessing=preprocessing)
-    cases: list[Case] = []
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver")) as pool:
-        for done, patient in enumerate(pool.map(one, range(patients), chunksize=4), start=1):
-            cases += patient
-            if progress:
-                progress(done, patients)
-    return collect(cases)
+    """Slices of generic phantom hearts with randomised styles, rendered in parallel, in memory."""
+    hearts = map_in_order(partial(_phantom_patient, seed=seed, preprocessing=preprocessing), range(patients))
+    return collect(case for cases in _reporting(hearts, patients, progress) for case in cases)
+
+
+def phantom_stream(seed: int, preprocessing: PreprocessingConfig, label_noise_mm: float = 0.0) -> Iterator[Slices]:
+    """Slices of one generic phantom heart after the other, without end and never the same heart twice.
+
+    Hearts are rendered ahead in worker processes; which come, and in which order, is decided by the seed alone.
+    `label_noise_mm`: see `with_drawn_outlines`. Close the stream to stop the workers.
+    """
+    one = partial(_phantom_patient, seed=seed, preprocessing=preprocessing, label_noise_mm=label_noise_mm)
+    with closing(map_in_order(one, count())) as hearts:
+        yield from map(collect, hearts)
 
 
 def source_folders(data: DataConfig) -> dict[str, Path]:
@@ -58,9 +94,29 @@ def write_configured_phantom(data: DataConfig, progress: Progress | None = None)
     write_phantom(source_folders(data)["phantom"], data.phantom, progress)
 
 
+def _stamp(path: Path | None) -> list[object]:
+    """What changes when a file, or any file in a folder, does."""
+    if path is None:
+        return []
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    stats = [(str(file), file.stat()) for file in files if file.exists()]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _reporting(results: Iterable[Result], total: int, progress: Progress | None) -> Iterator[Result]:
+    for done, result in enumerate(results, start=1):
+        yield result
+        if progress:
+            progress(done, total)
+
+
 def _read_and_prepare(entry: Entry, preprocessing: PreprocessingConfig) -> Case:
     return prepare(load_case(entry), preprocessing)
 
 
-def _phantom_patient(index: int, seed: int, preprocessing: PreprocessingConfig) -> list[Case]:
-    return [prepare(case, preprocessing) for case in phantom_patient(index, seed)]
+def _phantom_patient(
+    index: int, seed: int, preprocessing: PreprocessingConfig, label_noise_mm: float = 0.0
+) -> list[Case]:
+    rng = np.random.default_rng([seed, index])
+    drawn = (with_drawn_outlines(case, label_noise_mm, rng) for case in phantom_patient(index, seed))
+    return [prepare(case, preprocessing) for case in drawn]

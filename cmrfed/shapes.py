@@ -13,12 +13,12 @@ from jaxtyping import Float, Int, UInt8
 Volume = Float[np.ndarray, "slice row column"]
 """Intensities, scaled as the file says, float32."""
 VolumeMask = UInt8[np.ndarray, "slice row column"]
-"""Labels of the `Label` table, or `UNLABELLED`."""
+"""Labels of the `Label` table, or `UNLABELLED`; in prepared cases also classes of tissue."""
 
 Image = Float[torch.Tensor, "batch 1 row column"]
 """Slices ready for a network, in [-1, 1]."""
 Mask = Int[torch.Tensor, "batch row column"]
-"""Labels of the `Label` table, or `UNLABELLED`, int64, for a network."""
+"""Labels of the `Label` table, classes of tissue from `FIRST_TISSUE` on, or `UNLABELLED`; int64, for a network."""
 Condition = Int[torch.Tensor, "batch 2"]
 """(vendor, phase) by index into `VENDORS` and `PHASES`; `UNKNOWN` is the last index of each."""
 
@@ -35,6 +35,8 @@ class Label(IntEnum):
 STRUCTURES = (Label.LV, Label.MYO, Label.RV)
 """The labelled structures, in reporting order."""
 
+FIRST_TISSUE = len(Label)
+"""From here on labels are classes of the tissue around the heart, darkest first, where preprocessing finds them."""
 UNLABELLED = 255
 """What nobody has labelled: any structure may be there. Not background, which says that none is."""
 
@@ -43,6 +45,11 @@ VENDORS = ("Siemens", "Philips", "GE", "Canon", UNKNOWN)
 """Vendors by canonical name. UNKNOWN stands for the generic (public) style and for dropped conditions."""
 PHASES = ("ED", "ES", UNKNOWN)
 """End diastole and end systole."""
+
+
+def structures_of(mask: Mask) -> Mask:
+    """The mask with classes of tissue as background, as segmenters and scores see it."""
+    return torch.where((mask >= FIRST_TISSUE) & (mask != UNLABELLED), Label.BACKGROUND, mask)
 
 
 def vendor_index(vendor: str) -> int:

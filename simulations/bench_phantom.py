@@ -1,25 +1,31 @@
 """How far the phantom carries a segmenter to real patients it was never shown, and how real its images look.
 
-One network is trained on phantom images alone, others on each real set's own images, all for the same steps; they are
-tested on the same real patients of that set. Real patients are halved once, within set and pathology: the phantom may
-be developed while looking at the scores of one half ("development"), and is reported on the other ("report"); the half
-that is not tested trains the real network. Kernel distances stand beside their floor: that of the set's other half.
+One network is trained on phantom images alone, others on each real set's own images, and, where a generator that was
+pretrained on the phantom is given, on the images it draws for those real images' masks; all for the same steps. They
+are tested on the same real patients of that set. Real patients are halved once, within set and pathology: the phantom
+may be developed while looking at the scores of one half ("development"), and is reported on the other ("report"); the
+half that is not tested trains the real network. Kernel distances stand beside their floor: that of the set's other
+half.
 """
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cmrfed.config import DataConfig, PreprocessingConfig
+from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.evaluation import test_stacks, thin, training_slices
 from cmrfed.fidelity import PatientFeatures, extract_features, fidelity_scores
-from cmrfed.preparation import phantom_slices, read_slices
+from cmrfed.preparation import Source, phantom_slices
+from cmrfed.sampling import synthesise
+from cmrfed.shapes import UNKNOWN, VENDORS
 from cmrfed.slices import Slices, split_patients
+from cmrfed.updates import load_generator
 from cmrfed.utility import TestStacks, patient_scores, predict, summarise, train_segmenter
 
 HALVES = ("development", "report")
@@ -42,9 +48,15 @@ def main() -> None:
         for name, slices in tested.items():
             found[name] |= _dice({"real": others[name]}, {name: slices}, options)[name]
             found[name]["ratio"] = found[name]["phantom"]["mean"] / found[name]["real"]["mean"]
+    if options.generator:
+        drawn = {name: _drawn(slices, options) for name, slices in others.items()}
+        for name, slices in tested.items():
+            found[name] |= _dice({"generated": drawn[name]}, {name: slices}, options)[name]
     if options.kid:
         for name, slices in tested.items():
-            found[name] |= _kid(phantom, slices, others[name])
+            found[name]["kid"] = _kid(phantom, slices, others[name])
+            if options.generator:
+                found[name]["kid_generated"] = _kid(drawn[name], slices, others[name])
     console.print(json.dumps(found, indent=2), markup=False, highlight=False)
 
 
@@ -52,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--half", choices=HALVES, default="development", help="the real patients to test on")
     parser.add_argument("--data", required=True, help="folder that holds mnms/ and acdc/")
+    parser.add_argument("--store", type=Path, required=True, help="file to keep the real patients' slices in")
     parser.add_argument("--hearts", type=int, default=300, help="phantom hearts to train on")
     parser.add_argument("--steps", type=int, default=800, help="training steps of every segmenter")
     parser.add_argument("--seeds", type=int, default=1, help="trainings over which scores are averaged")
@@ -59,6 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-kid", dest="kid", action="store_false", help="skip the kernel distances")
     parser.add_argument("--no-real", dest="real", action="store_false", help="skip the networks trained on real images")
     parser.add_argument("--phantom", type=Path, help="slices kept by --save, of another version, say")
+    parser.add_argument("--generator", type=Path, help="weights that `cmrfed pretrain` wrote")
     parser.add_argument("--save", type=Path, help="keep the phantom's slices in this file")
     return parser.parse_args()
 
@@ -66,7 +80,7 @@ def _options() -> argparse.Namespace:
 def _real(options: argparse.Namespace) -> Slices:
     sources = DataConfig(root=options.data, sources={"mnms": "mnms", "acdc": "acdc"})
     with progress_bar("reading real patients") as progress:
-        return read_slices(sources, PreprocessingConfig(), progress)
+        return Source.of(sources, PreprocessingConfig()).slices(options.store, progress)
 
 
 def _phantom(options: argparse.Namespace) -> Slices:
@@ -77,6 +91,17 @@ def _phantom(options: argparse.Namespace) -> Slices:
     if options.save:
         slices.save(options.save)
     return slices
+
+
+def _drawn(slices: Slices, options: argparse.Namespace) -> Slices:
+    """The generator's images for these slices' masks, as of no known vendor."""
+    generator, _ = load_generator(options.generator)
+    unknown = slices.conditions.copy()
+    unknown[:, 0] = VENDORS.index(UNKNOWN)
+    with progress_bar("drawing") as progress:
+        return synthesise(
+            generator, replace(slices, conditions=unknown), SamplingConfig(), options.seed, progress=progress
+        )
 
 
 def _groups(real: Slices) -> dict[str, Slices]:

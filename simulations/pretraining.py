@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 from cmrfed import __version__
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
+from cmrfed.datasets.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.generators import build_generator
-from cmrfed.preparation import phantom_slices
+from cmrfed.preparation import phantom_stream
 from cmrfed.training import pretrain
 from cmrfed.updates import Weights, load_weights, read_weights, save_generator, write_weights
 
@@ -38,20 +40,22 @@ def pretrained_on_phantom(config: RunConfig) -> Path:
     if cached.exists():
         console.print(f"  pretraining: found {cached}", soft_wrap=True)
         return cached
-    with progress_bar("imaging generic phantoms") as progress:
-        slices = phantom_slices(config.pretraining.patients, config.seed, config.preprocessing, progress)
     generator = build_generator(config.generator.model_copy(update={"trainable": "all", "init": None}), config.seed)
     with progress_bar("pretraining on the phantom") as progress:
-        weights, losses = pretrain(generator, slices, config.pretraining, config.training, config.seed, progress)
+        hearts = phantom_stream(config.seed, config.preprocessing, config.pretraining.label_noise_mm)
+        with closing(hearts):
+            found = pretrain(generator, hearts, config.pretraining, config.training, config.seed, progress)
     notes = {
-        "data": "the built-in phantom with randomised styles; no patient",
-        "hearts": config.pretraining.patients,
-        "slices": len(slices),
-        "steps": len(losses),
-        "loss": losses[:: max(1, len(losses) // 200)],
+        "data": f"the built-in phantom, version {PHANTOM_VERSION}: randomised styles, every heart once; no patient",
+        "hearts": found.patients,
+        "slices": found.slices,
+        "steps": len(found.losses),
+        "minutes": round(found.seconds_s / 60, 1),
+        "waited_share": round(found.waited_s / found.seconds_s, 3),
+        "loss": found.losses[:: max(1, len(found.losses) // 200)],
     }
     cached.parent.mkdir(parents=True, exist_ok=True)
-    save_generator(cached, generator, weights, pretraining=notes)
+    save_generator(cached, generator, found.weights, pretraining=notes)
     return cached
 
 
@@ -70,5 +74,12 @@ def _model_of(run: Path) -> Path:
 def _cache_key(config: RunConfig) -> str:
     """Everything that decides the pretrained weights."""
     generator = config.generator.model_dump(exclude={"init", "trainable"})
-    parts = [__version__, config.seed, generator, config.pretraining.model_dump(), config.preprocessing.model_dump()]
+    parts = [
+        __version__,
+        PHANTOM_VERSION,
+        config.seed,
+        generator,
+        config.pretraining.model_dump(),
+        config.preprocessing.model_dump(),
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]

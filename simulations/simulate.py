@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
-from cmrfed.preparation import read_slices, write_configured_phantom
+from cmrfed.preparation import Source, write_configured_phantom
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, software_versions
@@ -29,8 +29,9 @@ def simulate(config: RunConfig, out: Path) -> Run:
     if "phantom" in config.data.sources:
         with progress_bar("writing the phantom") as progress:
             write_configured_phantom(config.data, progress)
+    source = Source.of(config.data, config.preprocessing)
     with progress_bar("reading and preparing cases") as progress:
-        slices = read_slices(config.data, config.preprocessing, progress)
+        slices = source.slices(out / "prepared" / f"{source.key}.safetensors", progress)
     sites, held_out = _divide(slices, config)
     _refuse_small_sites(sites, plan)
     plan = plan and plan.shared_by(len(sites), config.privacy)

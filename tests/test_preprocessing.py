@@ -7,8 +7,8 @@ from scipy.ndimage import center_of_mass
 from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
 
 from cmrfed.config import PreprocessingConfig
-from cmrfed.preprocessing import heart_centre, prepare, prepare_mask
-from cmrfed.shapes import Label
+from cmrfed.preprocessing import centre_of_mask, centre_of_motion, prepare, prepare_mask
+from cmrfed.shapes import FIRST_TISSUE, UNLABELLED, Label
 
 CONFIG = PreprocessingConfig(size=32, field_of_view_mm=64)
 PIXEL_MM = 2.0
@@ -54,7 +54,7 @@ def test_outside_the_scan_is_the_darkest_value_and_background():
 def test_the_centre_is_the_middle_of_the_box_around_all_structures():
     mask = np.zeros((2, 20, 30), np.uint8)
     mask[0, 4, 5] = mask[1, 10, 20] = Label.MYO
-    assert heart_centre(mask) == (7.0, 12.5)
+    assert centre_of_mask(mask) == (7.0, 12.5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -167,3 +167,144 @@ def test_a_structure_smaller_than_a_pixel_is_refused():
     mask[1, 20, 20] = Label.LV
     with refuses("mnms-A ED", "no structure fills a pixel"):
         prepare(toy_case(mask=mask), PreprocessingConfig(size=16, field_of_view_mm=200))
+
+
+# --- options --------------------------------------------------------------------------------------------------------
+
+
+def known_volume() -> np.ndarray:
+    """On the grid itself: one voxel a pixel, so that only intensities change."""
+    return np.random.default_rng(0).normal(100, 20, (2, 32, 32)).astype(np.float32)
+
+
+def prepared_intensities(image, **options):
+    mask = np.full(image.shape, Label.BACKGROUND, np.uint8)
+    mask[:, [0, -1]] = mask[:, :, [0, -1]] = Label.MYO
+    config = PreprocessingConfig(size=32, field_of_view_mm=40, **options)
+    return prepare(toy_case(image=image, mask=mask, spacing_mm=(8.0, 1.25, 1.25)), config).image
+
+
+@pytest.mark.parametrize("limits", [(1.0, 99.0), (2.0, 98.0), (0.0, 100.0)])
+def test_percentiles_become_the_ends_of_the_range(limits):
+    image = known_volume()
+    low, high = np.percentile(image, limits)
+    expected = 2 * (image.clip(low, high) - low) / (high - low) - 1
+    np.testing.assert_allclose(prepared_intensities(image, percentiles=limits), expected, atol=1e-5)
+
+
+def test_minmax_maps_the_least_and_the_largest_value_to_the_ends():
+    image = known_volume()
+    expected = 2 * (image - image.min()) / np.ptp(image) - 1
+    np.testing.assert_allclose(prepared_intensities(image, intensity="minmax"), expected, atol=1e-5)
+
+
+def test_zscore_counts_standard_deviations_of_the_foreground():
+    image = 50 + known_volume() / 2
+    image[:, :, :12] = 0  # air, far below the foreground
+    foreground = image[:, :, 12:]
+    expected = ((image - foreground.mean()) / (2.5 * foreground.std())).clip(-1, 1)
+    found = prepared_intensities(image, intensity="zscore", zscore_limit=2.5)
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("intensity", ["percentiles", "minmax", "zscore"])
+def test_a_constant_image_is_refused_however_it_is_scaled(intensity):
+    with refuses("mnms-A ED", "constant (7)"):
+        prepare(
+            toy_case(image=np.full((3, 40, 48), 7, np.float32)),
+            PreprocessingConfig(size=32, field_of_view_mm=64, intensity=intensity),
+        )
+
+
+@pytest.mark.parametrize("slices", [1, 3, 9])
+def test_bias_correction_takes_a_coil_s_shading_out(slices):
+    mask = np.zeros((slices, 96, 96), np.uint8)
+    mask[:, 12:84, 12:84] = Label.LV
+    column = np.arange(96, dtype=np.float32)
+    texture = np.random.default_rng(0).normal(0, 2, mask.shape)
+    image = (np.where(mask, 100, 0) * np.exp(-column / 90) + np.abs(texture)).astype(np.float32)
+    flat = PreprocessingConfig(size=64, field_of_view_mm=80, bias_correction=True)
+
+    def unevenness(config):
+        inside = prepare(toy_case(image=image, mask=mask, spacing_mm=(8.0, 1.0, 1.0)), config).image[:, 8:-8, 8:-8] + 1
+        return float(inside[:, :, :8].mean() / inside[:, :, -8:].mean())
+
+    assert unevenness(flat.model_copy(update={"bias_correction": False})) > 1.5
+    assert unevenness(flat) == pytest.approx(1, abs=0.12)
+
+
+def test_central_slices_are_those_in_the_middle_of_the_labelled_ones():
+    mask = toy_mask(slices=7)
+    mask[0] = 0
+    case = toy_case(image=toy_image(mask), mask=mask)
+    every = prepare(case, CONFIG)
+    central = prepare(case, CONFIG.model_copy(update={"central_slices": 2}))
+    assert len(every.image) == 6
+    np.testing.assert_array_equal(central.mask, every.mask[2:4])
+    np.testing.assert_allclose(central.image, every.image[2:4])
+
+
+def test_tissue_classes_label_the_background_by_brightness_and_leave_the_heart_alone():
+    mask = toy_mask()
+    image = toy_image(mask)
+    steps = np.broadcast_to(np.repeat([10.0, 60.0, 110.0, 160.0], 12), mask.shape)
+    image = np.where(mask, image, steps).astype(np.float32)
+    found = prepare(toy_case(image=image, mask=mask), CONFIG.model_copy(update={"tissue_classes": 4}))
+    plain = prepare(toy_case(image=image, mask=mask), CONFIG)
+    heart = plain.mask > 0
+    np.testing.assert_array_equal(found.mask[heart], plain.mask[heart])
+    classes = [found.image[found.mask == FIRST_TISSUE + number] for number in range(4)]
+    assert all(len(values) for values in classes)
+    means = [values.mean() for values in classes]
+    assert means == sorted(means) and np.ptp(means) > 0.3
+
+
+def test_a_mask_alone_has_no_tissue_classes():
+    with refuses("mask.nii.gz", "tissue_classes=3"):
+        prepare_mask(toy_mask(), SPACING_MM, CONFIG.model_copy(update={"tissue_classes": 3}), "mask.nii.gz")
+
+
+def beating(rows=120, columns=140, heart=(70, 50)):
+    """What changes over the beat: a ring where the wall moves, a small bright vessel, and noise."""
+    row, column = np.indices((rows, columns))
+    away = np.hypot(row - heart[0], column - heart[1])
+    ring = np.exp(-(((away - 20) / 4) ** 2))
+    vessel = 6.0 * (np.hypot(row - 20, column - 115) < 4)
+    noise = np.abs(np.random.default_rng(0).normal(0, 0.1, (5, rows, columns)))
+    return (ring + vessel + noise).astype(np.float32)
+
+
+@settings(max_examples=15, deadline=None)
+@given(row=st.integers(45, 75), column=st.integers(45, 80))
+def test_the_heart_is_found_by_its_motion_though_a_vessel_changes_more(row, column):
+    found = centre_of_motion(beating(heart=(row, column)), (8.0, 1.4, 1.4))
+    assert np.hypot(found[0] - row, found[1] - column) * 1.4 < 6
+
+
+def unlabelled_case(**fields):
+    mask = np.full((5, 120, 140), UNLABELLED, np.uint8)
+    image = np.random.default_rng(1).uniform(0, 1, mask.shape).astype(np.float32)
+    return toy_case(image=image, mask=mask, **fields)
+
+
+def test_an_unlabelled_stack_keeps_all_its_slices_around_the_motion():
+    case = prepare(unlabelled_case(motion=beating(), spacing_mm=(8.0, 1.4, 1.4)), CONFIG)
+    assert case.image.shape == (5, 32, 32) and case.motion is None
+    assert (case.mask == UNLABELLED).all()
+
+
+def test_an_unlabelled_stack_without_motion_is_refused_unless_its_middle_is_the_heart():
+    with refuses("mnms-A ED", "unlabelled_centre=image"):
+        prepare(unlabelled_case(), CONFIG)
+    middle = CONFIG.model_copy(update={"unlabelled_centre": "image"})
+    assert prepare(unlabelled_case(), middle).image.shape == (5, 32, 32)
+
+
+def test_what_nobody_labelled_stays_unlabelled_beside_what_somebody_did():
+    mask = toy_mask()
+    mask[mask == Label.BACKGROUND] = UNLABELLED
+    found = prepare(toy_case(image=toy_case().image, mask=mask), CONFIG).mask
+    assert set(np.unique(found)) >= {Label.LV, UNLABELLED}
+    plain = prepare(toy_case(), CONFIG).mask
+    inside = np.s_[:, 4:-4, 4:-4]
+    np.testing.assert_array_equal(found[inside] == UNLABELLED, plain[inside] == Label.BACKGROUND)

@@ -1,6 +1,7 @@
 """A local run releases the update and the event, learns without privacy, and is the same for the same seed."""
 
 from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from cmrfed.training import (
     trained_weights,
     validation_losses,
 )
+from cmrfed.training.pretraining import Mixed
 from cmrfed.updates import read_weights
 
 CPU = torch.device("cpu")
@@ -118,11 +120,39 @@ def test_a_patient_gives_as_many_rows_as_the_plan_asks_whatever_it_has(
 
 def test_pretraining_stops_at_its_steps_or_its_minutes(generator, fp32_training):
     config = PretrainingConfig(steps=5, minutes=10, batch_size=2)
-    weights, losses = pretrain(generator, toy_slices([4]), config, fp32_training, seed=0)
-    assert len(losses) == 5
-    assert set(weights) == set(read_weights(generator))
+    found = pretrain(generator, endless_patients(), config, fp32_training, seed=0)
+    assert len(found.losses) == 5
+    assert set(found.weights) == set(read_weights(generator))
     slow = config.model_copy(update={"steps": 10**6, "minutes": 0.01})
-    assert len(pretrain(generator, toy_slices([4]), slow, fp32_training, seed=0)[1]) < 10**4
+    assert len(pretrain(generator, endless_patients(), slow, fp32_training, seed=0).losses) < 10**4
+
+
+def endless_patients():
+    return (toy_slices([4], seed=seed) for seed in count())
+
+
+def test_pretraining_uses_every_slice_once_and_mixes_patients():
+    stream, random = Mixed(iter([toy_slices([3], seed=seed) for seed in range(6)]), least=9), SeededRandom(0)
+    batches = [stream.draw(4, random) for _ in range(5)]
+    assert batches[4] is None, "18 slices give four batches of four"
+    drawn = [image.numpy().tobytes() for batch in batches[:4] for image in batch.images]
+    there = {image.tobytes() for seed in range(6) for image in toy_slices([3], seed=seed).images}
+    assert len(set(drawn)) == 16 and set(drawn) <= there
+    first = {image.numpy().tobytes() for image in batches[0].images}
+    assert all(not first <= {image.tobytes() for image in toy_slices([3], seed=seed).images} for seed in range(6))
+    assert (stream.patients, stream.slices) == (6, 16)
+
+
+def test_pretraining_is_repeatable_and_ends_with_its_patients(fp32_training, tiny_generator_config):
+    config = PretrainingConfig(steps=50, minutes=10, batch_size=2, mixed_slices=4)
+
+    def run():
+        patients = (toy_slices([4], seed=seed) for seed in range(3))
+        return pretrain(build_generator(tiny_generator_config, 0), patients, config, fp32_training, seed=7)
+
+    one, other = run(), run()
+    assert one.losses == other.losses and len(one.losses) == 6
+    assert (one.patients, one.slices) == (3, 12)
 
 
 def test_a_step_is_the_stated_equation(generator, fp32_training):

@@ -263,7 +263,7 @@ def test_a_case_refuses_arrays_that_do_not_belong_together():
         toy_case(image=toy_image(toy_mask(slices=2)))
     with refuses("mnms-A ED", "NaN"):
         toy_case(image=np.full((3, 40, 48), np.nan, np.float32))
-    with refuses("mnms-A ED", "label 9"):
-        toy_case(mask=np.full((3, 40, 48), 9, np.uint8), image=toy_image(toy_mask()))
+    with refuses("mnms-A ED", "label 200"):
+        toy_case(mask=np.full((3, 40, 48), 200, np.uint8), image=toy_image(toy_mask()))
     with refuses("mnms-A ED", "spacing"):
         toy_case(spacing_mm=(8.0, 0.0, 1.25))

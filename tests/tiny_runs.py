@@ -17,7 +17,7 @@ def tiny_run_config(cache: Path, **changes: Any) -> RunConfig:
         "preprocessing": {"size": 16},
         "generator": {"channels": [8, 8], "norm_groups": 4},
         "sampling": {"steps": 2},
-        "pretraining": {"patients": 2, "steps": 3},
+        "pretraining": {"mixed_slices": 8, "steps": 3},
         "training": {"local_steps": 2, "optimizer": "sgd", "slices_per_patient": 2, "precision": "fp32"},
         "privacy": {"minimum_patients": 2, "declared_patients": 5, "delta": 1e-3, "seed": 1},
         "federation": {"rounds": 2, "engine": "inprocess", "held_out_fraction": 0.34},

@@ -1,15 +1,19 @@
 """`cmrfed COMMAND [Hydra overrides]`: a Hydra config for each command, and one plain line for what a user can mend.
 
 A command is a function in one of this folder's files, found in `COMMANDS` by its name of one word or two. Nothing heavy
-is imported before the command runs, so that help does not wait for torch.
+is imported before the command runs, so that help does not wait for torch. A command that works on one folder takes it
+as a word of its own, which Hydra never parses: folders may have any name.
 """
 
+import functools
 import importlib
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -21,12 +25,14 @@ from cmrfed.console import console, errors
 
 @dataclass(frozen=True)
 class Command:
-    """`function` of module `cmrfed.cli.<module>` takes the command's plain configuration; `config` names its YAML."""
+    """`function` of module `cmrfed.cli.<module>` takes the command's plain configuration; `config` names its YAML.
+    `paths` are keys whose values are taken literally; a word that is no key=value gives the first of them."""
 
     module: str
     function: str
     config: str
     what: str
+    paths: tuple[str, ...] = ()
 
 
 COMMANDS = {
@@ -46,7 +52,19 @@ COMMANDS = {
     "privacy epsilon": Command(
         "privacy", "epsilon", "privacy_epsilon", "what a run costs each patient, and what it means"
     ),
+    "data verify": Command(
+        "data", "verify", "data_verify", "read a folder of volumes once: what there is, and what is wrong",
+        paths=("data.root", "out"),
+    ),
+    "data preview": Command(
+        "data", "preview", "data_preview", "a contact sheet of a folder's patients, for the hospital's own eyes",
+        paths=("data.root", "out"),
+    ),
+    "data phantom": Command("data", "phantom", "data_phantom", "write the built-in phantom to a folder", paths=("out",)),
 }
+_FOR_HYDRA = re.compile(r"-|[+~]{0,2}(hydra/)?[A-Za-z_][\w.@:]*=|~[A-Za-z_][\w.@:]*$")
+"""Options, key=value with what Hydra puts before a key, and ~key. A folder named like one is written ./key=value."""
+_TAKE_A_VALUE = ("--cfg", "-c", "--package", "-p", "--info", "-i", "--config-name", "-cn", "--config-dir", "-cd")
 _USAGE = "\n".join(
     [
         f"cmrfed {__version__}: one generator of synthetic cardiac MRI, trained by many hospitals, private by patient.",
@@ -65,8 +83,7 @@ def main() -> None:
     words = sys.argv[1:] or ["--help"]
     name = next((name for name in (" ".join(words[:2]), words[0]) if name in COMMANDS), None)
     if name:
-        sys.argv = [f"cmrfed {name}", *words[len(name.split()) :]]
-        _hydra_main(name, COMMANDS[name])
+        _hydra_main(name, COMMANDS[name], words[len(name.split()) :])
     elif words[0] in ("--help", "-h", "help"):
         console.print(_USAGE, markup=False)
     elif words[0] == "--version":
@@ -82,24 +99,52 @@ def _unknown(words: list[str]) -> str:
     return f"no command {' '.join(words[: 2 if seconds else 1])!r}; commands are {', '.join(seconds or COMMANDS)}"
 
 
-def _hydra_main(name: str, command: Command) -> None:
+def _hydra_main(name: str, command: Command, words: list[str]) -> None:
     """Let Hydra compose the command's config and call it; a UserError becomes one line and exit code 2."""
 
     def run(config: DictConfig) -> None:
         function = getattr(importlib.import_module(f"cmrfed.cli.{command.module}"), command.function)
         try:
-            function(plain(config))
+            function(plain(config, literal))
         except UserError as error:
-            errors.print(f"cmrfed {name}: {error}", style="red", markup=False)
-            sys.exit(2)
+            _fail(name, error)
         except KeyboardInterrupt:
-            errors.print(f"cmrfed {name}: interrupted; finished rounds are kept (resume=RUN goes on)")
+            kept = "; finished rounds are kept (resume=RUN goes on)" if name == "simulate" else ""
+            errors.print(f"cmrfed {name}: interrupted{kept}", markup=False)
             sys.exit(130)
 
+    try:
+        literal, overrides = _take_paths(words, command.paths)
+    except UserError as error:
+        _fail(name, error)
+    sys.argv = [f"cmrfed {name}", *overrides]
     decorate: Callable[..., Any] = hydra.main(
         version_base="1.3", config_path=str(configs_folder()), config_name=command.config
     )
     decorate(run)()
+
+
+def _fail(name: str, error: UserError) -> NoReturn:
+    errors.print(f"cmrfed {name}: {error}", style="red", markup=False)
+    sys.exit(2)
+
+
+def _take_paths(words: list[str], keys: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Paths by key, and the words left for Hydra. Raises UserError when one key is given twice."""
+    if not keys:
+        return {}, words
+    paths: dict[str, str] = {}
+    rest: list[str] = []
+    for previous, word in pairwise(["", *words]):
+        key, equals, value = word.partition("=")
+        if previous in _TAKE_A_VALUE or not (key in keys and equals) and _FOR_HYDRA.match(word):
+            rest.append(word)
+            continue
+        key, value = (key, value) if key in keys and equals else (keys[0], word)
+        if key in paths:
+            raise UserError(f"{key}: given twice, as {paths[key]} and {value}; give one, quoted if it has spaces")
+        paths[key] = value
+    return paths, rest
 
 
 def configs_folder() -> Path:
@@ -108,9 +153,12 @@ def configs_folder() -> Path:
     return next(folder for folder in (package.parent / "configs", package / "configs") if folder.is_dir())
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The composed config as plain values. Raises UserError naming a value that was left open."""
-    missing = sorted(OmegaConf.missing_keys(config))
+def plain(config: DictConfig, literal: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The composed config as plain values, with `literal` ones by dotted key put in as they are.
+
+    Raises UserError naming a value that was left open.
+    """
+    missing = sorted(OmegaConf.missing_keys(config) - set(literal or {}))
     if missing:
         raise UserError(f"config: {missing[0]} has no value; give {missing[0]}=VALUE")
     try:
@@ -118,4 +166,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     except Exception as error:  # OmegaConf's interpolation errors share no public base
         raise UserError(f"config: {' '.join(str(error).split())}") from None
     assert isinstance(values, dict)
+    for dotted, value in (literal or {}).items():
+        *parents, key = dotted.split(".")
+        functools.reduce(lambda node, parent: node[parent], parents, values)[key] = value
     return {str(key): value for key, value in values.items()}

@@ -30,13 +30,13 @@ def simulate(values: Values) -> None:
 
 
 def prepare(values: Values) -> None:
-    from cmrfed.preparation import read_slices
+    from cmrfed.preparation import Source
 
     data = read_stage(DataConfig, values["data"], "data")
-    with progress_bar("reading and preparing cases") as progress:
-        slices = read_slices(data, read_stage(PreprocessingConfig, values["preprocessing"], "preprocessing"), progress)
+    source = Source.of(data, read_stage(PreprocessingConfig, values["preprocessing"], "preprocessing"))
     home = Path(values["home"]).expanduser().resolve()
-    slices.save(home / "slices.safetensors")
+    with progress_bar("reading and preparing cases") as progress:
+        slices = source.slices(home / "slices.safetensors", progress)
     policy = home / "site.yaml"
     if not policy.exists():
         policy.write_text((configs_folder() / "site" / "example.yaml").read_text())

@@ -10,29 +10,37 @@ IEEE Transactions on Medical Imaging 37(11), 2018.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from cmrfed.config import UserError
+from cmrfed.datasets.tables import each_patient, subfolders, volume_path
 from cmrfed.shapes import Label
 from cmrfed.volumes import Entry
 
 LABELS = {0: Label.BACKGROUND, 1: Label.RV, 2: Label.MYO, 3: Label.LV}
 GROUPS = ("NOR", "DCM", "HCM", "MINF", "RV")
+_MAX_INFO_BYTES = 2**16
 
 
-def entries(root: Path, dataset: str = "acdc") -> list[Entry]:
+def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | UserError]:
     """The ED and ES case of every patient under `root`, which holds training/ or testing/ or is one of them.
 
-    Raises UserError when an Info.cfg lacks a key or holds a bad value, or when an image or mask is missing.
+    Every patient is labelled. Wrong is an Info.cfg that lacks a key or holds a bad value, or a missing file.
     """
-    folders = (path for part in _parts(root) for path in part.iterdir() if path.is_dir())
-    patients = sorted((path for path in folders if path.name.startswith("patient")), key=lambda path: path.name)
-    return [entry for folder in patients for entry in _patient_entries(folder, dataset)]
+    patients = sorted(_patients(root), key=lambda path: path.name)
+    yield from each_patient(partial(_patient_entries, dataset=dataset), patients)
 
 
-def _parts(root: Path) -> list[Path]:
-    """training/ and testing/ where they exist, otherwise the folder itself."""
-    return [root / part for part in ("training", "testing") if (root / part).is_dir()] or [root]
+def recognises(root: Path) -> bool:
+    """Whether patients lie there with an Info.cfg each."""
+    return any((folder / "Info.cfg").is_file() for folder in _patients(root))
+
+
+def _patients(root: Path) -> list[Path]:
+    """Folders of patients in training/ and testing/ where they exist, otherwise in the folder itself."""
+    parts = [root / part for part in ("training", "testing") if (root / part).is_dir()] or [root]
+    return [folder for part in parts for folder in subfolders(part) if folder.name.startswith("patient")]
 
 
 def _patient_entries(folder: Path, dataset: str) -> Iterator[Entry]:
@@ -40,7 +48,7 @@ def _patient_entries(folder: Path, dataset: str) -> Iterator[Entry]:
     info = _read_info(info_path)
     group = _value(info_path, info, "Group")
     if group not in GROUPS:
-        raise UserError(f"{info_path}: Group is {group!r}; allowed are {', '.join(GROUPS)}")
+        raise UserError(f"{info_path}: Group is {group!r:.40}; allowed are {', '.join(GROUPS)}")
     for phase in ("ED", "ES"):
         stem = f"{folder.name}_frame{_frame_number(info_path, info, phase):02d}"
         yield Entry(
@@ -60,7 +68,8 @@ def _patient_entries(folder: Path, dataset: str) -> Iterator[Entry]:
 def _read_info(path: Path) -> dict[str, str]:
     """The `key: value` lines of an Info.cfg."""
     try:
-        lines = path.read_text().splitlines()
+        with path.open("rb") as file:
+            lines = file.read(_MAX_INFO_BYTES).decode().splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}); every ACDC patient has one") from None
     pairs = (line.split(":", 1) for line in lines if ":" in line)
@@ -69,20 +78,20 @@ def _read_info(path: Path) -> dict[str, str]:
 
 def _value(path: Path, info: dict[str, str], key: str) -> str:
     if key not in info:
-        raise UserError(f"{path}: has no {key!r}; found {', '.join(info) or 'nothing'}; restore the original file")
+        found = ", ".join(info)[:80] or "nothing"
+        raise UserError(f"{path}: has no {key!r}; found {found}; restore the original file")
     return info[key]
 
 
 def _frame_number(path: Path, info: dict[str, str], phase: str) -> int:
     text = _value(path, info, phase)
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise UserError(f"{path}: {phase} is {text!r}; expected a frame number counted from 1")
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) >= 1):
+        raise UserError(f"{path}: {phase} is {text!r:.40}; expected a frame number counted from 1")
     return int(text)
 
 
 def _volume_path(folder: Path, stem: str) -> Path:
     """The file of that name, compressed or not."""
-    for suffix in (".nii.gz", ".nii"):
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
+    if path := volume_path(folder, stem):
+        return path
     raise UserError(f"{folder}: has no {stem}.nii.gz (or .nii), which its Info.cfg calls for; restore the original")

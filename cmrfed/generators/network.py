@@ -47,10 +47,10 @@ def _embed(table: nn.Embedding, index: Int[Tensor, " batch"]) -> Float[Tensor, "
 class ConditionalUNet(nn.Module):
     """U-Net from (x_t, t, mask, condition) to an image-shaped prediction.
 
-    The mask enters one-hot beside x_t; where a row is not `kept` its mask is all zeros (which differs from all
-    background) and its condition UNKNOWN: the unconditional branch of classifier-free guidance
-    (Ho and Salimans 2022, arXiv:2207.12598). `patch` x `patch` pixels are folded into channels first, which keeps the
-    cost of a 64 x 64 image that of a 32 x 32 one.
+    The mask enters one-hot beside x_t, all zeros (which differs from all background) where it is UNLABELLED; where a
+    row is not `kept` its whole mask is all zeros and its condition UNKNOWN: the unconditional branch of classifier-free
+    guidance (Ho and Salimans 2022, arXiv:2207.12598). `patch` x `patch` pixels are folded into channels first, which
+    keeps the cost of a 64 x 64 image that of a 32 x 32 one.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -60,10 +60,10 @@ class ConditionalUNet(nn.Module):
                 f"generator.channels: each must be a multiple of norm_groups={config.norm_groups}, "
                 f"found {config.channels}; change either"
             )
-        self.patch = config.patch
+        self.patch, self.labels = config.patch, len(Label) + config.tissue_classes
         self.unet = DiffusionModelUNet(
             spatial_dims=2,
-            in_channels=(1 + len(Label)) * config.patch**2,
+            in_channels=(1 + self.labels) * config.patch**2,
             out_channels=config.patch**2,
             channels=config.channels,
             attention_levels=(False,) * len(config.channels),
@@ -77,7 +77,7 @@ class ConditionalUNet(nn.Module):
     def forward(
         self, x_t: Image, t: Float[Tensor, " batch"], mask: Mask, condition: Condition, kept: Bool[Tensor, " batch"]
     ) -> Image:
-        labels = torch.arange(len(Label), device=mask.device)[:, None, None]
+        labels = torch.arange(self.labels, device=mask.device)[:, None, None]
         one_hot = (mask[:, None] == labels).to(x_t.dtype) * kept[:, None, None, None]
         unknown = torch.tensor(UNKNOWN_CONDITION, device=condition.device)
         condition = torch.where(kept[:, None], condition, unknown)

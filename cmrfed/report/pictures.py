@@ -11,7 +11,8 @@ from matplotlib.image import imsave
 from skimage.measure import find_contours
 
 from cmrfed.report.material import Material
-from cmrfed.shapes import PHASES, STRUCTURES, VENDORS, Label
+from cmrfed.config import MOST_TISSUES
+from cmrfed.shapes import FIRST_TISSUE, PHASES, STRUCTURES, UNLABELLED, VENDORS, Label
 from cmrfed.slices import Slices
 
 COLOURS = {Label.LV: "#D55E00", Label.MYO: "#009E73", Label.RV: "#56B4E9"}
@@ -134,8 +135,10 @@ def outlines(mask: UInt8[np.ndarray, "row column"]) -> list[Outline]:
 
 
 def mask_uri(mask: UInt8[np.ndarray, "row column"]) -> str:
-    """A mask in the label colours, on black."""
-    palette = np.zeros((len(Label), 3))
+    """A mask in the label colours, on black; classes of tissue in greys, what nobody labelled in dark blue."""
+    palette = np.zeros((256, 3))
+    palette[UNLABELLED] = 0.1, 0.12, 0.25
+    palette[FIRST_TISSUE : FIRST_TISSUE + MOST_TISSUES] = np.linspace(0.1, 0.6, MOST_TISSUES)[:, None]
     for label, colour in COLOURS.items():
         palette[label] = to_rgb(colour)
     return _uri_of(palette[mask])

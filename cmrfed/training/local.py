@@ -141,7 +141,7 @@ def _plain_steps(generator: Generator, slices: Slices, task: LocalTask, device: 
     random = SeededRandom(task.seed, task.site, task.round)
     for _ in range(task.training.local_steps):
         indices = torch.from_numpy(random.words(task.training.batch_size) % np.uint64(len(slices))).long()
-        yield plain_gradient(generator, slices, indices, task.training, random, device)
+        yield plain_gradient(generator, slices.batch(indices, device), task.training, random, device)
 
 
 def _private_steps(

@@ -25,14 +25,13 @@ def mean_loss(generator: Generator, batch: Batch, training: TrainingConfig, devi
 
 def plain_gradient(
     generator: Generator,
-    slices: Slices,
-    indices: Tensor,
+    rows: tuple[Image, Mask, Condition],
     training: TrainingConfig,
     random: Random,
     device: torch.device,
 ) -> float:
     """One step without privacy: fill the gradients of the mean loss over a batch of slices; returns that loss."""
-    images, masks, conditions = slices.batch(indices, device)
+    images, masks, conditions = rows
     batch = images, masks, conditions, generator.draw(images, torch_generator(random))
     loss = mean_loss(generator, batch, training, device)
     generator.zero_grad(set_to_none=True)

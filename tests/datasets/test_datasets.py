@@ -6,7 +6,7 @@ from cmrfed.datasets import DATASETS, find_entries
 
 
 def test_an_unknown_data_set_is_refused(tmp_path):
-    with refuses("ukbb", "acdc, mnms, phantom"):
+    with refuses("ukbb", "acdc, mnms, mnms2, sunnybrook"):
         find_entries("ukbb", tmp_path)
 
 

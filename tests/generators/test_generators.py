@@ -6,7 +6,8 @@ from torch import nn
 
 from cmrfed.config import GeneratorConfig, UserError
 from cmrfed.generators import FAMILIES, Draws, build_generator, refuse_batch_statistics
-from cmrfed.shapes import UNKNOWN, VENDORS
+from cmrfed.generators.network import UNKNOWN_CONDITION
+from cmrfed.shapes import FIRST_TISSUE, UNKNOWN, UNLABELLED, VENDORS, Label
 
 
 @pytest.fixture(params=sorted(FAMILIES))
@@ -59,6 +60,28 @@ def test_no_mask_is_not_the_same_as_all_background(generator):
     kept, dropped = (draws(generator, images, kept=torch.full((3,), value)) for value in (True, False))
     losses = [generator.losses(images, background, conditions, drawn) for drawn in (kept, dropped)]
     assert not torch.equal(*losses)
+
+
+def test_an_unlabelled_mask_is_the_mask_of_a_row_that_is_not_kept(generator):
+    images, masks, conditions = batch()
+    unknown = torch.tensor(UNKNOWN_CONDITION).repeat(len(images), 1)
+    kept, dropped = (draws(generator, images, kept=torch.full((len(images),), value)) for value in (True, False))
+    unlabelled = generator.losses(images, torch.full_like(masks, UNLABELLED), unknown, kept)
+    torch.testing.assert_close(unlabelled, generator.losses(images, masks, conditions, dropped))
+
+
+def test_classes_of_tissue_are_conditions_of_a_generator_that_knows_them(generator):
+    images, masks, conditions = batch()
+    config = generator.config.model_copy(update={"tissue_classes": 2})
+    knowing = build_generator(config, seed=0)
+    for weight in knowing.parameters():
+        nn.init.normal_(weight, std=0.1, generator=torch.Generator().manual_seed(3))
+    given = draws(knowing, images, kept=torch.ones(len(images), dtype=torch.bool))
+    for first in (0, 1):
+        tissue = torch.where(masks == Label.BACKGROUND, FIRST_TISSUE + first, masks)
+        other = torch.where(masks == Label.BACKGROUND, FIRST_TISSUE + 1 - first, masks)
+        one, two = (knowing.losses(images, found, conditions, given) for found in (tissue, other))
+        assert (one != two).all()
 
 
 def test_samples_follow_the_seed_and_stay_in_range(generator):

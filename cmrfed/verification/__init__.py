@@ -1,0 +1,120 @@
+"""A hospital's volumes, read once and looked at before hours are spent on them: what there is, and what is wrong.
+
+`sources` finds out which data sets a folder holds, `facts` reduces each stack to numbers, `problems` and `doubts` judge
+these, and `sites` sums them up by site. No stack stays in memory once its facts are known, and facts hold no image.
+
+A problem stops `cmrfed prepare` or breaks its promise that a patient counts once; a doubt is a warning that a person
+should look, and says at what.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+from cmrfed.config import UserError
+from cmrfed.datasets import find_entries
+from cmrfed.parallel import map_in_order
+from cmrfed.verification.doubts import doubts_about
+from cmrfed.verification.facts import StackFacts, read_facts
+from cmrfed.verification.findings import Finding
+from cmrfed.verification.problems import problems_among, reader_failed, unreadable
+from cmrfed.verification.sites import SITE, Field, SiteSummary, summarise
+from cmrfed.verification.sources import find_sources
+from cmrfed.volumes import Entry
+
+__all__ = ["SITE", "Field", "Finding", "SiteSummary", "StackFacts", "Verification", "find_sources", "verify"]
+
+Progress = Callable[[int, int], None]
+
+_FEW = 8
+"""Up to so many patients, starting workers takes longer than reading."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was read (`stacks`), what stops it from being used (`problems`), and what a person should look at."""
+
+    stacks: tuple[StackFacts, ...]
+    problems: tuple[Finding, ...]
+
+    @cached_property
+    def warnings(self) -> tuple[Finding, ...]:
+        return tuple(doubts_about(self.stacks))
+
+    @property
+    def number_of_patients(self) -> int:
+        return len({stack.patient for stack in self.stacks})
+
+    @property
+    def number_of_slices(self) -> int:
+        return sum(stack.shape[0] for stack in self.stacks)
+
+    def sites(self, by: Sequence[Field] = SITE) -> list[SiteSummary]:
+        """The stacks summed up by every combination of these fields, in alphabetical order."""
+        return summarise(self.stacks, by)
+
+
+def verify(sources: dict[str, Path], progress: Progress | None = None, workers: int | None = None) -> Verification:
+    """Read every stack of every source once, labelled or not, in parallel over patients.
+
+    sources: data set's name -> its folder, as from `find_sources`. workers: processes; None for one a processor, or
+    this one alone where there are few patients. `progress` is told how many patients are done.
+    Raises UserError when there is nothing to read; what is wrong with single patients is listed in `problems`.
+    """
+    entries, errors = _find(sources)
+    if not entries and len(errors) == 1:
+        raise errors[0]
+    patients = [list(own) for _, own in groupby(entries, key=lambda entry: (entry.dataset, entry.patient))]
+    workers = 0 if workers is None and len(patients) <= _FEW else workers
+    stacks: list[StackFacts] = []
+    problems = [unreadable(error) for error in errors]
+    for done, result in enumerate(_read(patients, workers), start=1):
+        stacks += result.stacks
+        problems += result.problems
+        if progress:
+            progress(done, len(patients))
+    return Verification(tuple(stacks), (*problems, *problems_among(stacks)))
+
+
+def _find(sources: dict[str, Path]) -> tuple[list[Entry], list[UserError]]:
+    """The entries of all sources, and every error met on the way."""
+    entries: list[Entry] = []
+    errors: list[UserError] = []
+    for name, folder in sources.items():
+        try:
+            entries += find_entries(name, folder, unlabelled=True, problems=errors)
+        except UserError as error:
+            errors.append(error)
+    return entries, errors
+
+
+@dataclass(frozen=True)
+class _Patient:
+    """What one patient's files gave."""
+
+    stacks: tuple[StackFacts, ...]
+    problems: tuple[Finding, ...]
+
+
+def _read(patients: Iterable[list[Entry]], workers: int | None) -> Iterator[_Patient]:
+    try:
+        yield from map_in_order(_read_patient, patients, workers)
+    except BrokenProcessPool:
+        raise UserError("a reading process was killed, most often for want of memory; try workers=1") from None
+
+
+def _read_patient(entries: list[Entry]) -> _Patient:
+    """One case at a time: its voxels are gone before the next is read."""
+    stacks: list[StackFacts] = []
+    problems: list[Finding] = []
+    for entry in entries:
+        try:
+            stacks.append(read_facts(entry))
+        except UserError as error:
+            problems.append(unreadable(error))
+        except Exception as error:  # one strange file must not hide what is wrong with the others
+            problems.append(reader_failed(entry.image_path, error))
+    return _Patient(tuple(stacks), tuple(dict.fromkeys(problems)))  # a file of two phases is damaged once

@@ -1,0 +1,192 @@
+"""One stack, read and reduced to numbers: everything that verification judges, and no voxel."""
+
+import gzip
+import hashlib
+import zlib
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from nibabel.orientations import aff2axcodes
+
+from cmrfed.config import UserError
+from cmrfed.shapes import STRUCTURES, UNLABELLED, Label, Volume, VolumeMask
+from cmrfed.volumes import AS_STORED, MAX_BYTES, Case, Entry, Orientation, load_case
+from cmrfed.volumes.nifti import SUFFIXES, open_image, open_nifti
+from cmrfed.volumes.orientation import LEFT, POSTERIOR_INFERIOR
+
+_CHUNK_BYTES = 1 << 20
+_SAME_PLACE_MM = 1.0  # tools round affines
+
+
+@dataclass(frozen=True)
+class StackFacts:
+    """What is known of one stack at one phase once its voxels are forgotten.
+
+    shape and spacing_mm: (slice, row, column). stored_as: the directions of the stored axes, such as "LPS", or "not
+        told" where the file does not know them. turned: how rows and columns were made from the stored axes.
+    intensity: minimum, 1st percentile, 99th percentile, maximum.
+    voxels: of each structure. unlabelled: the part of voxels that nobody has labelled, 0 to 1.
+    heart_slices: indices of slices with any structure, counted from 0. blank_slices: those whose image is constant.
+    at_border: structures that touch the first or last row or column.
+    enclosed: of each ventricle's in-plane edge, the part that lies on myocardium, 0 to 1; None where one is absent.
+    rv_to_the_right_mm: from the middle of the LV to that of the RV, along columns, negative towards the left of the
+        image; None where one of them is absent.
+    mask_offset_mm: how far the mask's corners lie from the image's, by their affines; None where a file has none.
+    has_motion: whether the heart can be found without a mask.
+    image_hash, mask_hash: SHA-256 of the loaded arrays; the mask's is None where it shows no structure.
+    """
+
+    patient: str
+    dataset: str
+    vendor: str
+    centre: str
+    phase: str
+    pathology: str
+    image_path: Path
+    mask_path: Path | None
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    stored_as: str
+    turned: str
+    intensity: tuple[float, float, float, float]
+    voxels: dict[Label, int]
+    unlabelled: float
+    heart_slices: tuple[int, ...]
+    blank_slices: tuple[int, ...]
+    at_border: tuple[Label, ...]
+    enclosed: dict[Label, float | None]
+    rv_to_the_right_mm: float | None
+    mask_offset_mm: float | None
+    has_motion: bool
+    image_hash: str
+    mask_hash: str | None
+
+    @property
+    def mask_is_elsewhere(self) -> bool:
+        return self.mask_offset_mm is not None and self.mask_offset_mm > _SAME_PLACE_MM
+
+    def volume_ml(self, structure: Label) -> float | None:
+        """None where the structure is not in the mask."""
+        return self.voxels[structure] * float(np.prod(self.spacing_mm)) / 1000 if self.voxels[structure] else None
+
+
+def read_facts(entry: Entry) -> StackFacts:
+    """Read one entry and keep its facts alone. Raises UserError naming the file that cannot be used."""
+    for path in (entry.image_path, entry.mask_path):
+        _check_whole(path)
+    case = load_case(entry)
+    heart = _of_structures(case.mask)
+    stored_as, turned = _orientation(entry)
+    return StackFacts(
+        patient=case.patient,
+        dataset=case.dataset,
+        vendor=case.vendor,
+        centre=case.centre,
+        phase=case.phase,
+        pathology=case.pathology,
+        image_path=entry.image_path,
+        mask_path=entry.mask_path,
+        shape=case.image.shape,
+        spacing_mm=case.spacing_mm,
+        stored_as=stored_as,
+        turned=turned,
+        intensity=_intensity(case.image),
+        voxels={structure: int(np.count_nonzero(case.mask == structure)) for structure in STRUCTURES},
+        unlabelled=float(np.mean(case.mask == UNLABELLED)),
+        heart_slices=_indices(heart.any(axis=(1, 2))),
+        blank_slices=_indices(case.image.max(axis=(1, 2)) == case.image.min(axis=(1, 2))),
+        at_border=_at_border(case.mask),
+        enclosed={ventricle: _enclosed(case.mask, ventricle) for ventricle in (Label.LV, Label.RV)},
+        rv_to_the_right_mm=_rv_to_the_right_mm(case),
+        mask_offset_mm=_mask_offset_mm(entry),
+        has_motion=case.motion is not None,
+        image_hash=_hash(case.image),
+        mask_hash=_hash(case.mask) if heart.any() else None,
+    )
+
+
+def _check_whole(path: Path | None) -> None:
+    """Unpack a .gz to its end, which reading a frame does not, so that the checksum there is compared."""
+    if path is None or path.suffix != ".gz" or not path.is_file():
+        return
+    try:
+        with gzip.open(path) as file:
+            while file.read(_CHUNK_BYTES) and file.tell() <= MAX_BYTES:
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: is damaged or cut short ({error}); copy it again") from None
+
+
+def _orientation(entry: Entry) -> tuple[str, str]:
+    """(directions of the stored axes, how they became rows and columns)."""
+    if entry.long_axis is not None:
+        return "whole heart", "cut across the long axis"
+    if not _is_nifti(entry.image_path):
+        return "DICOM or raw data", "by its headers"
+    affine, orientation = open_image(entry.image_path).affine, open_nifti(entry.image_path).orientation
+    told = orientation != AS_STORED or (LEFT @ affine[:3, 0] > 0 and POSTERIOR_INFERIOR @ affine[:3, 1] > 0)
+    return "".join(map(str, aff2axcodes(affine))) if told else "not told", _in_words(orientation)
+
+
+def _in_words(orientation: Orientation) -> str:
+    words = ("axes swapped", "rows flipped", "columns flipped")
+    return ", ".join(word for word, done in zip(words, orientation, strict=True) if done) or "as stored"
+
+
+def _is_nifti(path: Path | None) -> bool:
+    return path is not None and path.name.endswith(SUFFIXES) and path.is_file()
+
+
+def _mask_offset_mm(entry: Entry) -> float | None:
+    """The largest distance between a corner of the image's grid and the same corner of the mask's."""
+    if entry.mask_path is None or not (_is_nifti(entry.image_path) and _is_nifti(entry.mask_path)):
+        return None
+    image, mask = open_image(entry.image_path), open_image(entry.mask_path)
+    corners = np.array([[*corner, 1] for corner in product(*((0, size - 1) for size in image.shape[:3]))])
+    return float(np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max())
+
+
+def _intensity(image: Volume) -> tuple[float, float, float, float]:
+    low, high = np.percentile(image, [1, 99])
+    return float(image.min()), float(low), float(high), float(image.max())
+
+
+def _of_structures(mask: VolumeMask) -> Bool[np.ndarray, "slice row column"]:
+    return (mask >= min(STRUCTURES)) & (mask <= max(STRUCTURES))
+
+
+def _indices(slices: Bool[np.ndarray, " slice"]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(slices).tolist())
+
+
+def _at_border(mask: VolumeMask) -> tuple[Label, ...]:
+    found = {*np.unique(mask[:, [0, -1], :]).tolist(), *np.unique(mask[:, :, [0, -1]]).tolist()}
+    return tuple(structure for structure in STRUCTURES if structure in found)
+
+
+def _enclosed(mask: VolumeMask, ventricle: Label) -> float | None:
+    """Of the pairs of in-plane neighbours that leave the ventricle, the part that end on myocardium."""
+    outside = [
+        (there[here == ventricle], here[there == ventricle])
+        for here, there in ((mask[:, :-1], mask[:, 1:]), (mask[:, :, :-1], mask[:, :, 1:]))
+    ]
+    neighbours = np.concatenate([side for pair in outside for side in pair])
+    leaving = neighbours[neighbours != ventricle]
+    if not len(leaving) or not (mask == Label.MYO).any():
+        return None
+    return float(np.mean(leaving == Label.MYO))
+
+
+def _rv_to_the_right_mm(case: Case) -> float | None:
+    columns = [np.nonzero(case.mask == ventricle)[2] for ventricle in (Label.LV, Label.RV)]
+    if not all(map(len, columns)):
+        return None
+    lv, rv = map(np.mean, columns)
+    return float(rv - lv) * case.spacing_mm[2]
+
+
+def _hash(array: Shaped[np.ndarray, "slice row column"]) -> str:
+    return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).data).hexdigest()

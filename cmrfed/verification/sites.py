@@ -1,0 +1,144 @@
+"""Stacks summed up by site: numbers of many patients, and no name."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cmrfed.shapes import STRUCTURES, Label
+from cmrfed.verification.facts import StackFacts
+
+Field = Literal["dataset", "vendor", "centre", "pathology", "phase"]
+SITE: tuple[Field, ...] = ("dataset", "vendor", "centre")
+"""What makes a site where nothing else is asked for."""
+
+Range = tuple[float, float, float]
+"""Lowest, median and highest."""
+
+_MYOCARDIUM_G_PER_ML = 1.05
+
+
+@dataclass(frozen=True)
+class SiteSummary:
+    """What the stacks of one site are like.
+
+    site: its value of each field it was formed by. phases, vendors, pathologies: patients of each.
+    labels: stacks that show each structure. unlabelled: the part of all voxels that nobody has labelled, 0 to 1;
+    unlabelled_stacks: those without any structure. matrices: stacks of each "rows x columns". stored_as, turned: stacks
+    of each. mask_elsewhere: stacks whose mask has another place than the image.
+    intensity: lowest minimum, median 99th percentile, highest maximum.
+    Clinical measures are over patients with what they need: LV and RV volume at end diastole, what part of it is
+    ejected until end systole, and the mass of the myocardium at end diastole. None where no patient has it.
+    """
+
+    site: dict[str, str]
+    patients: int
+    stacks: int
+    slices: int
+    phases: dict[str, int]
+    vendors: dict[str, int]
+    pathologies: dict[str, int]
+    labels: dict[str, int]
+    unlabelled_stacks: int
+    unlabelled: float
+    in_plane_mm: Range
+    slice_mm: Range
+    slices_a_stack: Range
+    matrices: dict[str, int]
+    stored_as: dict[str, int]
+    turned: dict[str, int]
+    mask_elsewhere: int
+    intensity: Range
+    lv_edv_ml: Range | None
+    lv_ejection_fraction: Range | None
+    rv_edv_ml: Range | None
+    rv_ejection_fraction: Range | None
+    lv_mass_g: Range | None
+
+
+def summarise(stacks: Iterable[StackFacts], by: Sequence[Field]) -> list[SiteSummary]:
+    """A summary for every combination of these fields, in alphabetical order."""
+    groups: defaultdict[tuple[str, ...], list[StackFacts]] = defaultdict(list)
+    for stack in stacks:
+        groups[tuple(getattr(stack, field) for field in by)].append(stack)
+    return [_summary(dict(zip(by, values, strict=True)), groups[values]) for values in sorted(groups)]
+
+
+def _summary(site: dict[str, str], stacks: list[StackFacts]) -> SiteSummary:
+    patients = _by_patient(stacks)
+    return SiteSummary(
+        site=site,
+        patients=len(patients),
+        stacks=len(stacks),
+        slices=sum(stack.shape[0] for stack in stacks),
+        phases=_patients_of_each(stacks, lambda stack: stack.phase),
+        vendors=_patients_of_each(stacks, lambda stack: stack.vendor),
+        pathologies=_patients_of_each(stacks, lambda stack: stack.pathology),
+        labels={structure.name: sum(stack.voxels[structure] > 0 for stack in stacks) for structure in STRUCTURES},
+        unlabelled_stacks=sum(not any(stack.voxels.values()) for stack in stacks),
+        unlabelled=float(np.average([s.unlabelled for s in stacks], weights=[np.prod(s.shape) for s in stacks])),
+        in_plane_mm=_range(distance for stack in stacks for distance in stack.spacing_mm[1:]),
+        slice_mm=_range(stack.spacing_mm[0] for stack in stacks),
+        slices_a_stack=_range(stack.shape[0] for stack in stacks),
+        matrices=_counted(f"{stack.shape[1]} x {stack.shape[2]}" for stack in stacks),
+        stored_as=_counted(stack.stored_as for stack in stacks),
+        turned=_counted(stack.turned for stack in stacks),
+        mask_elsewhere=sum(stack.mask_is_elsewhere for stack in stacks),
+        intensity=_intensity(stacks),
+        lv_edv_ml=_measured(patients, lambda own: _volume(own, "ED", Label.LV)),
+        lv_ejection_fraction=_measured(patients, lambda own: _ejected(own, Label.LV)),
+        rv_edv_ml=_measured(patients, lambda own: _volume(own, "ED", Label.RV)),
+        rv_ejection_fraction=_measured(patients, lambda own: _ejected(own, Label.RV)),
+        lv_mass_g=_measured(patients, _mass_g),
+    )
+
+
+Patient = dict[str, StackFacts]
+"""A patient's stacks by phase."""
+
+
+def _by_patient(stacks: list[StackFacts]) -> list[Patient]:
+    patients: defaultdict[str, Patient] = defaultdict(dict)
+    for stack in stacks:
+        patients[stack.patient][stack.phase] = stack
+    return list(patients.values())
+
+
+def _patients_of_each(stacks: list[StackFacts], value: Callable[[StackFacts], str]) -> dict[str, int]:
+    return _counted(found for _, found in {(stack.patient, value(stack)) for stack in stacks})
+
+
+def _counted(values: Iterable[str]) -> dict[str, int]:
+    """Most frequent first, then by the alphabet."""
+    return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
+
+
+def _range(values: Iterable[float]) -> Range:
+    found = list(values)
+    return float(min(found)), float(np.median(found)), float(max(found))
+
+
+def _intensity(stacks: list[StackFacts]) -> Range:
+    lowest, _, high, highest = zip(*(stack.intensity for stack in stacks), strict=True)
+    return min(lowest), float(np.median(high)), max(highest)
+
+
+def _measured(patients: list[Patient], measure: Callable[[Patient], float | None]) -> Range | None:
+    found = [value for value in map(measure, patients) if value is not None]
+    return _range(found) if found else None
+
+
+def _volume(patient: Patient, phase: str, structure: Label) -> float | None:
+    return patient[phase].volume_ml(structure) if phase in patient else None
+
+
+def _ejected(patient: Patient, ventricle: Label) -> float | None:
+    diastole, systole = (_volume(patient, phase, ventricle) for phase in ("ED", "ES"))
+    return None if diastole is None or systole is None else 1 - systole / diastole
+
+
+def _mass_g(patient: Patient) -> float | None:
+    volume_ml = _volume(patient, "ED", Label.MYO)
+    return None if volume_ml is None else volume_ml * _MYOCARDIUM_G_PER_ML

@@ -1,0 +1,94 @@
+"""Entry -> Case, whatever the files are."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from cmrfed.config import UserError
+from cmrfed.shapes import STRUCTURES, UNLABELLED, Volume, VolumeMask
+from cmrfed.volumes.case import FIND, Case, Cine, Entry
+from cmrfed.volumes.contours import Contours
+from cmrfed.volumes.dicom import open_series
+from cmrfed.volumes.kspace import open_kspace
+from cmrfed.volumes.nifti import open_nifti, read_mask
+from cmrfed.volumes.phases import motion, phase_from_cine, phase_from_masks
+from cmrfed.volumes.whole_heart import cut_short_axis
+
+Masks = Callable[[int | None], VolumeMask]
+
+
+def load_case(entry: Entry) -> Case:
+    """Read the image and mask of one entry.
+
+    Where the mask shows no structure and the image is a cine, the case has its motion too.
+    Raises UserError naming the file at fault.
+    """
+    if entry.long_axis is not None:
+        return _case(entry, *cut_short_axis(entry))
+    cine = open_cine(entry.image_path)
+    masks = _open_masks(entry, cine)
+    moving = cache(lambda: motion(cine))  # measured once, and only if asked for
+    frame = _find_frame(entry, cine, masks, moving) if entry.frame == FIND else entry.frame
+    image, mask = cine.read(frame), masks(frame)
+    unlabelled = not np.isin(mask, STRUCTURES).any()
+    return _case(entry, image, mask, cine.spacing_mm, moving() if unlabelled and (cine.frames or 1) > 1 else None)
+
+
+def open_cine(path: Path) -> Cine:
+    """Check the headers of an image: a folder is a DICOM series, .h5 raw data, and anything else NIfTI."""
+    if path.is_dir():
+        return open_series(path).cine
+    return open_kspace(path) if path.suffix == ".h5" else open_nifti(path)
+
+
+def _case(
+    entry: Entry,
+    image: Volume,
+    mask: VolumeMask,
+    spacing_mm: tuple[float, float, float],
+    moving: Volume | None = None,
+) -> Case:
+    return Case(
+        image=image,
+        mask=mask,
+        spacing_mm=spacing_mm,
+        patient=entry.patient,
+        dataset=entry.dataset,
+        vendor=entry.vendor,
+        centre=entry.centre,
+        phase=entry.phase,
+        pathology=entry.pathology,
+        motion=moving,
+    )
+
+
+def _open_masks(entry: Entry, cine: Cine) -> Masks:
+    """How the mask of a frame is read, checked against the image."""
+    path = entry.mask_path
+    if path is None:
+        return lambda _: np.full(cine.shape, UNLABELLED, dtype=np.uint8)
+    if path.is_dir():
+        return Contours(path, open_series(entry.image_path)).mask
+    drawn = open_nifti(path)
+    if drawn.shape != cine.shape:
+        raise UserError(
+            f"{path}: mask is {drawn.shape} (slice, row, column) but its image {cine.path.name} "
+            f"is {cine.shape}; export both on one grid"
+        )
+    if drawn.orientation != cine.orientation:
+        raise UserError(
+            f"{path}: orientation differs from that of its image {cine.path.name}; "
+            "copy the image's affine into the mask, or export both from one tool"
+        )
+    return lambda frame: read_mask(path, entry.labels, frame)[0]
+
+
+def _find_frame(entry: Entry, cine: Cine, masks: Masks, moving: Callable[[], Volume]) -> int:
+    if entry.phase not in ("ED", "ES"):
+        raise UserError(f"{cine.path}: the frame of phase {entry.phase!r} cannot be found; only ED and ES can")
+    if (cine.frames or 1) < 2:
+        raise UserError(f"{cine.path}: has one frame, so {entry.phase} cannot be found in it; give a cine")
+    labelled = phase_from_masks(cine, entry.phase, masks) if entry.mask_path is not None else None
+    return phase_from_cine(cine, entry.phase, moving()) if labelled is None else labelled
