@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -14,6 +14,8 @@ from cmrfed.config import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_FEW = 12
+"""So few items are sooner done here than workers are started."""
 _AHEAD = 3
 """Items in work or done ahead of the caller, for each worker: keeps workers busy and memory bounded."""
 
@@ -21,16 +23,21 @@ _AHEAD = 3
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
 ) -> Generator[Result, None, None]:
-    """Yield `function(item)` for each item, in order; items may be endless. `workers` 0 works in this process.
+    """Yield `function(item)` for each item, in order; items may be endless.
 
-    The function must be importable by name. What it raises is raised here, at its item's turn.
+    `workers` is the number of processors by default; 0 works in this process, which is the default for a few items, for
+    which starting workers is not worth it. The function must be importable by name. What it raises is raised here, at
+    its item's turn.
     """
-    workers = os.cpu_count() or 1 if workers is None else workers
+    if workers is None:
+        workers = 0 if isinstance(items, Sized) and len(items) < _FEW else os.cpu_count() or 1
     if workers == 0:
         yield from map(function, items)
         return
-    # a server of its own forks the workers, so that they inherit no thread or GPU of this process
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("forkserver"), initializer=_be_modest)
+    # a server of its own forks the workers, so that they inherit no thread or GPU of this process; it imports once
+    context = get_context("forkserver")
+    context.set_forkserver_preload([getattr(function, "func", function).__module__])
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_modest)
     remaining = iter(items)
     pending: deque[Future[Result]] = deque()
     try:

@@ -31,6 +31,12 @@ The report draws synthetic images for held-out patients' masks, and so shows the
 `evaluation.show_real_images` it shows their images too. Share it only as those patients' consent allows.
 """
 
+_PREPARED_README = """# Prepared slices: patient data, not to be shared
+
+One file for each data set and preprocessing that a run was made from, so that the next run on the same need not read the
+volumes again. Delete what you like at any time: what is missed is prepared anew.
+"""
+
 _PACKAGES = ("torch", "monai", "opacus", "flwr", "torch-fidelity", "numpy")
 
 
@@ -111,6 +117,14 @@ def new_run_folder(out: Path) -> Path:
     stem = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
     folder = next(path for n in range(1000) if not (path := out / (stem + (f"_{n}" if n else ""))).exists())
     folder.mkdir(parents=True)
+    return folder
+
+
+def prepared_folder(out: Path) -> Path:
+    """runs/prepared/, where prepared slices wait for the next run on the same data; for its owner's eyes only."""
+    folder = out.expanduser().resolve() / "prepared"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / "README.md").write_text(_PREPARED_README)
     return folder
 
 

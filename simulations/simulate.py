@@ -12,7 +12,7 @@ from cmrfed.console import console, progress_bar
 from cmrfed.preparation import Source, write_configured_phantom
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.privacy.secure_aggregation import Identity
-from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, software_versions
+from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, prepared_folder, software_versions
 from cmrfed.site import SitePolicy
 from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_patients
 from cmrfed.updates import load_weights
@@ -31,7 +31,7 @@ def simulate(config: RunConfig, out: Path) -> Run:
             write_configured_phantom(config.data, progress)
     source = Source.of(config.data, config.preprocessing)
     with progress_bar("reading and preparing cases") as progress:
-        slices = source.slices(out / "prepared" / f"{source.key}.safetensors", progress)
+        slices = source.slices(prepared_folder(out) / f"{source.key}.safetensors", progress)
     sites, held_out = _divide(slices, config)
     _refuse_small_sites(sites, plan)
     plan = plan and plan.shared_by(len(sites), config.privacy)

@@ -96,7 +96,7 @@ def test_a_broken_volume_is_named_before_any_run_begins(run, tmp_path):
     code, printed = run("simulate", *write, *small)
     assert code == 2
     assert volume.name in printed.replace("\n", "")
-    assert not (tmp_path / "runs").exists()
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"prepared"}, "no run was begun"
 
 
 def test_generate_writes_pairs_on_the_runs_grid(run, tmp_path, finished_tiny_run):
