@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,12 +13,23 @@ from numpy.random import default_rng
 from scipy import ndimage
 
 from cmrfed.config import PhantomConfig, UserError
-from cmrfed.datasets.phantom import layout, parallel, phantom_cases, phantom_patient, write_phantom
+from cmrfed.datasets.phantom import layout, phantom_cases, phantom_patient, write_phantom
 from cmrfed.datasets.phantom.anatomy import Anatomy, sample_anatomy
 from cmrfed.datasets.phantom.heart import PATHOLOGIES, Heart, Pathology, Sex, sample_heart, sample_physiology
-from cmrfed.datasets.phantom.physics import acquire, bssfp_profile, bssfp_signal
+from cmrfed.datasets.phantom.physics import (
+    Coils,
+    Filter,
+    acquire,
+    bssfp_profile,
+    bssfp_signal,
+    fold_rows,
+    geometry_factor,
+    line_modulation,
+    sharpen,
+)
+from cmrfed.datasets.phantom.receiver import View
 from cmrfed.datasets.phantom.scan import render
-from cmrfed.datasets.phantom.styles import RANDOMISED, STYLES, VendorStyle
+from cmrfed.datasets.phantom.styles import RANDOMISED, SETTINGS, STYLES, VendorStyle
 from cmrfed.shapes import Label
 from cmrfed.volumes import Case
 
@@ -44,11 +54,9 @@ def heart_of(pathology: Pathology, seed: int) -> Heart:
 
 
 def test_the_same_seed_gives_the_same_patients_whatever_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "FEW", 1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    spread = list(phantom_cases(2, seed=3, vendor="GE"))
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     alone = list(phantom_cases(2, seed=3, vendor="GE"))
+    monkeypatch.setattr(layout, "FEW", 1)
+    spread = list(phantom_cases(2, seed=3, vendor="GE"))
     for one, other in zip(spread, alone, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.mask, other.mask)
@@ -195,7 +203,7 @@ def test_the_bssfp_profile_is_the_steady_state_off_resonance(frequency_hz: float
 
 def test_noise_in_air_is_rayleigh_as_a_magnitude_of_complex_noise_must_be() -> None:
     air = np.zeros((4, 128, 128), np.complex64)
-    image = acquire(air, (128, 128), 128, noise_sd=2.0, rng=default_rng(0))
+    image = acquire(air, (128, 128), (128, 128), noise_sd=2.0, rng=default_rng(0))
     assert image.mean() / image.std() == pytest.approx(np.sqrt(np.pi / (4 - np.pi)), rel=0.02)
     assert image.mean() == pytest.approx(2.0 * np.sqrt(np.pi / 2), rel=0.02)
 
@@ -203,8 +211,8 @@ def test_noise_in_air_is_rayleigh_as_a_magnitude_of_complex_noise_must_be() -> N
 def edge_overshoot(filter_strength: float) -> float:
     step = np.zeros((1, 160, 160), np.complex64)
     step[:, :, 40:120] = 1
-    kind = "hamming" if filter_strength else "none"
-    image = acquire(step, (100, 100), 160, 0.0, default_rng(0), kind, filter_strength)
+    kind: Filter = "hamming" if filter_strength else "none"
+    image = acquire(step, (100, 100), (160, 160), 0.0, default_rng(0), kind, filter_strength)
     return float(image.max() - 1)
 
 
@@ -228,13 +236,13 @@ def test_vendors_differ_in_what_is_seen_of_one_heart(anatomy: Anatomy) -> None:
     contrast, noise, detail = {}, {}, {}
     for vendor in STYLES:
         style = replace(middle(vendor), contrast_spread=0.0)
-        images, masks = render(anatomy, style, default_rng(1))
+        images, masks, spacing_mm = render(anatomy, style, default_rng(1))
         image, mask = images["ED"], masks["ED"]
         silent = render(anatomy, replace(style, snr=1e6), default_rng(1))[0]["ED"]
         blood = np.median(image[mask == Label.LV])
         contrast[vendor] = blood / np.median(image[ndimage.binary_erosion(mask == Label.MYO, np.ones((1, 3, 3)))])
         noise[vendor] = (image - silent)[mask == Label.LV].std() / blood
-        detail[vendor] = energy_beyond(0.2, silent, style.pixel_mm)
+        detail[vendor] = energy_beyond(0.2, silent, spacing_mm)
     assert contrast["Siemens"] > 1.05 * contrast["GE"]
     assert noise["Canon"] > 1.3 * noise["GE"]
     assert detail["Siemens"] > 3 * detail["Canon"]
@@ -242,18 +250,145 @@ def test_vendors_differ_in_what_is_seen_of_one_heart(anatomy: Anatomy) -> None:
     assert full_scale["Siemens"][1] < full_scale["Philips"][0] < full_scale["GE"][1] <= full_scale["Canon"][0]
 
 
-def energy_beyond(per_mm: float, image: np.ndarray, pixel_mm: float) -> float:
+@pytest.mark.parametrize(("period", "away"), [(2, 64), (4, 32), (8, 16)])
+def test_lines_modulated_with_a_period_make_ghosts_at_that_share_of_the_field_of_view(period: int, away: int) -> None:
+    point = np.zeros((1, 128, 128), np.complex64)
+    point[0, 40, 50] = 1
+    lines = line_modulation(128, 200.0, float(period), amplitude=0.1, motion_mm=0.0, phase=np.zeros(1))
+    column = acquire(point, (128, 128), (128, 128), 0.0, default_rng(0), modulation=lines)[0, :, 50]
+    assert set(np.flatnonzero(column > 1e-3)) == {40, (40 + away) % 128, (40 - away) % 128}
+    # cos is half of each sideband, and both fall on one pixel when every other line differs
+    assert column[(40 + away) % 128] == pytest.approx(0.1 if period == 2 else 0.05, abs=1e-3)
+
+
+def test_a_body_that_lies_displaced_for_every_line_is_imaged_where_it_lies() -> None:
+    point = np.zeros((1, 128, 128), np.complex64)
+    point[0, 40, 50] = 1
+    lines = line_modulation(128, 200.0, period=1.0, amplitude=0.0, motion_mm=4 * 200 / 128, phase=np.zeros(1))
+    image = acquire(point, (128, 128), (128, 128), 0.0, default_rng(0), modulation=lines)[0]
+    assert np.unravel_index(image.argmax(), image.shape) == (44, 50)
+
+
+def test_a_small_field_of_view_is_the_sum_of_shifted_images_as_sampling_every_other_line_gives() -> None:
+    rng = default_rng(0)
+    plane = (rng.standard_normal((2, 64, 32)) + 1j * rng.standard_normal((2, 64, 32))).astype(np.complex64)
+    folded = fold_rows(plane, 32)
+    np.testing.assert_allclose(folded, plane[:, 16:48] + np.roll(plane, 32, axis=1)[:, 16:48], rtol=1e-5)
+    # lines 1/32 apart instead of 1/64, with the middle of the plane as the origin
+    spectrum = np.fft.fft(np.fft.ifftshift(plane, axes=1), axis=1)[:, ::2]
+    np.testing.assert_allclose(folded, np.fft.fftshift(np.fft.ifft(spectrum, axis=1), axes=1), atol=1e-5)
+    np.testing.assert_array_equal(fold_rows(plane, 64), plane)
+    inner = fold_rows(plane, 48)
+    np.testing.assert_array_equal(inner[:, 8:40], plane[:, 16:48])
+    np.testing.assert_allclose(inner[:, :8], plane[:, 8:16] + plane[:, 56:], rtol=1e-5)
+
+
+def some_coils() -> Coils:
+    centres = np.array([[-90, -60], [-40, -110], [30, -110], [0, 120]], np.float32)
+    return Coils(centres, np.array([1, 1, 1, 0.5], np.float32), radius_mm=70.0)
+
+
+def plane_points(size: int) -> tuple[np.ndarray, np.ndarray]:
+    at = np.linspace(-100, 100, size, endpoint=False, dtype=np.float32)
+    x, y = np.meshgrid(at, at)
+    return x, y
+
+
+def test_a_loop_s_field_falls_on_its_axis_by_the_law_of_biot_and_savart_and_an_array_s_is_the_sum_of_squares() -> None:
+    loop = Coils(np.zeros((1, 2), np.float32), np.ones(1, np.float32), radius_mm=50.0)
+    distance = np.array([[0.0, 50.0, 100.0]], np.float32)
+    radius, wire = 50.0, np.linspace(0, 2 * np.pi, 1000, endpoint=False)
+    for d, field in zip(distance[0], loop.combined(distance, np.zeros_like(distance))[0], strict=True):
+        # dl x r / |r|^3, the part along the axis, relative to the loop's middle
+        element = radius / np.full_like(wire, np.hypot(radius, d)) ** 3
+        assert field == pytest.approx(element.mean() / radius**-2, rel=1e-3)
+    x, y = plane_points(32)
+    each = some_coils().sensitivities(x, y)
+    np.testing.assert_allclose(some_coils().combined(x, y), np.sqrt((np.abs(each) ** 2).sum(0)), rtol=1e-3)
+
+
+def test_noise_of_unfolded_images_is_the_geometry_factor_s() -> None:
+    x, y = plane_points(32)
+    coils = some_coils().sensitivities(x, y)
+    gain = geometry_factor(coils, limit=100.0)
+    # unfold pure coil noise at one pair of points, many times, by least squares
+    pair = coils[:, [5, 5 + 16], 12]
+    rng = default_rng(0)
+    noise = rng.standard_normal((4, 20000)) + 1j * rng.standard_normal((4, 20000))
+    unfolded = np.linalg.lstsq(pair, noise, rcond=None)[0]
+    unaccelerated = np.sqrt(2) / np.sqrt((np.abs(pair) ** 2).sum(0))
+    np.testing.assert_allclose(unfolded.std(axis=1) / unaccelerated, gain[[5, 21], 12], rtol=0.02)
+    assert gain.min() >= 1
+
+
+def test_noise_varies_over_the_image_as_it_was_ordered() -> None:
+    gain = np.where(np.arange(64)[:, None] < 32, 1.0, 2.5).astype(np.float32) * np.ones((1, 64), np.float32)
+    air = np.zeros((20, 64, 64), np.complex64)
+    image = acquire(air, (64, 64), (64, 64), 1.0, default_rng(0), noise_gain=gain)
+    power = (image**2).mean((0, 2))
+    assert power[:32].mean() == pytest.approx(2.0, rel=0.03)
+    assert power[32:].mean() == pytest.approx(2.0 * 2.5**2, rel=0.03)
+
+
+def test_sharpening_steepens_an_edge_by_the_law_of_gaussians_and_leaves_what_is_flat() -> None:
+    step = np.full((1, 40, 40), 100.0, np.float32)
+    step[..., 20:] = 200
+    edge = ndimage.gaussian_filter(step, (0, 0, 3.0))
+    sharp = sharpen(edge, 0.5, 2.0)
+    # the slope of a step blurred by sigma is as 1 / sigma, and variances of blurs add
+    steeper = 1 + 0.5 * (1 - 3.0 / np.hypot(3.0, 2.0))
+    assert np.diff(sharp[0, 20]).max() == pytest.approx(steeper * np.diff(edge[0, 20]).max(), rel=0.02)
+    np.testing.assert_allclose(sharp[0, :, [0, -1]].T, np.tile([100.0, 200.0], (40, 1)), rtol=1e-3)
+
+
+def test_a_view_with_a_small_field_in_one_direction_keeps_its_pixels_square_and_its_middle_in_place() -> None:
+    for along_columns in (False, True):
+        view = View(turn_rad=0.0, encode_columns=along_columns, kept=136)
+        height, width = view.field_of_view_mm
+        assert (width, height) == (pytest.approx(170), pytest.approx(200))[:: 1 if along_columns else -1]
+        rows, columns = view.pixels(1.25)
+        x, y = view.points(rows, columns)
+        assert x.shape == (rows, columns) == y.shape
+        assert x[0, columns // 2] == y[rows // 2, 0] == 0
+    turned, _ = View(np.pi / 2, False, 160).points(160, 160)
+    np.testing.assert_allclose(turned, -View(0.0, False, 160).points(160, 160)[1], atol=1e-4)
+
+
+def energy_beyond(per_mm: float, image: np.ndarray, spacing_mm: tuple[float, float]) -> float:
     """Share of the image's spectral energy beyond a spatial frequency in cycles per mm."""
-    frequency = np.fft.fftfreq(image.shape[1], pixel_mm)
+    down, across = (np.fft.fftfreq(size, mm) for size, mm in zip(image.shape[1:], spacing_mm, strict=True))
     energy = np.abs(np.fft.fft2(image)) ** 2
-    return float(energy[:, np.hypot(frequency[:, None], frequency[None, :]) > per_mm].sum() / energy.sum())
+    return float(energy[:, np.hypot(down[:, None], across[None, :]) > per_mm].sum() / energy.sum())
 
 
-@pytest.mark.parametrize("setting", ["flip_deg", "acquired_mm", "snr", "coil_depth_mm", "gamma", "pixel_mm"])
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_the_randomised_style_covers_every_vendor(setting: str) -> None:
     low, high = getattr(RANDOMISED, setting)
     for ranges in STYLES.values():
         assert low <= getattr(ranges, setting)[0] and getattr(ranges, setting)[1] <= high
+
+
+@pytest.mark.parametrize("vendor", STYLES)
+def test_a_style_is_a_point_of_the_unit_cube_and_comes_back_from_it(vendor: str) -> None:
+    style = middle(vendor)
+    place = style.vector()
+    assert place.shape == (len(SETTINGS),) and (place >= 0).all() and (place <= 1).all()
+    back = VendorStyle.from_vector(place, style.filter)
+    for name in SETTINGS:
+        assert getattr(back, name) == pytest.approx(getattr(style, name))
+
+
+def test_a_style_s_vector_is_scaled_by_the_randomised_ranges_and_clipped_to_them() -> None:
+    ends = [VendorStyle.from_vector(np.full(len(SETTINGS), place), "fermi") for place in (-3.0, 0.5, 7.0)]
+    for name in SETTINGS:
+        low, high = getattr(RANDOMISED, name)
+        assert (getattr(ends[0], name), getattr(ends[2], name)) == (pytest.approx(low), pytest.approx(high))
+    assert ends[1].snr == pytest.approx(np.sqrt(RANDOMISED.snr[0] * RANDOMISED.snr[1]))
+    assert ends[1].flip_deg == pytest.approx(np.mean(RANDOMISED.flip_deg))
+    with pytest.raises(ValueError, match="finite entries"):
+        VendorStyle.from_vector(np.full(len(SETTINGS), np.nan), "none")
+    with pytest.raises(ValueError, match="finite entries"):
+        VendorStyle.from_vector(np.zeros(3), "none")
 
 
 # --- on disk --------------------------------------------------------------------------------------------------------

@@ -1,17 +1,17 @@
 """The built-in data set: procedural short-axis cine MRI of hearts in thoraxes, as four vendors' scanners would show it.
 
 It reads from top to bottom as a scan does: `heart` and `thorax` are shapes in mm, `anatomy` cuts them into slices of
-tissue, `physics` turns tissue into signal and takes it through k-space with the settings drawn from `styles`, `scan`
-does this for one patient, and `layout` writes patients to disk the way M&Ms is laid out. It is drawn from published
-physiology and physics alone, so it costs no patient any privacy.
+tissue, `texture` turns tissue into signal and `receiver` takes it through coils and k-space, by the laws in `physics`
+and with the settings drawn from `styles`; `scan` does this for one patient, and `layout` writes patients to disk the
+way M&Ms is laid out. It is drawn from published physiology and physics alone, so it costs no patient any privacy.
 """
 
 from collections.abc import Iterator
 from functools import partial
 
-from cmrfed.datasets.phantom.layout import Progress, write_phantom
-from cmrfed.datasets.phantom.parallel import map_in_order
+from cmrfed.datasets.phantom.layout import Progress, workers_for, write_phantom
 from cmrfed.datasets.phantom.scan import PHASES, scan_patient
+from cmrfed.parallel import map_in_order
 from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import Case
 
@@ -24,7 +24,8 @@ def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterat
     With `vendor` None every scan's settings are drawn from wide ranges and the case's vendor is "unknown": the public
     data for pretraining. Raises UserError when the vendor is not one of `styles.STYLES`.
     """
-    for cases in map_in_order(partial(phantom_patient, seed=seed, vendor=vendor), range(patients)):
+    one = partial(phantom_patient, seed=seed, vendor=vendor)
+    for cases in map_in_order(one, range(patients), workers_for(patients)):
         yield from cases
 
 

@@ -7,7 +7,18 @@ from jaxtyping import Float32, UInt8
 from numpy.random import Generator
 
 from cmrfed.datasets.phantom.fields import Plane, Warp, band_noise
-from cmrfed.datasets.phantom.heart import Heart, Phase, Physiology, Points, Section, Ventricles, sample_heart
+from cmrfed.datasets.phantom.heart import (
+    ANGLES,
+    Heart,
+    Phase,
+    Physiology,
+    Points,
+    Section,
+    Turn,
+    Ventricles,
+    sample_heart,
+    turn_of,
+)
 from cmrfed.datasets.phantom.physics import Tissue
 from cmrfed.datasets.phantom.thorax import Abdomen, ChestWall, Noise, PlaneMask, Posterior, Thorax, TissueMap
 from cmrfed.shapes import Label
@@ -32,6 +43,11 @@ class Pose:
     turn_rad: float
     base_tilt: tuple[float, float]
 
+    def height(self, points: Points, z_mm: float) -> Plane:
+        """z of the points of a plane at `z_mm`, as the tilted valve plane has it."""
+        tilt_s, tilt_t = self.base_tilt
+        return np.asarray(np.float32(z_mm) + np.float32(tilt_s) * points.s + np.float32(tilt_t) * points.t)
+
     def to_heart(self, x: Plane, y: Plane) -> tuple[Plane, Plane]:
         """Image to heart coordinates: unturned, s points to the image's left and t to its top."""
         cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
@@ -54,6 +70,27 @@ class Atrium:
 
 
 @dataclass(frozen=True)
+class Reader:
+    """Whoever drew this patient's outlines. Readers differ most at the base and the apex (Bernard et al., IEEE TMI
+    2018): one follows the ventricles to their last trace, the other stops sooner; one draws the endocardium along the
+    compact wall, the other across the trabeculae.
+
+    inset_mm: of the endocardium at ED and ES. least_lv_mm: radius of the smallest section that is outlined;
+    least_rv_mm2: area of the smallest one.
+    """
+
+    inset_mm: tuple[float, float]
+    least_lv_mm: float
+    least_rv_mm2: float
+
+    @classmethod
+    def sample(cls, rng: Generator, ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]) -> "Reader":
+        shares = rng.uniform(0, 0.3), rng.uniform(0, 1.2)
+        ed, es = (float(share * ridges_mm[phase, 0].mean()) for phase, share in enumerate(shares))
+        return cls((ed, es), least_lv_mm=rng.uniform(3, 14), least_rv_mm2=rng.uniform(0, 300))
+
+
+@dataclass(frozen=True)
 class Fat:
     """Thickness in mm of the layers around the heart: inside the pericardium, its own dark line, and outside."""
 
@@ -66,7 +103,8 @@ class Fat:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """A patient: sampled once, then cut into slices. `slices_z_mm` are the slices' centres, base to apex."""
+    """A patient: sampled once, then cut into slices. `slices_z_mm` are the slices' centres, base to apex;
+    `ridges_mm` how far the compact wall's inner ridges stand into the blood of the left and of the right chamber."""
 
     heart: Heart
     pose: Pose
@@ -78,11 +116,18 @@ class Anatomy:
     slices_z_mm: tuple[float, ...]
     shifts_mm: Float32[np.ndarray, "slice 2"]
     noise: tuple[Noise, ...]
+    ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]
+    reader: Reader
 
     @property
     def middle_mm(self) -> float:
         """z of the middle of the left ventricle at end diastole."""
         return self.heart.phases["ED"].lv_length_mm / 2
+
+    @property
+    def outline(self) -> tuple[np.ndarray, np.ndarray]:
+        """Points (x, y) in mm on the outside of both ventricles at end diastole, between base and apex."""
+        return _outline(self.heart, self.pose)
 
     def surroundings(self, index: int, x: Plane, y: Plane, z: float) -> TissueMap:
         """Tissue of slice `index` without the heart, at height `z` and at the points (x, y) in image mm.
@@ -101,20 +146,24 @@ class Anatomy:
         if phase == "ES":
             # the trabecular pattern folds up as the ventricle empties: not the same picture scaled
             noise = Noise(np.roll(noise.fine, 7, axis=0), np.roll(noise.medium, 11, axis=1), noise.coarse)
-        return _HeartPainter(self, ventricles, ventricles.section(z), points, noise).paint(around.copy())
+        ridges = self.ridges_mm[0 if phase == "ED" else 1, :, index]
+        return _HeartPainter(self, ventricles, ventricles.section(z), points, noise, ridges).paint(around.copy())
 
     def mask(self, phase: Phase, index: int, points: Points) -> MaskPlane:
         """Labels in the middle of slice `index`: trabeculae and papillary muscles belong to the blood pool."""
         ventricles, z = self.heart.phases[phase], self.slices_z_mm[index]
-        to_endo, to_epi, to_rv = ventricles.section(z).distances(points)
+        section = ventricles.section(z)
+        to_endo, to_epi, to_rv = section.distances(points)
         mask = np.zeros(points.s.shape, dtype=np.uint8)
-        if z >= ventricles.rv_base_mm:
-            mask[to_rv < 0] = Label.RV
-        if z >= ventricles.lv_base_mm:
+        mask[(self.pose.height(points, z) >= ventricles.rv_base_mm) & (to_rv < 0)] = Label.RV
+        mask[to_epi < 0] = Label.BACKGROUND
+        pixel_mm2 = float(abs(points.s[0, 1] - points.s[0, 0]) + abs(points.t[0, 1] - points.t[0, 0])) ** 2
+        if np.count_nonzero(mask) * pixel_mm2 < self.reader.least_rv_mm2:
+            mask[:] = Label.BACKGROUND
+        # the left ventricle is outlined as a whole ring or not at all, however its valve plane is tilted
+        if z >= ventricles.lv_base_mm and section.epi.mean() > self.reader.least_lv_mm:
             mask[to_epi < 0] = Label.MYO
-            mask[to_endo < 0] = Label.LV
-        elif mask.any():
-            mask[to_epi < 0] = Label.BACKGROUND
+            mask[to_endo < -self.reader.inset_mm[0 if phase == "ED" else 1]] = Label.LV
         return mask
 
     def heart_points(self, index: int, x: Plane, y: Plane) -> Points:
@@ -132,11 +181,11 @@ class _HeartPainter:
     section: Section
     points: Points
     noise: Noise
+    ridges_mm: Float32[np.ndarray, "chamber angle"]
 
     def paint(self, tissue: TissueMap) -> TissueMap:
         to_endo, to_epi, to_rv = self.section.distances(self.points)
-        tilt_s, tilt_t = self.anatomy.pose.base_tilt
-        height = np.float32(self.section.z_mm) + np.float32(tilt_s) * self.points.s + np.float32(tilt_t) * self.points.t
+        height = self.anatomy.pose.height(self.points, self.section.z_mm)
         lv, rv = height >= self.ventricles.lv_base_mm, height >= self.ventricles.rv_base_mm
         far = np.float32(1e3)
         rv_wall = self._rv_wall_mm()
@@ -145,17 +194,22 @@ class _HeartPainter:
         self._paint_fat(tissue, np.minimum(ventricular, np.where(lv, far, atrial)))
         # the right ventricle opens into the atrium and the outflow tract without a wall between them
         tissue[~rv & (to_rv < 0) & (height > self.ventricles.rv_base_mm - 10)] = Tissue.VENOUS_BLOOD
-        for atrium, distance in discs:
+        for atrium, distance in discs:  # the great arteries last: their rings stand in front of the atria
             tissue[~lv & (distance < atrium.wall)] = Tissue.MYOCARDIUM
-        for atrium, distance in discs:
             tissue[~lv & (distance < 0)] = atrium.kind
         tissue[rv & (to_rv < rv_wall)] = Tissue.MYOCARDIUM
         rv_blood = rv & (to_rv < 0)
         tissue[rv_blood] = Tissue.VENOUS_BLOOD
+        s, t = (
+            self.points.s - np.float32(self.section.rv_centre[0]),
+            self.points.t - np.float32(self.section.rv_centre[1]),
+        )
+        self._paint_ridges(tissue, rv_blood & (to_epi > 0), -to_rv, turn_of(s, t), self.ridges_mm[1])
         self._paint_trabeculae(tissue, rv_blood & (to_epi > 0), np.minimum(-to_rv, to_epi), 1.3)
         tissue[lv & (to_epi < 0)] = Tissue.MYOCARDIUM
         cavity = lv & (to_endo < 0)
         tissue[cavity] = Tissue.BLOOD
+        self._paint_ridges(tissue, cavity, -to_endo, self.points.turn, self.ridges_mm[0])
         self._paint_trabeculae(tissue, cavity, -to_endo, 0.7)
         self._paint_papillaries(tissue, cavity)
         return tissue
@@ -202,6 +256,12 @@ class _HeartPainter:
         pattern = 0.35 * self.noise.fine + 0.9 * self.noise.medium
         tissue[blood & (pattern > 0.4 + depth / reach)] = Tissue.MYOCARDIUM
 
+    def _paint_ridges(
+        self, tissue: TissueMap, blood: PlaneMask, depth: Plane, turn: Turn, ridges_mm: Float32[np.ndarray, " angle"]
+    ) -> None:
+        """Muscle as far as the ridges reach: the wall's inner face is furrowed, most of all towards the apex."""
+        tissue[blood & (depth < ridges_mm[turn])] = Tissue.MYOCARDIUM
+
     def _paint_papillaries(self, tissue: TissueMap, cavity: PlaneMask) -> None:
         level = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
         s_blood, t_blood, blood = self.points.s[cavity], self.points.t[cavity], tissue[cavity]
@@ -212,10 +272,10 @@ class _HeartPainter:
             swell = np.sin(np.pi * (level - muscle.first) / (muscle.last - muscle.first)) ** 0.5
             radius = muscle.radius_mm * float(swell)
             turn = int((muscle.angle + np.pi) / (2 * np.pi) * len(self.section.endo)) % len(self.section.endo)
-            distance = max(float(self.section.endo[turn]) - radius * (1 + muscle.wall_gap), 0.0)
-            s = s_blood - np.float32(distance * np.cos(muscle.angle))
-            t = t_blood - np.float32(distance * np.sin(muscle.angle))
-            blood[np.hypot(s, t) < np.float32(radius) * edge] = Tissue.MYOCARDIUM
+            distance = max(float(self.section.endo[turn]) - radius * muscle.length * (1 + muscle.wall_gap), 0.0)
+            cos, sin = np.float32(np.cos(muscle.angle)), np.float32(np.sin(muscle.angle))
+            outwards = (s_blood * cos + t_blood * sin - np.float32(distance)) / np.float32(muscle.length)
+            blood[np.hypot(outwards, t_blood * cos - s_blood * sin) < np.float32(radius) * edge] = Tissue.MYOCARDIUM
         tissue[cavity] = blood
 
 
@@ -232,6 +292,7 @@ def sample_anatomy(rng: Generator, physiology: Physiology, adiposity: float, sli
     pose = _sample_pose(rng, heart)
     slices = _place_slices(rng, heart.phases["ED"], slice_spacing_mm)
     shifts = rng.normal(0, rng.uniform(0.3, 2.0), (len(slices), 2)).astype(np.float32)
+    ridges_mm = _sample_ridges(rng, heart, slices)
     fields = [band_noise(rng, len(slices), SIZE, sigma / PIXEL_MM) for sigma in (1.0, 2.6, 9.0)]
     return Anatomy(
         heart=heart,
@@ -244,17 +305,40 @@ def sample_anatomy(rng: Generator, physiology: Physiology, adiposity: float, sli
         slices_z_mm=slices,
         shifts_mm=shifts,
         noise=tuple(Noise(*planes) for planes in zip(*fields, strict=True)),
+        ridges_mm=ridges_mm,
+        reader=Reader.sample(rng, ridges_mm),
     )
+
+
+def _sample_ridges(
+    rng: Generator, heart: Heart, slices_z_mm: tuple[float, ...]
+) -> Float32[np.ndarray, "phase chamber slice angle"]:
+    """Furrows of 4 to 48 to the circumference. The trabeculated layer is up to as thick as the compact wall in health,
+    thickest at the apex, and folds up in systole (Dawson et al., Circ Cardiovasc Imaging 2011); the right ventricle's
+    is coarser."""
+    number = np.arange(ANGLES // 2 + 1)
+    gain = np.where((number >= 4) & (number <= 48), np.maximum(number, 1) ** -0.5, 0)
+    phases = rng.uniform(0, 2 * np.pi, (2, 2, len(slices_z_mm), len(number)))
+    waves = np.fft.irfft(gain * np.exp(1j * phases), n=ANGLES)
+    waves /= waves.std()
+    depth_mm = (
+        np.array([rng.uniform(0.2, 3.0), rng.uniform(0.3, 2.6)])[None, :]
+        * np.array([1.0, rng.uniform(1, 1.6)])[:, None]
+    )
+    length = heart.phases["ED"].lv_length_mm
+    apical = 0.7 + 0.8 * np.clip(np.array(slices_z_mm) / length, 0, 1)
+    ridges = np.maximum(waves + rng.uniform(-0.2, 1.0), 0) * depth_mm[:, :, None, None] * apical[None, None, :, None]
+    return ridges.astype(np.float32)
 
 
 def _sample_pose(rng: Generator, heart: Heart) -> Pose:
     """The heart's middle, which lies to the right ventricle's side of the LV axis, near the image's centre."""
-    turn = rng.normal(0.25, 0.28)
+    turn = rng.normal(0.1, 0.42)
     section = heart.phases["ED"].section(heart.phases["ED"].lv_length_mm * 0.3)
     septal = len(section.rv_radius) // 2
     aside = 0.5 * (section.rv_centre[0] + float(section.rv_radius[septal]) - float(section.epi.mean()))
     x, y = rng.normal(0, 4, 2) + aside * np.array([np.cos(turn), np.sin(turn)])
-    tilt = rng.normal(0, 0.08, 2)
+    tilt = rng.normal(0, 0.13, 2)
     return Pose(float(x), float(y), float(turn), (float(tilt[0]), float(tilt[1])))
 
 
@@ -268,7 +352,7 @@ def _place_slices(rng: Generator, ventricles: Ventricles, spacing_mm: float) -> 
 
 def _sample_thorax(rng: Generator, heart: Heart, pose: Pose, adiposity: float) -> Thorax:
     x, y = _outline(heart, pose)
-    direction = rng.normal(-2.0, 0.22)
+    direction = rng.normal(-2.3, 0.35)
     distance = float((x * np.cos(direction) + y * np.sin(direction)).max()) + rng.uniform(2, 14) + 6 * adiposity
     return Thorax(
         wall=ChestWall.sample(rng, direction, distance, adiposity),
@@ -295,32 +379,32 @@ def _outline(heart: Heart, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
 def _sample_atria(rng: Generator) -> tuple[Atrium, ...]:
     """Left atrium, aortic root, right atrium and pulmonary outflow, about the valves' fibrous skeleton."""
 
-    def disc(s: float, t: float, radius: float, wall: float, growth: float, kind: Tissue) -> Atrium:
+    def disc(s: float, t: float, radius: float, wall: float, growth: float, kind: Tissue, oval: float) -> Atrium:
         return Atrium(
-            s=rng.normal(s, 3),
-            t=rng.normal(t, 3),
+            s=rng.normal(s, 4),
+            t=rng.normal(t, 4),
             radius=radius * rng.uniform(0.85, 1.2),
             wall=wall,
-            aspect=rng.uniform(1.0, 1.5),
+            aspect=rng.uniform(1.0, oval),
             turn_rad=rng.uniform(0, np.pi),
             growth=growth * rng.uniform(0.5, 1.5),
             kind=kind,
         )
 
     return (
-        disc(-2.0, -8.0, 22.0, 1.3, 0.15, Tissue.BLOOD),
-        disc(42.0, -16.0, 21.0, 1.2, 0.15, Tissue.VENOUS_BLOOD),
-        disc(32.0, 24.0, 14.0, 2.0, 0.0, Tissue.VENOUS_BLOOD),
-        disc(20.0, 8.0, 14.0, 1.5, 0.05, Tissue.BLOOD),
+        disc(-6.0, -10.0, 22.0, 1.3, 0.15, Tissue.BLOOD, 1.5),
+        disc(42.0, -14.0, 21.0, 1.2, 0.15, Tissue.VENOUS_BLOOD, 1.5),
+        disc(28.0, 28.0, 14.0, 2.0, 0.0, Tissue.VENOUS_BLOOD, 1.25),
+        disc(14.0, 9.0, 14.0, 1.6, 0.05, Tissue.BLOOD, 1.15),
     )
 
 
 def _sample_fat(rng: Generator, adiposity: float) -> Fat:
     """Epicardial fat is 1..7 mm thick over the right ventricle's free wall (Iacobellis & Willens, JASE 2009)."""
     return Fat(
-        epicardial_mm=rng.uniform(0.2, 1.6) + 2.2 * adiposity * rng.uniform(0.3, 1),
+        epicardial_mm=rng.uniform(0.0, 1.6) + 2.2 * adiposity * rng.uniform(0.3, 1),
         groove_mm=rng.uniform(1, 5),
-        pericardium_mm=rng.uniform(0.3, 1.0),
+        pericardium_mm=rng.uniform(0.0, 0.9),
         paracardial_mm=rng.uniform(1, 6) + 14 * adiposity * rng.uniform(0.3, 1),
         patchiness=rng.uniform(0.3, 0.8),
     )

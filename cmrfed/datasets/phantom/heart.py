@@ -9,7 +9,7 @@ Volumes, ejection fractions and wall thickness of healthy adults: Petersen et al
 Kawel-Boehm et al., JCMR 2020. Disease: the definitions of ACDC's groups (Bernard et al., IEEE TMI 2018).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -30,14 +30,19 @@ _ABOVE_BASE_MM = 40.0
 
 Table = Float32[np.ndarray, "level angle"]
 Ring = Float32[np.ndarray, " angle"]
+Turn = Int[np.ndarray, "row column"]
 
 
 @dataclass(frozen=True)
 class Physiology:
-    """What one patient's heart should measure: volumes in mL, fractions 0..1, thickness in mm at end diastole."""
+    """What one patient's heart should measure: volumes in mL, fractions 0..1, thickness in mm at end diastole.
+
+    `severity` goes from 0, hardly different from health, to 1, extreme; it means nothing in health.
+    """
 
     pathology: Pathology
     sex: Sex
+    severity: float
     lv_edv_ml: float
     ejection_fraction: float
     rv_edv_ml: float
@@ -51,32 +56,50 @@ class Physiology:
         return self.lv_edv_ml * self.ejection_fraction
 
 
-def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex) -> Physiology:
-    """Draw a patient. Healthy men: LV EDV 166 +- 28 mL, EF 58 +- 5 %; women 124 +- 20 mL, EF 61 +- 5 % (Petersen 2017);
-    end-diastolic wall about 8 mm in men and 6.5 mm in women (Kawel-Boehm 2020). DCM: EDV above normal, EF below 40 %.
-    HCM: a wall above 15 mm somewhere, EF kept. MINF: EF below 40 % or so, a thin akinetic region. RV: a right
-    ventricle above 110 mL/m2 or with an EF below 40 %.
+def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex, severity: float | None = None) -> Physiology:
+    """Draw a patient, of any severity unless it is given.
+
+    Healthy men: LV EDV 166 +- 28 mL, EF 58 +- 5 %; women 124 +- 20 mL, EF 61 +- 5 % (Petersen 2017); end-diastolic wall
+    about 8 mm in men and 6.5 mm in women (Kawel-Boehm 2020). DCM: EDV above normal, EF below 40 %. HCM: a wall above
+    15 mm somewhere, EF kept. MINF: EF below 45 %, a thin akinetic region. RV: a right ventricle larger than the left,
+    with a thicker wall and, by its pressure, a flattened septum. Raises ValueError when severity is outside 0..1.
     """
+    if severity is not None and not 0 <= severity <= 1:
+        raise ValueError(f"severity must be between 0 and 1, found {severity}")
     man = sex == "M"
-    edv = np.clip(rng.normal(166, 28), 105, 225) if man else np.clip(rng.normal(124, 20), 82, 165)
+    edv = np.clip(rng.normal(166, 28), 95, 240) if man else np.clip(rng.normal(124, 20), 72, 175)
     fraction = np.clip(rng.normal(0.58 if man else 0.61, 0.05), 0.49, 0.71)
-    rv_edv = edv * rng.uniform(1.0, 1.22)
-    wall = np.clip(rng.normal(7.9, 1.0) if man else rng.normal(6.5, 0.9), 4.8, 10.5)
+    rv_edv = edv * rng.uniform(0.9, 1.22)
+    wall = np.clip(rng.normal(7.9, 1.3) if man else rng.normal(6.5, 1.1), 4.5, 11.5)
     rv_wall = rng.uniform(1.6, 3.0)
+    severity = float(rng.random() if severity is None else severity)
+
+    def worse(mild: float, extreme: float, spread: float) -> float:
+        """Between the two by severity, and a little beside."""
+        return mild + (extreme - mild) * severity + rng.uniform(-spread, spread)
+
     if pathology == "DCM":
-        edv, fraction = edv * rng.uniform(1.4, 2.1), rng.uniform(0.13, 0.38)
-        rv_edv, wall = rv_edv * rng.uniform(0.95, 1.35), wall * rng.uniform(0.8, 1.0)
+        edv, fraction = edv * worse(1.3, 2.1, 0.1), worse(0.38, 0.14, 0.015)
+        rv_edv, wall = rv_edv * worse(1.0, 1.35, 0.1), wall * worse(1.0, 0.8, 0.05)
     elif pathology == "HCM":
-        edv, fraction = edv * rng.uniform(0.75, 1.05), rng.uniform(0.6, 0.78)
-        rv_edv, wall = rv_edv * rng.uniform(0.75, 1.0), wall * rng.uniform(1.05, 1.3)
+        edv, fraction = edv * worse(1.05, 0.75, 0.05), worse(0.62, 0.77, 0.02)
+        rv_edv, wall = rv_edv * worse(1.0, 0.75, 0.05), wall * worse(1.05, 1.35, 0.05)
     elif pathology == "MINF":
-        edv, fraction = edv * rng.uniform(1.0, 1.6), rng.uniform(0.2, 0.45)
+        edv, fraction = edv * worse(1.0, 1.6, 0.1), worse(0.44, 0.2, 0.01)
     elif pathology == "RV":
-        edv, fraction = edv * rng.uniform(0.7, 1.0), rng.uniform(0.48, 0.66)
-        rv_edv, rv_wall = rv_edv * rng.uniform(1.25, 1.65), rv_wall * rng.uniform(1.2, 2.2)
+        edv, fraction = edv * worse(1.0, 0.7, 0.05), rng.uniform(0.48, 0.66)
+        rv_edv, rv_wall = rv_edv * worse(1.25, 1.7, 0.08), rv_wall * worse(1.1, 2.2, 0.1)
     shortening = np.clip(0.16 * fraction / 0.6 * rng.uniform(0.8, 1.2), 0.02, 0.24)
     return Physiology(
-        pathology, sex, float(edv), float(fraction), float(rv_edv), float(wall), float(rv_wall), float(shortening)
+        pathology,
+        sex,
+        severity,
+        float(edv),
+        float(fraction),
+        float(rv_edv),
+        float(wall),
+        float(rv_wall),
+        float(shortening),
     )
 
 
@@ -87,12 +110,12 @@ class Points:
     s: Plane
     t: Plane
     radius: Plane
-    turn: Int[np.ndarray, "row column"]
+    turn: Turn
 
     @classmethod
     def at(cls, s: Plane, t: Plane) -> "Points":
         """Points (s, t) in mm."""
-        return cls(s, t, np.hypot(s, t), _turn(s, t))
+        return cls(s, t, np.hypot(s, t), turn_of(s, t))
 
 
 @dataclass(frozen=True)
@@ -108,7 +131,7 @@ class Section:
     def distances(self, points: Points) -> tuple[Plane, Plane, Plane]:
         """Radial distance in mm, negative inside, to the LV's endocardium, its epicardium, and the RV's endocardium."""
         s, t = points.s - np.float32(self.rv_centre[0]), points.t - np.float32(self.rv_centre[1])
-        to_rv = np.hypot(s, t) - self.rv_radius[_turn(s, t)]
+        to_rv = np.hypot(s, t) - self.rv_radius[turn_of(s, t)]
         return points.radius - self.endo[points.turn], points.radius - self.epi[points.turn], to_rv
 
 
@@ -155,10 +178,14 @@ class Ventricles:
 
 @dataclass(frozen=True)
 class Papillary:
-    """One papillary muscle, relative to the cavity: angle in radians, heights as a share of the cavity's length."""
+    """One papillary muscle, relative to the cavity: angle in radians, heights as a share of the cavity's length.
+
+    Its section is an oval, `length` times as long towards the wall as across.
+    """
 
     angle: float
     radius_mm: float
+    length: float
     wall_gap: float
     first: float
     last: float
@@ -181,14 +208,14 @@ def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
     thickens as its cavity empties. Infarcted sectors neither shrink nor thicken.
     """
     diastole = _left_ventricle(rng, physiology)
-    systole = _contract(diastole, physiology, _akinesia(rng, physiology))
+    systole = _contract(diastole, physiology, _akinesia(physiology))
     shape = _RightShape.sample(rng, physiology)
     target = float(np.clip(physiology.rv_edv_ml - physiology.stroke_volume_ml, 0.3 * physiology.rv_edv_ml, None))
     return Heart(
         physiology,
         {
             "ED": _with_right_ventricle(diastole, shape, physiology.rv_edv_ml),
-            "ES": _with_right_ventricle(systole, shape, target),
+            "ES": _with_right_ventricle(systole, replace(shape, reach=shape.reach * rng.uniform(0.8, 1.0)), target),
         },
         _sample_papillaries(rng),
         rng.uniform(0.0, 1.0),
@@ -216,24 +243,26 @@ def _left_ventricle(rng: Generator, physiology: Physiology) -> _LeftVentricle:
     towards = (u - equator) / (1 - equator)
     profile = np.where(towards > 0, 1 - np.abs(towards) ** bluntness, 1 - 0.5 * towards**2)
     shape = profile[:, None] * _uneven(rng, u, (0.0, 0.05, 0.025, 0.015)) ** 2
-    flattening = rng.uniform(0.12, 0.3) if physiology.pathology == "RV" else rng.uniform(0.0, 0.06)
+    overload = 0.1 + 0.22 * physiology.severity if physiology.pathology == "RV" else 0.0
+    flattening = overload + rng.uniform(0.0, 0.08)
     shape = shape * (1 - flattening * np.exp(-((_ANGLE / 0.75) ** 2)))[None, :] ** 2
     inside = ((u >= 0) & (u <= 1))[:, None]
     volume_per_r2 = np.pi * (np.maximum(shape, 0) * inside).sum() * _STEP_MM / ANGLES
     endo_squared = shape * (physiology.lv_edv_ml * 1000 / volume_per_r2)
     thinning = _infarct(rng, physiology, u)
-    wall = _wall_thickness(rng, physiology, u) * (1 - rng.uniform(0.25, 0.55) * thinning)
+    wall = _wall_thickness(rng, physiology, u) * (1 - (0.2 + 0.4 * physiology.severity) * thinning)
     ring = 2 * np.sqrt(np.maximum(endo_squared, 0)) * wall + wall**2
     return _LeftVentricle(u, 0.0, float(length), _f32(endo_squared), _f32(ring), _f32(thinning))
 
 
 def _wall_thickness(rng: Generator, physiology: Physiology, u: np.ndarray) -> np.ndarray:
-    """By segment: thickest at the basal septum, thinnest at the apex; in HCM with a bulge, most often septal."""
-    along = np.interp(u, [0.0, 0.1, 0.5, 0.85, 1.0, 1.2], [0.88, 1.0, 1.0, 0.82, 0.6, 0.55])
+    """By segment: thickest at the basal septum, at the very apex 1 to 3 mm (Bradfield et al., Br Heart J 1977); in HCM
+    with a bulge, most often septal."""
+    along = np.interp(u, [0.0, 0.1, 0.5, 0.85, 1.0, 1.2], [0.9, 1.0, 0.96, 0.7, 0.4, 0.3])
     septal = 1 + rng.uniform(0.0, 0.14) * np.cos(_ANGLE)
     wall = physiology.wall_mm * along[:, None] * septal[None, :] * _uneven(rng, u, (0.03, 0.04, 0.03, 0.02))
     if physiology.pathology == "HCM":
-        peak = rng.uniform(7, 15)
+        peak = 5 + 11 * physiology.severity
         place = rng.choice([rng.normal(0.3, 0.35), rng.uniform(-np.pi, np.pi)], p=[0.8, 0.2])
         height, reach = rng.choice([0.3, 0.8], p=[0.8, 0.2]), rng.uniform(0.25, 0.45)
         bulge = np.exp(-0.5 * (_wrapped(_ANGLE - place) / rng.uniform(0.6, 1.1)) ** 2)
@@ -253,18 +282,19 @@ def _infarct(rng: Generator, physiology: Physiology, u: np.ndarray) -> np.ndarra
     return along[:, None] * around[None, :]
 
 
-def _akinesia(rng: Generator, physiology: Physiology) -> float:
-    return rng.uniform(0.75, 1.05) if physiology.pathology == "MINF" else 0.0
+def _akinesia(physiology: Physiology) -> float:
+    return 0.6 + 0.45 * physiology.severity if physiology.pathology == "MINF" else 0.0
 
 
 def _contract(lv: _LeftVentricle, physiology: Physiology, akinesia: float) -> _LeftVentricle:
     """End systole: cavity sections shrink by 1 - c (1 - akinesia scar) with c set by the ejection fraction."""
     length = lv.length_mm * (1 - physiology.longitudinal_shortening)
-    mobile = 1 - akinesia * lv.thinning
+    # the apex all but empties, the base the least (Bogaert & Rademakers, Am J Physiol 2001)
+    mobile = (1 - akinesia * lv.thinning) * np.clip(0.8 + 0.5 * lv.u, 0.8, 1.3)[:, None]
     cavity = np.maximum(lv.endo_squared, 0) * ((lv.u >= 0) & (lv.u <= 1))[:, None]
     wanted = 1 - (1 - physiology.ejection_fraction) * lv.length_mm / length
     contraction = wanted * cavity.sum() / (mobile * cavity).sum()
-    endo_squared = lv.endo_squared * np.maximum(1 - contraction * mobile, 0.08)
+    endo_squared = lv.endo_squared * np.maximum(1 - contraction * mobile, 0.03)
     # every sector keeps its volume while its slab gets thinner by length / lv.length_mm
     ring = lv.ring * (lv.length_mm / length)
     return _LeftVentricle(lv.u, lv.length_mm - length, length, _f32(endo_squared), _f32(ring), lv.thinning)
@@ -277,6 +307,8 @@ class _RightShape:
     centre: float
     height: float
     outflow_mm: float
+    outflow: float
+    squareness: float
     reach: float
     insertion: float
     base_above_mm: float
@@ -285,13 +317,15 @@ class _RightShape:
     @classmethod
     def sample(cls, rng: Generator, physiology: Physiology) -> "_RightShape":
         return cls(
-            centre=rng.uniform(0.5, 0.75),
-            height=rng.uniform(0.92, 1.12),
-            outflow_mm=rng.uniform(0, 10),
-            reach=rng.uniform(0.82, 0.98),
+            centre=rng.uniform(0.4, 0.75),
+            height=rng.uniform(0.92, 1.3),
+            outflow_mm=rng.uniform(0, 14),
+            outflow=rng.uniform(0.0, 0.45),
+            squareness=rng.uniform(1.7, 2.6),
+            reach=rng.uniform(0.65, 0.97),
             insertion=rng.uniform(0.0, 0.3),
-            base_above_mm=rng.uniform(0, 8),
-            harmonics=_f32(_uneven(rng, np.zeros(1), (0.0, 0.03, 0.05, 0.03))[0]),
+            base_above_mm=rng.uniform(-10, 10),
+            harmonics=_f32(_uneven(rng, np.zeros(1), (0.0, 0.05, 0.07, 0.05, 0.03))[0]),
         )
 
 
@@ -301,7 +335,7 @@ def _with_right_ventricle(lv: _LeftVentricle, shape: _RightShape, volume_ml: flo
     u = (z - lv.base_mm) / lv.length_mm
     endo, epi = _resample(lv.endo_squared, lv.u, u), _resample(lv.endo_squared + lv.ring, lv.u, u)
     # the tricuspid ring descends further than the mitral one
-    rv_base = 1.3 * lv.base_mm - shape.base_above_mm
+    rv_base = 1.5 * lv.base_mm - shape.base_above_mm
     size = 1.0
     for _ in range(6):
         centre, radius = _right_outline(z, u, epi, shape, rv_base, lv.base_mm + lv.length_mm, size)
@@ -313,7 +347,7 @@ def _with_right_ventricle(lv: _LeftVentricle, shape: _RightShape, volume_ml: flo
 def _right_outline(
     z: np.ndarray, u: np.ndarray, epi_squared: Table, shape: _RightShape, base: float, apex: float, size: float
 ) -> tuple[np.ndarray, Table]:
-    """An oval whose part outside the left ventricle is the crescent: half an ellipse reaches away from the septum, a
+    """A superellipse whose part outside the left ventricle is the crescent: one half reaches away from the septum, a
     flatter one back to the insertions; it shrinks to the apex and ends before it.
     """
     epi = np.sqrt(np.maximum(epi_squared.mean(1), 1.0))
@@ -328,7 +362,11 @@ def _right_outline(
     centre_t = shape.outflow_mm * (1 - 2.2 * v)
     cos, sin = np.cos(_ANGLE)[None, :], np.sin(_ANGLE)[None, :]
     half_width = np.where(cos > 0, away[:, None], back[:, None])
-    radius = shape.harmonics / np.hypot(cos / half_width, sin / half_height[:, None])
+    # towards the outflow tract, in front, the basal half is drawn out
+    drawn_out = 1 + shape.outflow * np.clip(1 - 2 * v, 0, 1)
+    half_height = half_height[:, None] * np.where(sin > 0, drawn_out[:, None], 1)
+    power = shape.squareness
+    radius = shape.harmonics / (np.abs(cos / half_width) ** power + np.abs(sin / half_height) ** power) ** (1 / power)
     radius = np.where((v < 1)[:, None], radius, 0)
     return _f32(np.stack([centre_s, centre_t], 1)), _f32(radius)
 
@@ -352,8 +390,9 @@ def _sample_papillaries(rng: Generator) -> tuple[Papillary, ...]:
         return [
             Papillary(
                 angle=angle + (head - (count - 1) / 2) * rng.uniform(0.25, 0.5),
-                radius_mm=rng.uniform(3.2, 5.5) / count**0.4,
-                wall_gap=rng.uniform(-0.3, 1.2),
+                radius_mm=rng.uniform(2.8, 6.0) / count**0.4,
+                length=rng.uniform(0.9, 1.8),
+                wall_gap=rng.uniform(-0.7, 1.0),
                 first=rng.uniform(0.15, 0.4),
                 last=rng.uniform(0.65, 0.95),
             )
@@ -379,7 +418,8 @@ def _resample(table: Table, u: np.ndarray, wanted: np.ndarray) -> Float32[np.nda
     return _f32(table[low] * (1 - share) + table[low + 1] * share)
 
 
-def _turn(s: Plane, t: Plane) -> Int[np.ndarray, "row column"]:
+def turn_of(s: Plane, t: Plane) -> Turn:
+    """Index into a ring's angles of each point."""
     return ((np.arctan2(t, s) + np.float32(np.pi)) * np.float32(ANGLES / (2 * np.pi))).astype(np.intp) % ANGLES
 
 

@@ -13,15 +13,18 @@ import nibabel as nib
 import numpy as np
 
 from cmrfed.config import PhantomConfig, UserError
-from cmrfed.datasets.phantom.parallel import map_in_order
 from cmrfed.datasets.phantom.scan import PHASES, Person, Scan, scan_patient
 from cmrfed.datasets.phantom.styles import STYLES
+from cmrfed.parallel import map_in_order
 
 Progress = Callable[[int, int], None]
 """Called after each patient with (done, total)."""
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same configuration would give different images."""
+
+FEW = 8
+"""Patients rendered in the time that workers take to start."""
 
 _RECEIPT = "phantom.json"
 _CSV = "phantom_M&Ms_Dataset_information_diagnosis_opendataset.csv"
@@ -79,6 +82,11 @@ def write_phantom(root: Path, config: PhantomConfig, progress: Progress | None =
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def workers_for(patients: int) -> int | None:
+    """0, this process, for so few patients that starting workers is not worth it; else None, one a processor."""
+    return 0 if patients <= FEW else None
+
+
 def _is_reusable(root: Path, receipt: dict[str, object]) -> bool:
     """True when `root` holds this very data; raises UserError when it holds anything that is not a phantom."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
@@ -94,7 +102,7 @@ def _write_patients(folder: Path, config: PhantomConfig, progress: Progress | No
     orders = list(_orders(folder / "Training" / "Labeled", config))
     folder.mkdir(parents=True)
     rows = []
-    for order, person in zip(orders, map_in_order(_write_patient, orders), strict=True):
+    for order, person in zip(orders, map_in_order(_write_patient, orders, workers_for(len(orders))), strict=True):
         rows.append(_row(order, config, person))
         if progress is not None:
             progress(len(rows), len(orders))

@@ -1,18 +1,20 @@
 """What a scanner does to tissue: balanced SSFP contrast, coil shading, and an image taken through k-space.
 
 Sources: the on-resonance steady state of bSSFP and its profile over off-resonance (Freeman & Hill 1971; Scheffler &
-Lehnhardt, Eur Radiol 2003); Rician magnitude noise (Gudbjartsson & Patz, MRM 1995); relaxation times from Stanisz et
-al. (MRM 2005), de Bazelaire et al. (Radiology 2004) and, for myocardium, Bojorquez et al. (MRI 2017) and von
-Knobelsdorff-Brenkenhoff et al. (JCMR 2013).
+Lehnhardt, Eur Radiol 2003); Rician magnitude noise (Gudbjartsson & Patz, MRM 1995); arrays of receive loops (Roemer et
+al., MRM 1990) and the geometry factor of parallel imaging (Pruessmann et al., MRM 1999); ghosts of periodic motion
+(Wood & Henkelman, Med Phys 1985); relaxation times from Stanisz et al. (MRM 2005), de Bazelaire et al. (Radiology 2004)
+and, for myocardium, Bojorquez et al. (MRI 2017) and von Knobelsdorff-Brenkenhoff et al. (JCMR 2013).
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Complex64, Float, Float32
 from numpy.random import Generator
-from scipy import fft
+from scipy import fft, ndimage
 
 from cmrfed.datasets.phantom.fields import Plane
 
@@ -42,6 +44,7 @@ class Tissue(IntEnum):
     FIBROUS = 13
     VENOUS_BLOOD = 14
     SMALL_VESSEL = 15
+    CARTILAGE = 16
 
 
 # Relaxation times in ms at 1.5 T and 3 T, proton density relative to water, and whether the protons are those of fat.
@@ -64,6 +67,7 @@ _PROPERTIES: dict[Tissue, tuple[float, float, float, float, float, bool]] = {
     Tissue.VENOUS_BLOOD: (1480, 220, 1880, 170, 0.95, False),
     # vessels thinner than the slice: blood that fills part of it
     Tissue.SMALL_VESSEL: (1480, 220, 1880, 170, 0.55, False),
+    Tissue.CARTILAGE: (1060, 42, 1160, 37, 0.70, False),
 }
 
 
@@ -136,16 +140,75 @@ def tissue_signals(
     return np.asarray(signal * rows[:, 4:5] * spread[:, 2:3], dtype=np.float32)
 
 
-def coil_sensitivity(x: Plane, y: Plane, direction_rad: float, depth_mm: float, spine_share: float) -> Plane:
-    """Magnitude of a surface-coil pair: exponential fall-off from an anterior array, and from one at the back.
+@dataclass(frozen=True)
+class Coils:
+    """A receive array: loops whose axes point at what they image, all of one radius in mm.
 
-    `direction_rad` points to the anterior array (0 to the image's right, clockwise); `depth_mm` is the distance over
-    which the signal falls to 1/e (infinite: no shading); `spine_share`, 0..1, is the weight of the posterior array.
-    The mean is 1.
+    On the axis of a loop of radius R the receive field falls as (1 + d^2 / R^2)^(-3/2); here d is the distance to its
+    centre in any direction, and the field's phase is the direction's angle, since the field turns about the wire.
     """
-    along = x * np.float32(np.cos(direction_rad)) + y * np.float32(np.sin(direction_rad))
-    shade = np.exp(along / np.float32(depth_mm)) + np.float32(spine_share) * np.exp(-along / np.float32(depth_mm))
-    return np.asarray(shade / shade.mean(), dtype=np.float32)
+
+    centres_mm: Float32[np.ndarray, "coil 2"]
+    weights: Float32[np.ndarray, " coil"]
+    radius_mm: float
+
+    def sensitivities(self, x: Plane, y: Plane) -> Complex64[np.ndarray, "coil row column"]:
+        """Complex sensitivity of each loop at the points (x, y)."""
+        dx, dy = (axis - self.centres_mm[:, i, None, None] for i, axis in enumerate((x, y)))
+        near = dx * dx + dy * dy
+        magnitude = self.weights[:, None, None] * (1 + near / np.float32(self.radius_mm**2)) ** np.float32(-1.5)
+        return np.asarray(magnitude * (dx + 1j * dy) / np.sqrt(near + np.float32(1e-6)), dtype=np.complex64)
+
+    def combined(self, x: Plane, y: Plane) -> Plane:
+        """The root of the sum of squares over the loops: the shading of an image put together from all of them."""
+        dx, dy = (axis - self.centres_mm[:, i, None, None] for i, axis in enumerate((x, y)))
+        near = (dx * dx + dy * dy) / np.float32(self.radius_mm**2)
+        squares = (self.weights**2)[:, None, None] * (1 + near) ** np.float32(-3)
+        return np.asarray(np.sqrt(squares.sum(axis=0)), dtype=np.float32)
+
+
+def geometry_factor(sensitivities: Complex64[np.ndarray, "coil row column"], limit: float = 3.0) -> Plane:
+    """How much unfolding two-fold undersampled rows (SENSE, uncorrelated coil noise) amplifies noise, `limit` at most.
+
+    g_i^2 = [(S^H S)^-1]_ii [S^H S]_ii; for the two points half a field of view apart that fold together this is
+    1 / (1 - |s_1^H s_2|^2 / (|s_1|^2 |s_2|^2)). The number of rows must be even.
+    """
+    other = np.roll(sensitivities, sensitivities.shape[1] // 2, axis=1)
+    power = (np.abs(sensitivities) ** 2).sum(axis=0)
+    alike = np.abs((sensitivities.conj() * other).sum(axis=0)) ** 2
+    shared = alike / (power * np.roll(power, power.shape[0] // 2, axis=0))
+    return np.asarray(1 / np.sqrt(np.maximum(1 - shared, limit**-2)), dtype=np.float32)
+
+
+def fold_rows(planes: ComplexPlanes, kept: int) -> Complex64[np.ndarray, "slice kept column"]:
+    """Wrap-around: a field of view of only the middle `kept` rows shows what lies outside at the opposite edge.
+
+    It is what sampling k-space lines too far apart does. `kept` is even, and at least half the rows.
+    """
+    rows = planes.shape[1]
+    first = (rows - kept) // 2
+    folded = planes[:, first : first + kept].copy()
+    if first:
+        folded[:, :first] += planes[:, first + kept :]
+        folded[:, kept - first :] += planes[:, :first]
+    return folded
+
+
+def line_modulation(
+    rows: int,
+    field_of_view_mm: float,
+    period: float,
+    amplitude: float,
+    motion_mm: float,
+    phase: Float[np.ndarray, " slice"],
+) -> Complex64[np.ndarray, "slice rows"]:
+    """What periodic change from line to line does to k-space rows: c = cos(2 pi k / period + phase) scales row k by
+    1 + amplitude c, and a body displaced by motion_mm c turns its phase. Ghosts appear at field_of_view_mm / period.
+    """
+    line = np.arange(rows) - rows // 2
+    swing = np.cos(2 * np.pi * line / period + phase[:, None])
+    turn = -2 * np.pi * line * motion_mm / field_of_view_mm * swing
+    return ((1 + amplitude * swing) * np.exp(1j * turn)).astype(np.complex64)
 
 
 def apodisation(matrix: int, kind: Filter, strength: float) -> Float32[np.ndarray, " matrix"]:
@@ -167,34 +230,55 @@ def apodisation(matrix: int, kind: Filter, strength: float) -> Float32[np.ndarra
 def acquire(
     image: ComplexPlanes,
     acquired: tuple[int, int],
-    reconstructed: int,
+    reconstructed: tuple[int, int],
     noise_sd: float,
     rng: Generator,
     kind: Filter = "none",
     strength: float = 1.0,
     partial_fourier: float = 1.0,
-) -> Float32[np.ndarray, "slice reconstructed reconstructed"]:
-    """Take the magnitude image of `image` (slices of square planes) through k-space.
+    noise_gain: Float32[np.ndarray, "rows columns"] | None = None,
+    modulation: Complex64[np.ndarray, "slice rows"] | None = None,
+) -> Float32[np.ndarray, "slice reconstructed_rows reconstructed_columns"]:
+    """Take the magnitude image of `image` through k-space; rows are the phase-encoding direction.
 
-    The spectrum is truncated to the `acquired` (row, column) matrix, so that edges ring; complex white Gaussian noise
-    is added there, of standard deviation `noise_sd` in each of the real and imaginary parts of an unfiltered image, so
-    that the magnitude is Rician (Rayleigh in air); rows beyond the `partial_fourier` share (0.5..1] stay empty; the
-    filter is applied; the rest is filled with zeros up to `reconstructed` pixels a side over the same field of view.
+    The spectrum is truncated to the `acquired` (row, column) matrix, so that edges ring, and its rows multiplied by
+    `modulation`. Complex Gaussian noise is added, of standard deviation `noise_sd` in each of the real and imaginary
+    parts of an unfiltered image, so that the magnitude is Rician (Rayleigh in air); `noise_gain` multiplies it, as
+    parallel imaging does, from point to point of the acquired matrix. Rows beyond the `partial_fourier` share (0.5..1]
+    stay empty; the filter is applied; the rest is filled with zeros up to `reconstructed` pixels over the same field
+    of view. `acquired` and `reconstructed` are even.
     """
-    slices, size, _ = image.shape
-    rows, columns = (min(n, size, reconstructed) for n in acquired)
-    spectrum = _centre_crop(fft.fftshift(fft.fft2(image, norm="forward"), axes=(1, 2)), rows, columns)
+    slices = len(image)
+    rows, columns = (min(n) for n in zip(acquired, reconstructed, image.shape[1:], strict=True))
+    spectrum = _centre_crop(_spectrum(image), rows, columns)
+    if modulation is not None:
+        spectrum = spectrum * modulation[:, :, None]
     noise = rng.standard_normal((slices, rows, columns, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    spectrum = spectrum + noise * np.float32(noise_sd / np.sqrt(rows * columns))
+    noise *= np.float32(noise_sd)
+    if noise_gain is not None:
+        noise = _spectrum(noise * noise_gain)
+    else:
+        noise /= np.float32(np.sqrt(rows * columns))  # white noise has the same spectrum, whatever the basis
     window = apodisation(rows, kind, strength)[:, None] * apodisation(columns, kind, strength)[None, :]
     window[: round((1 - partial_fourier) * rows)] = 0
-    filled = np.zeros((slices, reconstructed, reconstructed), np.complex64)
-    top, left = reconstructed // 2 - rows // 2, reconstructed // 2 - columns // 2
-    filled[:, top : top + rows, left : left + columns] = spectrum * window
-    return np.abs(fft.ifft2(fft.ifftshift(filled, axes=(1, 2)), norm="forward")).astype(np.float32)
+    filled = np.zeros((slices, *reconstructed), np.complex64)
+    top, left = (size // 2 - n // 2 for size, n in zip(reconstructed, (rows, columns), strict=True))
+    filled[:, top : top + rows, left : left + columns] = (spectrum + noise) * window
+    return np.abs(fft.ifft2(fft.ifftshift(filled, axes=(1, 2)), norm="forward", overwrite_x=True)).astype(np.float32)
+
+
+def sharpen(
+    image: Float32[np.ndarray, "slice row column"], strength: float, sigma_px: float
+) -> Float32[np.ndarray, "slice row column"]:
+    """Unsharp masking, as image filters after reconstruction do: image + strength (image - blurred), not below 0."""
+    blurred = ndimage.gaussian_filter(image, (0, sigma_px, sigma_px), truncate=3.0)
+    return np.maximum(image + np.float32(strength) * (image - blurred), 0)
+
+
+def _spectrum(image: ComplexPlanes) -> ComplexPlanes:
+    return np.asarray(fft.fftshift(fft.fft2(image, norm="forward"), axes=(1, 2)))
 
 
 def _centre_crop(spectrum: ComplexPlanes, rows: int, columns: int) -> Complex64[np.ndarray, "slice rows columns"]:
-    centre = spectrum.shape[1] // 2
-    top, left = centre - rows // 2, centre - columns // 2
+    top, left = (size // 2 - n // 2 for size, n in zip(spectrum.shape[1:], (rows, columns), strict=True))
     return spectrum[:, top : top + rows, left : left + columns]

@@ -1,28 +1,24 @@
 """A patient's visit: draw anatomy and settings, render both phases, give them as Cases."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy.random import Generator, SeedSequence, default_rng
 
-from cmrfed.datasets.phantom.anatomy import (
-    FIELD_OF_VIEW_MM,
-    SIZE,
-    SUBSLICES,
-    Anatomy,
-    image_points,
-    sample_anatomy,
-)
-from cmrfed.datasets.phantom.fields import Plane, Warp
+from cmrfed.datasets.phantom.anatomy import SIZE, SUBSLICES, Anatomy, sample_anatomy
+from cmrfed.datasets.phantom.fields import Plane, Planes
 from cmrfed.datasets.phantom.heart import PATHOLOGIES, Pathology, Phase, Sex, sample_physiology
-from cmrfed.datasets.phantom.physics import Tissue, acquire, coil_sensitivity, tissue_signals
+from cmrfed.datasets.phantom.physics import sharpen
+from cmrfed.datasets.phantom.receiver import View, receive
 from cmrfed.datasets.phantom.styles import VendorStyle, sample_style
-from cmrfed.datasets.phantom.thorax import TissueMap
+from cmrfed.datasets.phantom.texture import Texture
 from cmrfed.shapes import UNKNOWN, vendor_index
 
-_FREQUENCY_BINS = 64
 PHASES: tuple[Phase, ...] = ("ED", "ES")
+
+_HEART_MARGIN_MM = 32.0
+"""Beyond the ventricles' outline: room for atria and the fat about them."""
 
 
 @dataclass(frozen=True)
@@ -60,121 +56,73 @@ def scan_patient(seed: int, vendor: str | None, index: int) -> Scan:
     style = sample_style(vendor, rng)
     spacing = style.slice_thickness_mm + style.slice_gap_mm
     anatomy = sample_anatomy(rng, sample_physiology(rng, person.pathology, person.sex), person.adiposity, spacing)
-    images, masks = render(anatomy, style, rng)
-    pixel_mm = FIELD_OF_VIEW_MM / images["ED"].shape[1]
-    return Scan(person, style, images, masks, (spacing, pixel_mm, pixel_mm))
+    images, masks, pixel_mm = render(anatomy, style, rng)
+    return Scan(person, style, images, masks, (spacing, *pixel_mm))
 
 
 def render(
     anatomy: Anatomy, style: VendorStyle, rng: Generator
-) -> tuple[dict[Phase, Float32[np.ndarray, "slice row column"]], dict[Phase, UInt8[np.ndarray, "slice row column"]]]:
-    """Image both phases of a patient with one scan's settings. Returns images (>= 0) and masks by phase."""
-    pixels = 2 * round(FIELD_OF_VIEW_MM / style.pixel_mm / 2)
-    x, y = image_points(pixels)
-    planes = _magnetisation(anatomy, style, rng)
+) -> tuple[
+    dict[Phase, Float32[np.ndarray, "slice row column"]],
+    dict[Phase, UInt8[np.ndarray, "slice row column"]],
+    tuple[float, float],
+]:
+    """Image both phases of a patient with one scan's settings.
+
+    Returns images (>= 0) and masks by phase, and the spacing of rows and columns in mm.
+    """
+    view = View.sample(rng, style)
+    rows, columns = view.pixels(style.pixel_mm)
+    masks = _masks(anatomy, view, rows, columns)
+    planes = _magnetisation(anatomy, view, style, rng)
+    received = receive(planes, anatomy.thorax.wall, view, style, rng)
+    ed, es = np.split(_store(sharpen(received, style.sharpening, sigma_px=1.2), style), 2)
+    height, width = view.field_of_view_mm
+    return {"ED": ed, "ES": es}, masks, (height / rows, width / columns)
+
+
+def _masks(anatomy: Anatomy, view: View, rows: int, columns: int) -> dict[Phase, UInt8[np.ndarray, "slice row column"]]:
+    x, y = view.points(rows, columns)
+    box = _heart_box(anatomy, x, y)
     slices = range(len(anatomy.slices_z_mm))
-    points = [anatomy.heart_points(index, x, y) for index in slices]
-    masks = {phase: np.stack([anatomy.mask(phase, index, points[index]) for index in slices]) for phase in PHASES}
-    received = _receive(np.concatenate([planes[phase] for phase in PHASES]), style, pixels, rng)
-    stored = _store(received, style)
-    half = len(slices)
-    return {"ED": stored[:half], "ES": stored[half:]}, masks
+    masks = {phase: np.zeros((len(slices), rows, columns), np.uint8) for phase in PHASES}
+    for index in slices:
+        points = anatomy.heart_points(index, x[box], y[box])
+        for phase in PHASES:
+            masks[phase][index][box] = anatomy.mask(phase, index, points)
+    return masks
 
 
-def _magnetisation(
-    anatomy: Anatomy, style: VendorStyle, rng: Generator
-) -> dict[Phase, Float32[np.ndarray, "slice row column"]]:
-    """Signed transverse magnetisation of every slice, averaged over its sub-slices."""
-    texture = _Texture.sample(rng, style)
-    total = {phase: np.zeros((len(anatomy.slices_z_mm), SIZE, SIZE), np.float32) for phase in PHASES}
+def _heart_box(anatomy: Anatomy, x: Plane, y: Plane) -> tuple[slice, slice]:
+    """Rows and columns outside which no slice shows anything of the heart; not to paint there saves time."""
+    heart_x, heart_y = anatomy.outline
+    near = (x > heart_x.min() - _HEART_MARGIN_MM) & (x < heart_x.max() + _HEART_MARGIN_MM)
+    near &= (y > heart_y.min() - _HEART_MARGIN_MM) & (y < heart_y.max() + _HEART_MARGIN_MM)
+    rows, columns = (np.flatnonzero(near.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
+
+def _magnetisation(anatomy: Anatomy, view: View, style: VendorStyle, rng: Generator) -> Planes:
+    """Signed transverse magnetisation of every slice at ED and then at ES, averaged over its sub-slices."""
+    slices = len(anatomy.slices_z_mm)
+    texture = Texture.sample(rng, style, slices)
+    box = _heart_box(anatomy, *view.rendered_points((0.0, 0.0)))
+    heart = replace(anatomy, noise=tuple(noise.window(*box) for noise in anatomy.noise))
+    total = np.zeros((2, slices, SIZE, SIZE), np.float32)
     for offset, weight, aside in SUBSLICES:
-        x, y = image_points(SIZE, aside)
+        x, y = view.rendered_points(aside)
         for index, centre in enumerate(anatomy.slices_z_mm):
             z = centre + offset * style.slice_thickness_mm
             around = anatomy.surroundings(index, x, y, z)
-            points = anatomy.heart_points(index, x, y)
-            for phase in PHASES:
-                tissue = anatomy.tissue(phase, index, points, z, around)
-                total[phase][index] += weight * texture.signal(tissue, anatomy, index)
-    return total
-
-
-@dataclass(frozen=True)
-class _Texture:
-    """Signal of each tissue by off-resonance, and how much it varies from point to point."""
-
-    table: Float32[np.ndarray, "tissue bins"]
-    bins: UInt8[np.ndarray, "row column"]
-    fine: Float32[np.ndarray, " tissue"]
-    medium: Float32[np.ndarray, " tissue"]
-    coarse: Float32[np.ndarray, " tissue"]
-
-    @classmethod
-    def sample(cls, rng: Generator, style: VendorStyle) -> "_Texture":
-        """Fat, lung and bowel vary most; blood by its flow; muscle and liver by their grain."""
-        frequencies = np.linspace(-150, 150, _FREQUENCY_BINS)
-        spread = np.exp(style.contrast_spread * rng.standard_normal((len(Tissue), 3)))
-        # both ventricles hold the same blood, but for its oxygen
-        spread[Tissue.VENOUS_BLOOD] = spread[Tissue.BLOOD] * np.exp(0.04 * rng.standard_normal(3))
-        table = tissue_signals(
-            style.field_strength_t, style.tr_ms, style.te_ms, style.flip_deg, style.inflow, frequencies, spread
-        )
-        fine, medium = np.full(len(Tissue), 0.05), np.full(len(Tissue), 0.05)
-        fine[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.12, 0.35, 0.2
-        medium[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.16, 0.3, 0.3
-        medium[[Tissue.BLOOD, Tissue.VENOUS_BLOOD]] = 0.07, 0.10
-        coarse = np.full(len(Tissue), 0.03)
-        coarse[[Tissue.BLOOD, Tissue.VENOUS_BLOOD, Tissue.LUNG]] = 0.07, 0.09, 0.3
-        scale = rng.uniform(0.6, 1.5)
-        bins = _field_map(rng, style, frequencies)
-        return cls(table, bins, *(np.asarray(scale * a, dtype=np.float32) for a in (fine, medium, coarse)))
-
-    def signal(self, tissue: TissueMap, anatomy: Anatomy, index: int) -> Plane:
-        """The tissue map as signal."""
-        noise = anatomy.noise[index]
-        grain = 1 + self.fine[tissue] * noise.fine + self.medium[tissue] * noise.medium
-        grain += self.coarse[tissue] * noise.coarse
-        return self.table[tissue, self.bins] * np.maximum(grain, 0)
-
-
-def _field_map(rng: Generator, style: VendorStyle, frequencies: np.ndarray) -> UInt8[np.ndarray, "row column"]:
-    """A smooth map of off-resonance, as the index of the nearest of `frequencies`; it grows with the field."""
-    x, y = image_points(SIZE)
-    wide = Warp.sample(rng, style.off_resonance_hz * style.field_strength_t / 1.5, (120.0, 400.0))
-    field = wide(x, y)[0] - x
-    step = frequencies[1] - frequencies[0]
-    return np.clip(np.rint((field - frequencies[0]) / step), 0, len(frequencies) - 1).astype(np.uint8)
-
-
-def _receive(
-    planes: Float32[np.ndarray, "slice row column"], style: VendorStyle, pixels: int, rng: Generator
-) -> Float32[np.ndarray, "slice pixels pixels"]:
-    """Shade by the coils, take through k-space, correct the shading in part."""
-    x, y = image_points(SIZE)
-    direction = rng.normal(-2.0, 0.3)
-    shade = coil_sensitivity(x, y, direction, style.coil_depth_mm, style.spine_share)
-    phase = Warp.sample(rng, rng.uniform(0.1, 0.6), (100.0, 400.0))(x, y)[0] - x
-    received = (planes * shade * np.exp(1j * phase)).astype(np.complex64)
-    acquired = tuple(2 * round(FIELD_OF_VIEW_MM / mm / 2) for mm in style.acquired_mm)
-    image = acquire(
-        received,
-        (acquired[0], acquired[1]),
-        pixels,
-        noise_sd=_blood_signal(planes) / style.snr,
-        rng=rng,
-        kind=style.filter,
-        strength=style.filter_strength,
-        partial_fourier=style.partial_fourier,
-    )
-    x, y = image_points(pixels)
-    shade = coil_sensitivity(x, y, direction, style.coil_depth_mm, style.spine_share)
-    return image / shade**style.shading_correction
-
-
-def _blood_signal(planes: Float32[np.ndarray, "slice row column"]) -> float:
-    """The brightest tenth of the image's centre is blood."""
-    quarter = planes.shape[1] // 4
-    return float(np.percentile(planes[:, quarter:-quarter, quarter:-quarter], 90))
+            signal = np.float32(weight) * texture.signal(around, anatomy, index, 0)
+            points = heart.heart_points(index, x[box], y[box])
+            for number, phase in enumerate(PHASES):
+                tissue = heart.tissue(phase, index, points, z, around[box])
+                beating = texture.signal(tissue, heart, index, number, box)
+                beating *= np.float32(weight) * texture.flow(number, index, points.s, points.t, tissue)
+                signal[box] = beating
+                total[number, index] += signal
+    return total.reshape(2 * slices, SIZE, SIZE)
 
 
 def _store(

@@ -1,15 +1,21 @@
 """What surrounds the heart in a short-axis plane: lungs, chest wall, diaphragm and organs below it, aorta and spine.
 
-Image coordinates in mm about the image's centre: x to the patient's left, y to the posterior; so the chest wall is at
-the top left, the left lung on the right, the liver at the lower left and the spine and descending aorta at the lower
-right. z runs from base to apex; the organs below the diaphragm take more room towards the apex.
+Coordinates in mm about the heart: x to the patient's left, y to the posterior, before the operator turns the image
+(see `scan`); so the chest wall is at the top left, the left lung on the right, the liver at the lower left and the
+spine and descending aorta at the lower right. z runs from base to apex; the organs below the diaphragm take more room
+towards the apex.
+
+Sizes: chest wall and subcutaneous fat from CT (Obeid et al., Surg Obes Relat Dis 2006 span lean to obese), ribs and
+intercostal spaces (Mohr et al., J Biomech 2007), aortic diameters (Kawel-Boehm et al., JCMR 2020), paracardial fat
+(Iacobellis & Willens, JASE 2009), stomach and splenic flexure as in sectional atlases. Where a text gives one number,
+the range here is wide about it.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 from numpy.random import Generator
 
 from cmrfed.datasets.phantom.fields import Plane
@@ -17,7 +23,11 @@ from cmrfed.datasets.phantom.physics import Tissue
 
 TissueMap = UInt8[np.ndarray, "row column"]
 PlaneMask = Bool[np.ndarray, "row column"]
-LeftOrgan = Literal["stomach", "spleen", "fat", "lung"]
+Layers = UInt8[np.ndarray, " point"]
+Values = Float32[np.ndarray, " point"]
+OrganKind = Literal["stomach", "colon", "spleen"]
+
+_RIBS = 16
 
 
 @dataclass(frozen=True)
@@ -28,189 +38,371 @@ class Noise:
     medium: Plane
     coarse: Plane
 
+    def at(self, points: Int[np.ndarray, " point"]) -> "PointNoise":
+        """The fields at these points of the raveled plane."""
+        return PointNoise(self.fine.ravel()[points], self.medium.ravel()[points], self.coarse.ravel()[points])
+
+    def window(self, rows: slice, columns: slice) -> "Noise":
+        """The fields in a part of the plane."""
+        return Noise(self.fine[rows, columns], self.medium[rows, columns], self.coarse[rows, columns])
+
+
+@dataclass(frozen=True)
+class PointNoise:
+    """`Noise` at some points of a plane."""
+
+    fine: Values
+    medium: Values
+    coarse: Values
+
+
+@dataclass(frozen=True)
+class Ribs:
+    """Ribs and the cartilages that join them to the sternum: no two alike. One number a rib but for the lengths."""
+
+    spacing_mm: float
+    phase_mm: float
+    slant: float
+    shift: Float32[np.ndarray, " rib"]
+    width: Float32[np.ndarray, " rib"]
+    cartilage: Bool[np.ndarray, " rib"]
+
+    @classmethod
+    def sample(cls, rng: Generator) -> "Ribs":
+        """Ribs 12..20 mm wide, a quarter to a half of a spacing; oblique cuts look longer."""
+        return cls(
+            spacing_mm=rng.uniform(22, 45),
+            phase_mm=rng.uniform(0, 200),
+            slant=rng.uniform(-1.2, 1.2),
+            shift=rng.uniform(-0.2, 0.2, _RIBS).astype(np.float32),
+            width=rng.uniform(0.18, 0.42, _RIBS).astype(np.float32),
+            cartilage=rng.random(_RIBS) < 0.4,
+        )
+
+    def paint(self, tissue: Layers, along: Values, share: Values, z: float) -> None:
+        """Paint the ribs; `share` runs from -1 to 1 through the layer that holds them."""
+        place = (along + np.float32(self.phase_mm + self.slant * z)) / np.float32(self.spacing_mm)
+        rib = np.floor(place)
+        number = rib.astype(np.intp) % _RIBS
+        oval = np.hypot((place - rib - 0.5 - self.shift[number]) / self.width[number], share)
+        cartilage = self.cartilage[number]
+        tissue[oval < 1] = Tissue.CORTICAL_BONE
+        tissue[(oval < 0.75) & ~cartilage] = Tissue.MARROW
+        tissue[(oval < 0.85) & cartilage] = Tissue.CARTILAGE
+
 
 @dataclass(frozen=True)
 class ChestWall:
-    """Layers outside a curved inner surface; thicknesses and lengths in mm, `direction` in radians (x, y)."""
+    """Layers outside a curved inner surface; thicknesses and lengths in mm, `direction` in radians (x, y).
+
+    pad_mm: fat between the pleura or pericardium and the ribs, which comes and goes along the wall.
+    """
 
     direction: float
     distance_mm: float
     curvature_mm: float
     rib_depth_mm: float
-    rib_spacing_mm: float
-    rib_phase: float
-    rib_slant: float
+    ribs: Ribs
     muscle_mm: float
     fat_mm: float
     sternum_mm: float
     approach: float
+    pad_mm: float
+    streaks: float
 
     @classmethod
     def sample(cls, rng: Generator, direction: float, distance_mm: float, adiposity: float) -> "ChestWall":
         """`adiposity` 0..1 goes from a lean to an obese patient."""
         return cls(
             direction=direction,
-            distance_mm=distance_mm,
-            curvature_mm=rng.uniform(55, 130),
-            rib_depth_mm=rng.uniform(8, 13),
-            rib_spacing_mm=rng.uniform(22, 34),
-            rib_phase=rng.uniform(0, 40),
-            rib_slant=rng.uniform(-0.8, 0.8),
-            muscle_mm=rng.uniform(3, 14),
-            fat_mm=rng.uniform(3, 8) + 26 * adiposity**1.5,
-            sternum_mm=rng.uniform(-60, -20),
-            approach=rng.uniform(0.0, 0.4),
+            distance_mm=distance_mm + rng.uniform(-10, 6),
+            curvature_mm=rng.uniform(70, 220),
+            rib_depth_mm=rng.uniform(7, 12),
+            ribs=Ribs.sample(rng),
+            muscle_mm=rng.uniform(2, 12),
+            fat_mm=rng.uniform(3, 14) + 26 * adiposity**1.5,
+            sternum_mm=rng.uniform(-70, -10),
+            approach=rng.uniform(0.0, 0.5),
+            pad_mm=rng.uniform(-2, 10) + 14 * adiposity * rng.uniform(0.2, 1),
+            streaks=rng.uniform(1.0, 2.6),
         )
+
+    @property
+    def skin_mm(self) -> float:
+        """From the heart's centre to the skin, along `direction` and in the middle of the stack."""
+        return self.distance_mm + self.rib_depth_mm + 3 + self.muscle_mm + self.fat_mm
 
     def paint(self, tissue: TissueMap, x: Plane, y: Plane, z: float, noise: Noise) -> None:
         """Paint the wall, from the pleura outwards to the air; `z` in mm from the heart's middle, apex positive."""
         cos, sin = np.float32(np.cos(self.direction)), np.float32(np.sin(self.direction))
         along = y * cos - x * sin
-        depth = (
-            x * cos
-            + y * sin
-            - np.float32(self.distance_mm - self.approach * z)
-            + along**2 / np.float32(2 * self.curvature_mm)
-        )
-        muscle = self.muscle_mm * (1 + 0.25 * noise.coarse)
-        depths = [
-            (0.0, Tissue.FAT),
-            (1.6, Tissue.MUSCLE),
-            (1.6 + self.rib_depth_mm, Tissue.FAT),
-            (3.0 + self.rib_depth_mm, Tissue.MUSCLE),
-        ]
-        for start, kind in depths:
-            tissue[depth > np.float32(start)] = kind
-        skin = 3.0 + self.rib_depth_mm + muscle
-        tissue[(tissue == Tissue.MUSCLE) & (depth > 0) & (noise.fine + noise.medium > 2.4)] = Tissue.FAT
-        self._paint_ribs(tissue, along, depth, z)
-        tissue[depth > skin] = Tissue.FAT
-        tissue[depth > skin + self.fat_mm] = Tissue.SKIN
-        tissue[depth > skin + self.fat_mm + 2] = Tissue.AIR
+        depth = x * cos + y * sin - np.float32(self.distance_mm - self.approach * z)
+        depth += along * along / np.float32(2 * self.curvature_mm)
+        depth += noise.coarse
+        points = np.flatnonzero(depth > -20)
+        along, depth, near = along.ravel()[points], depth.ravel()[points], noise.at(points)
+        layers = tissue.ravel()[points]
+        pad = depth > -np.float32(self.pad_mm) * (0.7 + 0.8 * near.coarse)
+        layers[pad] = Tissue.FAT
+        layers[pad & (np.abs(near.medium + 0.4 * near.fine) < 0.06)] = Tissue.FIBROUS
+        self._paint_layers(layers, along, depth, z, near)
+        tissue.ravel()[points] = layers
 
-    def _paint_ribs(self, tissue: TissueMap, along: np.ndarray, depth: np.ndarray, z: float) -> None:
-        wall = (depth > 0) & (depth < np.float32(self.rib_depth_mm + 3))
-        along, depth = along[wall], depth[wall]
-        spacing = np.float32(self.rib_spacing_mm)
-        local = (along + np.float32(self.rib_phase + self.rib_slant * z)) % spacing - spacing / 2
-        middle, half = np.float32(1.6 + self.rib_depth_mm / 2), np.float32(self.rib_depth_mm / 2 - 0.8)
-        rib = np.hypot(local / np.float32(0.3 * self.rib_spacing_mm), (depth - middle) / half)
-        sternum = np.hypot((along - np.float32(self.sternum_mm)) / 18, (depth - middle) / (half + 1))
-        bone = np.minimum(rib, sternum)
-        layers = tissue[wall]
-        layers[bone < 1] = Tissue.CORTICAL_BONE
-        layers[bone < 0.68] = Tissue.MARROW
-        tissue[wall] = layers
+    def _paint_layers(self, layers: Layers, along: Values, depth: Values, z: float, near: PointNoise) -> None:
+        ribs_end = np.float32(1.0 + self.rib_depth_mm)
+        muscle_end = ribs_end + 2 + np.float32(self.muscle_mm) * (1 + 0.45 * near.coarse)
+        layers[depth > 0] = Tissue.FAT
+        layers[depth > 1] = Tissue.MUSCLE
+        share = (depth - 1) / np.float32(self.rib_depth_mm / 2) - 1
+        self.ribs.paint(layers, along, share, z)
+        sternum = np.hypot((along - np.float32(self.sternum_mm)) / 18, share)
+        layers[sternum < 1.1] = Tissue.CORTICAL_BONE
+        layers[sternum < 0.85] = Tissue.MARROW
+        layers[depth > ribs_end] = Tissue.FAT
+        layers[depth > ribs_end + 2] = Tissue.MUSCLE
+        streak = (layers == Tissue.MUSCLE) & (depth > 0) & (near.coarse + 0.7 * near.medium > np.float32(self.streaks))
+        layers[streak] = Tissue.FAT
+        layers[depth > muscle_end] = Tissue.FAT
+        septum = np.abs(near.medium + 0.5 * near.fine) < 0.05
+        layers[(depth > muscle_end + 1) & septum] = Tissue.FIBROUS
+        layers[depth > muscle_end + np.float32(self.fat_mm)] = Tissue.SKIN
+        layers[depth > muscle_end + np.float32(self.fat_mm + 2)] = Tissue.AIR
+
+
+@dataclass(frozen=True)
+class Organ:
+    """A hollow or solid organ under the left dome: an uneven oval about `centre` (x, mm below the dome there)."""
+
+    kind: OrganKind
+    centre: tuple[float, float]
+    radius_mm: float
+    aspect: float
+    turn_rad: float
+    wall_mm: float
+    gas: float
+    fluid: float
+
+    @classmethod
+    def sample(cls, rng: Generator, kind: OrganKind, x_mm: float) -> "Organ":
+        """`gas` above 1 is none; `fluid`: the level of a noise field above which the contents are liquid."""
+        radius = rng.uniform(20, 45) if kind != "colon" else rng.uniform(12, 24)
+        aspect = rng.uniform(1.0, 1.7)
+        return cls(
+            kind=kind,
+            centre=(x_mm, radius * rng.uniform(0.7, 1.1)),
+            radius_mm=radius,
+            aspect=aspect,
+            turn_rad=rng.uniform(-0.6, 0.6),
+            wall_mm=rng.uniform(2, 4.5),
+            gas=rng.uniform(-0.4, 2.0),
+            fluid=rng.uniform(-0.5, 2.5),
+        )
+
+    def paint(self, tissue: Layers, x: Values, below: Values, near: PointNoise) -> None:
+        """Paint it over what is there; `below`: mm below the diaphragm."""
+        dx, dy = x - np.float32(self.centre[0]), below - np.float32(self.centre[1])
+        cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
+        radius = np.hypot((dx * cos + dy * sin) / np.float32(self.aspect), dy * cos - dx * sin)
+        to_edge = radius - np.float32(self.radius_mm) + 2.5 * near.coarse + near.medium
+        if self.kind == "spleen":
+            tissue[to_edge < 0] = Tissue.SPLEEN
+            return
+        tissue[to_edge < 0] = Tissue.MUSCLE
+        lumen = to_edge < -np.float32(self.wall_mm) * (1 + 0.5 * near.medium)
+        tissue[lumen] = Tissue.BOWEL
+        tissue[lumen & (near.medium + 0.8 * near.coarse > np.float32(self.fluid))] = Tissue.FLUID
+        # gas rises to the front of a patient lying on the back
+        tissue[lumen & (dy < np.float32(-self.gas * self.radius_mm))] = Tissue.AIR
 
 
 @dataclass(frozen=True)
 class Abdomen:
-    """What lies below the diaphragm: the liver, and to its left the stomach, the spleen, fat, or lung."""
+    """What lies below the diaphragm: the liver and, to its left, fat with stomach, colon and spleen in it, or lung.
+
+    `pads`: (x, half-width, height) in mm of the fat in the angles between heart and diaphragm.
+    """
 
     dome_mm: float
     slope: float
     curvature: float
+    summit_mm: float
     rise: float
     liver_edge_mm: float
-    left_organ: LeftOrgan
-    left_centre: tuple[float, float]
-    left_radius_mm: float
-    gas: float
+    liver_fat_mm: float
+    organs: tuple[Organ, ...]
+    lung_right_of_mm: float
     vessel_width: float
+    pads: tuple[tuple[float, float, float], ...]
 
     @classmethod
     def sample(cls, rng: Generator, heart_bottom_mm: float) -> "Abdomen":
         """`heart_bottom_mm`: y of the lowest point of the heart, on which the diaphragm's dome lies."""
-        left: LeftOrgan = ("stomach", "spleen", "fat", "lung")[int(rng.choice(4, p=[0.5, 0.12, 0.2, 0.18]))]
-        radius = rng.uniform(26, 45)
+        chances: tuple[tuple[OrganKind, float, float], ...] = (("spleen", 0.35, 75), ("colon", 0.35, 50))
+        organs = [Organ.sample(rng, kind, rng.normal(x, 15)) for kind, chance, x in chances if rng.random() < chance]
+        if rng.random() < 0.75:
+            organs.append(Organ.sample(rng, "stomach", rng.uniform(20, 60)))
         return cls(
-            dome_mm=heart_bottom_mm + rng.uniform(-1, 9),
-            slope=rng.normal(0.05, 0.14),
-            curvature=rng.uniform(0.0005, 0.004),
-            rise=rng.uniform(0.2, 0.7),
-            liver_edge_mm=rng.uniform(-15, 45),
-            left_organ=left,
-            left_centre=(rng.uniform(25, 65), heart_bottom_mm + radius + rng.uniform(-4, 10)),
-            left_radius_mm=radius,
-            gas=rng.uniform(-1.0, 1.0),
-            vessel_width=rng.uniform(0.04, 0.12),
+            dome_mm=heart_bottom_mm + rng.uniform(-14, 4),
+            slope=rng.normal(0.25, 0.25),
+            curvature=rng.uniform(0.0003, 0.004),
+            summit_mm=rng.uniform(-50, 20),
+            rise=rng.uniform(0.1, 0.7),
+            liver_edge_mm=rng.uniform(-25, 60),
+            liver_fat_mm=rng.uniform(-5, 5),
+            organs=tuple(organs),
+            lung_right_of_mm=rng.uniform(-10, 60) if rng.random() < 0.25 else np.inf,
+            vessel_width=rng.uniform(0.02, 0.12),
+            pads=tuple((rng.normal(x, 10), rng.uniform(12, 30), rng.uniform(-6, 22)) for x in (-40, 35)),
         )
 
     def paint(self, tissue: TissueMap, x: Plane, y: Plane, z: float, noise: Noise) -> None:
         """Paint the organs; `z` in mm from the middle of the heart, positive towards the apex."""
-        dome = self.dome_mm - self.rise * z + self.slope * x + self.curvature * (x + 20) ** 2
-        below = y - dome.astype(np.float32) + noise.coarse
-        if self.left_organ == "lung":
-            below -= np.maximum(x - np.float32(self.liver_edge_mm), 0) * np.float32(0.9)
+        across = x - np.float32(self.summit_mm)
+        below = y - np.float32(self.dome_mm - self.rise * z) - np.float32(self.slope) * x
+        below -= np.float32(self.curvature) * across * across
+        below += noise.coarse
+        if np.isfinite(self.lung_right_of_mm):
+            below -= np.maximum(x - np.float32(self.lung_right_of_mm), 0) * np.float32(0.9)
+        points = np.flatnonzero(below > -25)
+        x, below, near = x.ravel()[points], below.ravel()[points], noise.at(points)
+        layers = tissue.ravel()[points]
+        self._paint_pads(layers, x, below, near)
         inside = below > 0
-        tissue[inside] = Tissue.FAT
-        if self.left_organ in ("stomach", "spleen"):
-            self._paint_left_organ(tissue, inside, x, y, z, noise)
-        edge = np.float32(self.liver_edge_mm + 0.4 * z) + 4 * noise.coarse
-        liver = (below > 2.5) & (x < edge - 0.5 * below)
-        tissue[liver] = Tissue.LIVER
-        tissue[liver & (np.abs(noise.medium) < self.vessel_width) & (noise.coarse > -0.2)] = Tissue.SMALL_VESSEL
-        tissue[liver & (noise.medium > 2.1)] = Tissue.SMALL_VESSEL
-        tissue[(below > 0) & (below < 1.8)] = Tissue.MUSCLE
+        contents = layers[inside]
+        noise_inside = PointNoise(near.fine[inside], near.medium[inside], near.coarse[inside])
+        self._paint_contents(contents, x[inside], below[inside], z, noise_inside)
+        layers[inside] = contents
+        tissue.ravel()[points] = layers
 
-    def _paint_left_organ(
-        self, tissue: TissueMap, inside: PlaneMask, x: Plane, y: Plane, z: float, noise: Noise
-    ) -> None:
-        centre_x, centre_y = self.left_centre
-        radius = np.hypot(x - np.float32(centre_x), (y - np.float32(centre_y - 0.3 * self.rise * z)) * np.float32(1.1))
-        to_edge = radius - np.float32(self.left_radius_mm) + 2.5 * noise.coarse + noise.medium
-        organ = inside & (to_edge < 0)
-        if self.left_organ == "spleen":
-            tissue[organ] = Tissue.SPLEEN
+    def _paint_pads(self, tissue: Layers, x: Values, below: Values, near: PointNoise) -> None:
+        height = np.zeros_like(x)
+        for centre, half_width, pad in self.pads:
+            height += np.float32(pad) * np.exp(-(((x - np.float32(centre)) / np.float32(half_width)) ** 2))
+        fat = below > -height * (1 + 0.4 * near.coarse) - 0.5
+        tissue[fat] = Tissue.FAT
+        tissue[fat & (np.abs(near.medium - 0.5 * near.fine) < 0.05)] = Tissue.FIBROUS
+
+    def _paint_contents(self, tissue: Layers, x: Values, below: Values, z: float, near: PointNoise) -> None:
+        tissue[:] = Tissue.FAT
+        tissue[np.abs(near.medium + 0.5 * near.fine) < 0.05] = Tissue.FIBROUS
+        tissue[near.medium + 0.4 * near.fine > 2.2] = Tissue.SMALL_VESSEL
+        for organ in self.organs:
+            organ.paint(tissue, x, below, near)
+        edge = np.float32(self.liver_edge_mm + 0.4 * z) + 5 * near.coarse - 0.5 * below
+        liver = (below > np.float32(self.liver_fat_mm) * (1 + 0.6 * near.coarse)) & (x < edge)
+        tissue[liver] = Tissue.LIVER
+        vessels = (np.abs(near.medium) < np.float32(self.vessel_width)) & (near.coarse > -0.2)
+        vessels |= np.abs(near.coarse - 1.2) < np.float32(0.7 * self.vessel_width)
+        vessels |= near.medium + 0.5 * near.coarse > 2.3
+        tissue[liver & vessels] = Tissue.SMALL_VESSEL
+        tissue[liver & (near.coarse > 2.2)] = Tissue.VENOUS_BLOOD
+        tissue[below < 2.0 + 0.6 * near.coarse] = Tissue.MUSCLE
+
+
+@dataclass(frozen=True)
+class Vessel:
+    """A pulmonary vessel near the hilum: an oval (mm) about a centre, seen while `first` < z < `last`."""
+
+    centre: tuple[float, float]
+    radius_mm: float
+    aspect: float
+    turn_rad: float
+    first_mm: float
+    last_mm: float
+    kind: Tissue
+
+    @classmethod
+    def sample(cls, rng: Generator, heart_centre: tuple[float, float]) -> "Vessel":
+        """Lobar and segmental vessels, 3 to 15 mm across, behind and to the left of the base."""
+        angle, distance = rng.uniform(-0.6, 2.2), rng.uniform(35, 80)
+        first = rng.uniform(-120, -40)
+        return cls(
+            centre=(heart_centre[0] + distance * np.cos(angle), heart_centre[1] + distance * np.sin(angle)),
+            radius_mm=rng.uniform(1.5, 7.5),
+            aspect=rng.uniform(1, 3.5),
+            turn_rad=rng.uniform(0, np.pi),
+            first_mm=first,
+            last_mm=first + rng.uniform(15, 90),
+            kind=Tissue.BLOOD if rng.random() < 0.5 else Tissue.VENOUS_BLOOD,
+        )
+
+    def paint(self, tissue: TissueMap, x: Plane, y: Plane, z: float, noise: Noise) -> None:
+        """Paint it where `z` reaches."""
+        if not self.first_mm < z < self.last_mm:
             return
-        tissue[organ] = Tissue.MUSCLE
-        lumen = inside & (to_edge < -3)
-        tissue[lumen] = Tissue.BOWEL
-        tissue[lumen & (noise.medium + 0.6 * noise.coarse > 0.7)] = Tissue.FLUID
-        # gas rises to the front of a patient lying on the back
-        tissue[lumen & (y < np.float32(centre_y + self.gas * self.left_radius_mm))] = Tissue.AIR
+        points, dx, dy = _around(x, y, self.centre, self.radius_mm * self.aspect + 6)
+        cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
+        oval = np.hypot((dx * cos + dy * sin) / np.float32(self.aspect), dy * cos - dx * sin)
+        oval += 0.8 * noise.medium.ravel()[points]
+        layers = tissue.ravel()[points]
+        layers[oval < np.float32(self.radius_mm + 0.8)] = Tissue.FIBROUS
+        layers[oval < np.float32(self.radius_mm)] = self.kind
+        tissue.ravel()[points] = layers
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """Descending aorta, oesophagus and spine: centres in image mm, radii in mm; they recede towards the apex."""
+    """Descending aorta, oesophagus, spine and hilar vessels: mm; they recede towards the apex."""
 
     aorta: tuple[float, float]
     aorta_mm: float
+    aorta_aspect: float
+    aorta_fat_mm: float
     oesophagus: tuple[float, float]
     spine: tuple[float, float]
     spine_mm: float
     recession: float
+    vessels: tuple[Vessel, ...]
 
     @classmethod
     def sample(cls, rng: Generator, lv_centre: tuple[float, float]) -> "Posterior":
-        """Aortic diameters 18..28 mm (Kawel-Boehm 2020), 45..75 mm from the left ventricle's axis."""
-        angle, distance = rng.uniform(0.6, 1.5), rng.uniform(48, 75)
+        """Aortic diameters 18..28 mm (Kawel-Boehm 2020), 50..95 mm from the left ventricle's axis."""
+        angle, distance = rng.uniform(0.3, 1.6), rng.uniform(50, 95)
         x, y = lv_centre[0] + distance * np.cos(angle), lv_centre[1] + distance * np.sin(angle)
         return cls(
             aorta=(x, y),
-            aorta_mm=rng.uniform(9, 14),
+            aorta_mm=rng.uniform(8.5, 14),
+            aorta_aspect=rng.uniform(1.0, 1.5),
+            aorta_fat_mm=rng.uniform(0, 4),
             oesophagus=(x - rng.uniform(14, 22), y - rng.uniform(-4, 8)),
             spine=(x - rng.uniform(0, 20), y + rng.uniform(30, 42)),
             spine_mm=rng.uniform(18, 23),
-            recession=rng.uniform(0.2, 0.6),
+            recession=rng.uniform(0.1, 0.8),
+            vessels=tuple(Vessel.sample(rng, lv_centre) for _ in range(int(rng.integers(0, 9)))),
         )
 
     def paint(self, tissue: TissueMap, x: Plane, y: Plane, z: float, noise: Noise) -> None:
         """Paint them; `z` in mm from the middle of the heart, positive towards the apex."""
-        away = np.float32(self.recession * z)
-        spine = np.hypot(x - self.spine[0], y - self.spine[1] - away) + noise.coarse
-        tissue[spine < self.spine_mm + 14 + 2 * noise.coarse] = Tissue.MUSCLE
-        tissue[spine < self.spine_mm] = Tissue.CORTICAL_BONE
-        tissue[spine < self.spine_mm - 1.8] = Tissue.MARROW
-        gullet = np.hypot((x - self.oesophagus[0]) / 1.4, y - self.oesophagus[1] - away) + 0.5 * noise.medium
-        tissue[gullet < 7] = Tissue.FAT
-        tissue[gullet < 5.5] = Tissue.MUSCLE
-        tissue[gullet < 1.8] = Tissue.AIR
-        aorta = np.hypot(x - self.aorta[0], y - self.aorta[1] - away) + 0.3 * noise.coarse
-        tissue[aorta < self.aorta_mm + 3.5 + 1.5 * noise.medium] = Tissue.FAT
-        tissue[aorta < self.aorta_mm + 1.0] = Tissue.FIBROUS
-        tissue[aorta < self.aorta_mm] = Tissue.BLOOD
+        y = y - np.float32(self.recession * z)
+        self._paint_spine(tissue, x, y, noise)
+        self._paint_oesophagus(tissue, x, y, noise)
+        for vessel in self.vessels:
+            vessel.paint(tissue, x, y, z, noise)
+        points, dx, dy = _around(x, y, self.aorta, 1.5 * self.aorta_mm + 12)
+        near, layers = noise.at(points), tissue.ravel()[points]
+        aorta = np.hypot(dx / np.float32(self.aorta_aspect), dy) + 0.5 * near.coarse
+        layers[aorta < self.aorta_mm + 1 + np.float32(self.aorta_fat_mm) * (1 + 0.8 * near.coarse)] = Tissue.FAT
+        layers[aorta < self.aorta_mm + 1.0] = Tissue.FIBROUS
+        layers[aorta < self.aorta_mm] = Tissue.BLOOD
+        tissue.ravel()[points] = layers
+
+    def _paint_spine(self, tissue: TissueMap, x: Plane, y: Plane, noise: Noise) -> None:
+        points, dx, dy = _around(x, y, self.spine, self.spine_mm + 25)
+        near, layers = noise.at(points), tissue.ravel()[points]
+        spine = np.hypot(dx, dy) + near.coarse
+        layers[spine < self.spine_mm + 14 + 2 * near.coarse] = Tissue.MUSCLE
+        layers[spine < self.spine_mm] = Tissue.CORTICAL_BONE
+        layers[spine < self.spine_mm - 1.8] = Tissue.MARROW
+        tissue.ravel()[points] = layers
+
+    def _paint_oesophagus(self, tissue: TissueMap, x: Plane, y: Plane, noise: Noise) -> None:
+        points, dx, dy = _around(x, y, self.oesophagus, 15.0)
+        layers = tissue.ravel()[points]
+        gullet = np.hypot(dx / np.float32(1.4), dy) + 0.5 * noise.medium.ravel()[points]
+        layers[gullet < 7] = Tissue.FAT
+        layers[gullet < 5.5] = Tissue.MUSCLE
+        layers[gullet < 1.8] = Tissue.AIR
+        tissue.ravel()[points] = layers
 
 
 @dataclass(frozen=True)
@@ -234,7 +426,16 @@ class Thorax:
 
 def paint_lung_vessels(tissue: TissueMap, noise: Noise, density: float) -> None:
     """Branching lines where a noise field crosses zero, in patches, and cross-sections where another peaks."""
-    width = np.clip(0.01 + 0.07 * noise.coarse, 0.0, 0.16) * np.float32(density)
-    tissue[(np.abs(noise.medium) < width) & (noise.fine > -1.0)] = Tissue.SMALL_VESSEL
-    peaks = 0.4 * noise.fine + 0.9 * noise.medium + 0.3 * noise.coarse
-    tissue[peaks > np.float32(3.1 - 0.5 * density)] = Tissue.SMALL_VESSEL
+    width = np.clip(0.07 * noise.coarse - 0.02, 0.0, 0.15) * np.float32(density)
+    lines = (np.abs(noise.medium) < width) & (noise.fine > -0.6)
+    peaks = 0.55 * noise.fine + 0.8 * noise.medium + 0.25 * noise.coarse
+    np.copyto(tissue, np.uint8(Tissue.SMALL_VESSEL), where=lines | (peaks > np.float32(2.9 - 0.7 * density)))
+
+
+def _around(
+    x: Plane, y: Plane, centre: tuple[float, float], reach_mm: float
+) -> tuple[Int[np.ndarray, " point"], Values, Values]:
+    """The points within reach of a centre, by index into the raveled plane, and their offsets from it."""
+    dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
+    points = np.flatnonzero((np.abs(dx) < np.float32(reach_mm)) & (np.abs(dy) < np.float32(reach_mm)))
+    return points, dx.ravel()[points], dy.ravel()[points]

@@ -1,0 +1,119 @@
+"""What the phantom's hearts promise: they are as ill as ordered, and their masks are what a reader would draw."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.random import default_rng
+
+from cmrfed.datasets.phantom.anatomy import Anatomy, Reader, image_points, sample_anatomy
+from cmrfed.datasets.phantom.heart import PATHOLOGIES, Heart, Pathology, Ventricles, sample_heart, sample_physiology
+from cmrfed.datasets.phantom.physics import Tissue
+from cmrfed.shapes import Label
+
+
+def heart_of(pathology: Pathology, severity: float, seed: int = 0) -> Heart:
+    rng = default_rng(seed)
+    return sample_heart(rng, sample_physiology(rng, pathology, "M", severity))
+
+
+def walls_mm(ventricles: Ventricles) -> np.ndarray:
+    """Thickness by level, from near the base to the apical third, and angle."""
+    levels = np.linspace(0.1, 0.7, 13) * ventricles.lv_length_mm + ventricles.lv_base_mm
+    sections = [ventricles.section(float(z)) for z in levels]
+    return np.stack([section.epi - section.endo for section in sections])
+
+
+@pytest.mark.parametrize(
+    ("pathology", "measure", "rises"),
+    [
+        ("DCM", lambda heart: heart.physiology.ejection_fraction, False),
+        ("DCM", lambda heart: heart.physiology.lv_edv_ml, True),
+        ("HCM", lambda heart: walls_mm(heart.phases["ED"]).max(), True),
+        ("MINF", lambda heart: heart.physiology.ejection_fraction, False),
+        ("MINF", lambda heart: walls_mm(heart.phases["ED"]).min() / np.median(walls_mm(heart.phases["ED"])), False),
+        ("RV", lambda heart: heart.physiology.rv_edv_ml / heart.physiology.lv_edv_ml, True),
+    ],
+)
+def test_a_disease_gets_worse_with_its_severity(pathology, measure, rises) -> None:
+    for seed in range(4):
+        mild, middling, extreme = (measure(heart_of(pathology, severity, seed)) for severity in (0.0, 0.5, 1.0))
+        assert (mild < middling < extreme) if rises else (mild > middling > extreme)
+
+
+def test_severity_is_drawn_unless_given_and_refused_outside_its_range() -> None:
+    drawn = {sample_physiology(default_rng(seed), "DCM", "F").severity for seed in range(20)}
+    assert len(drawn) == 20 and min(drawn) >= 0 and max(drawn) <= 1
+    with pytest.raises(ValueError, match=r"severity must be between 0 and 1, found 1\.5"):
+        sample_physiology(default_rng(0), "DCM", "F", 1.5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(pathology=st.sampled_from(PATHOLOGIES), severity=st.floats(0, 1), seed=st.integers(0, 10**6))
+def test_whatever_the_disease_ventricles_hold_what_was_ordered_and_muscle_is_kept(pathology, severity, seed) -> None:
+    heart = heart_of(pathology, severity, seed)
+    wanted = heart.physiology
+    (lv_ed, muscle_ed, rv_ed), (lv_es, muscle_es, rv_es) = (heart.phases[phase].volumes_ml() for phase in ("ED", "ES"))
+    assert lv_ed == pytest.approx(wanted.lv_edv_ml, rel=0.03)
+    assert 1 - lv_es / lv_ed == pytest.approx(wanted.ejection_fraction, abs=0.04)
+    assert muscle_es == pytest.approx(muscle_ed, rel=0.05)
+    assert rv_ed == pytest.approx(wanted.rv_edv_ml, rel=0.08)
+    assert rv_es < rv_ed
+
+
+def test_the_apex_empties_more_than_the_base() -> None:
+    for seed in range(4):
+        phases = heart_of("NOR", 0.0, seed).phases
+        left = []
+        for share in (0.3, 0.8):
+            endo = [phases[p].section(phases[p].lv_base_mm + share * phases[p].lv_length_mm).endo for p in ("ED", "ES")]
+            left.append(np.square(endo[1]).sum() / np.square(endo[0]).sum())
+        assert left[1] < left[0]
+
+
+EXACT = Reader(inset_mm=(0.0, 0.0), least_lv_mm=0.0, least_rv_mm2=0.0)
+
+
+@pytest.fixture(scope="module")
+def anatomy() -> Anatomy:
+    rng = default_rng(3)
+    physiology = sample_physiology(rng, "NOR", "M")
+    drawn = sample_anatomy(rng, physiology, adiposity=0.4, slice_spacing_mm=10.0)
+    return replace(drawn, reader=EXACT)
+
+
+def masks(anatomy: Anatomy, phase="ED", size: int = 160) -> np.ndarray:
+    x, y = image_points(size)
+    slices = range(len(anatomy.slices_z_mm))
+    return np.stack([anatomy.mask(phase, index, anatomy.heart_points(index, x, y)) for index in slices])
+
+
+def test_a_reader_who_draws_across_trabeculae_finds_less_blood_and_as_much_heart(anatomy: Anatomy) -> None:
+    exact, inset = masks(anatomy), masks(replace(anatomy, reader=replace(EXACT, inset_mm=(1.5, 1.5))))
+    assert np.count_nonzero(inset == Label.LV) < 0.97 * np.count_nonzero(exact == Label.LV)
+    np.testing.assert_array_equal(np.isin(inset, (Label.LV, Label.MYO)), np.isin(exact, (Label.LV, Label.MYO)))
+
+
+def test_a_reader_who_stops_early_leaves_out_whole_small_sections(anatomy: Anatomy) -> None:
+    exact, early = masks(anatomy), masks(replace(anatomy, reader=replace(EXACT, least_lv_mm=15.0, least_rv_mm2=800.0)))
+    for full, some in zip(exact, early, strict=True):
+        for labels in ((Label.LV, Label.MYO), (Label.RV,)):
+            drawn = np.isin(some, labels)
+            assert not drawn.any() or (drawn == np.isin(full, labels)).all()
+    assert (early == Label.RV).any() and np.count_nonzero(early) < np.count_nonzero(exact)
+
+
+def test_trabeculae_stand_in_the_blood_pool_and_belong_to_it(anatomy: Anatomy) -> None:
+    x, y = image_points(160)
+    index = len(anatomy.slices_z_mm) // 2
+    points = anatomy.heart_points(index, x, y)
+    around = np.full(x.shape, Tissue.LUNG, dtype=np.uint8)
+    tissue = anatomy.tissue("ES", index, points, anatomy.slices_z_mm[index], around)
+    mask = anatomy.mask("ES", index, points)
+    share = {label: (tissue[mask == label] == Tissue.MYOCARDIUM).mean() for label in (Label.LV, Label.RV, Label.MYO)}
+    assert 0.02 < share[Label.LV] < 0.7 and share[Label.RV] > 0.01
+    assert share[Label.MYO] > 0.97
+    smooth = replace(anatomy, ridges_mm=np.zeros_like(anatomy.ridges_mm))
+    np.testing.assert_array_equal(smooth.mask("ES", index, points), mask)
