@@ -9,14 +9,14 @@ import functools
 import importlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from cmrfed import __version__
 from cmrfed.config import UserError
@@ -26,13 +26,13 @@ from cmrfed.console import console, errors
 @dataclass(frozen=True)
 class Command:
     """`function` of module `cmrfed.cli.<module>` takes the command's plain configuration; `config` names its YAML.
-    `paths` are keys whose values are taken literally; a word that is no key=value gives the first of them."""
+    `literal` are keys whose values Hydra never parses; a word that is no key=value gives the first of them."""
 
     module: str
     function: str
     config: str
     what: str
-    paths: tuple[str, ...] = ()
+    literal: tuple[str, ...] = ()
 
 
 COMMANDS = {
@@ -53,14 +53,22 @@ COMMANDS = {
         "privacy", "epsilon", "privacy_epsilon", "what a run costs each patient, and what it means"
     ),
     "data verify": Command(
-        "data", "verify", "data_verify", "read a folder of volumes once: what there is, and what is wrong",
-        paths=("data.root", "out"),
+        "data",
+        "verify",
+        "data_verify",
+        "read a folder of volumes once: what there is, and what is wrong",
+        literal=("data.root", "out"),
     ),
     "data preview": Command(
-        "data", "preview", "data_preview", "a contact sheet of a folder's patients, for the hospital's own eyes",
-        paths=("data.root", "out"),
+        "data",
+        "preview",
+        "data_preview",
+        "a contact sheet of a folder's patients, for the hospital's own eyes",
+        literal=("data.root", "out"),
     ),
-    "data phantom": Command("data", "phantom", "data_phantom", "write the built-in phantom to a folder", paths=("out",)),
+    "data phantom": Command(
+        "data", "phantom", "data_phantom", "write the built-in phantom to a folder", literal=("out", "vendor")
+    ),
 }
 _FOR_HYDRA = re.compile(r"-|[+~]{0,2}(hydra/)?[A-Za-z_][\w.@:]*=|~[A-Za-z_][\w.@:]*$")
 """Options, key=value with what Hydra puts before a key, and ~key. A folder named like one is written ./key=value."""
@@ -114,7 +122,7 @@ def _hydra_main(name: str, command: Command, words: list[str]) -> None:
             sys.exit(130)
 
     try:
-        literal, overrides = _take_paths(words, command.paths)
+        literal, overrides = _take_literal(words, command.literal)
     except UserError as error:
         _fail(name, error)
     sys.argv = [f"cmrfed {name}", *overrides]
@@ -129,22 +137,22 @@ def _fail(name: str, error: UserError) -> NoReturn:
     sys.exit(2)
 
 
-def _take_paths(words: list[str], keys: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
-    """Paths by key, and the words left for Hydra. Raises UserError when one key is given twice."""
-    if not keys:
-        return {}, words
-    paths: dict[str, str] = {}
+def _take_literal(words: list[str], keys: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Values by key for `keys`, and the words left for Hydra. Raises UserError when a key is given twice or empty."""
+    values: dict[str, str] = {}
     rest: list[str] = []
     for previous, word in pairwise(["", *words]):
         key, equals, value = word.partition("=")
-        if previous in _TAKE_A_VALUE or not (key in keys and equals) and _FOR_HYDRA.match(word):
-            rest.append(word)
-            continue
-        key, value = (key, value) if key in keys and equals else (keys[0], word)
-        if key in paths:
-            raise UserError(f"{key}: given twice, as {paths[key]} and {value}; give one, quoted if it has spaces")
-        paths[key] = value
-    return paths, rest
+        if not equals or key not in keys:
+            if not keys or previous in _TAKE_A_VALUE or _FOR_HYDRA.match(word):
+                rest.append(word)
+                continue
+            key, value = keys[0], word
+        if not value or key in values:
+            found = f"twice, {values[key]!r} and {value!r}" if key in values else "without a value"
+            raise UserError(f"{key}: is given {found}; give it once, in quotes if it has spaces")
+        values[key] = value
+    return values, rest
 
 
 def configs_folder() -> Path:
@@ -160,13 +168,28 @@ def plain(config: DictConfig, literal: Mapping[str, str] | None = None) -> dict[
     """
     missing = sorted(OmegaConf.missing_keys(config) - set(literal or {}))
     if missing:
-        raise UserError(f"config: {missing[0]} has no value; give {missing[0]}=VALUE")
+        raise _no_value(missing[0])
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except Exception as error:  # OmegaConf's interpolation errors share no public base
         raise UserError(f"config: {' '.join(str(error).split())}") from None
     assert isinstance(values, dict)
+    if left_open := sorted(set(_left_open(values)) - set(literal or {})):
+        raise _no_value(left_open[0])
     for dotted, value in (literal or {}).items():
         *parents, key = dotted.split(".")
         functools.reduce(lambda node, parent: node[parent], parents, values)[key] = value
     return {str(key): value for key, value in values.items()}
+
+
+def _left_open(values: Mapping[Any, Any], parents: str = "") -> Iterator[str]:
+    """Dotted keys of what an interpolation left open, such as an environment variable that is not set."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _left_open(value, f"{parents}{key}.")
+        elif value == MISSING:
+            yield f"{parents}{key}"
+
+
+def _no_value(key: str) -> UserError:
+    return UserError(f"config: {key} has no value; give {key}=VALUE")

@@ -7,25 +7,37 @@ A problem stops `cmrfed prepare` or breaks its promise that a patient counts onc
 should look, and says at what.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from cmrfed.config import UserError
 from cmrfed.datasets import find_entries
 from cmrfed.parallel import map_in_order
 from cmrfed.verification.doubts import doubts_about
-from cmrfed.verification.facts import StackFacts, read_facts
+from cmrfed.verification.facts import StackFacts, read_facts, read_header
 from cmrfed.verification.findings import Finding
 from cmrfed.verification.problems import problems_among, reader_failed, unreadable
 from cmrfed.verification.sites import SITE, Field, SiteSummary, summarise
 from cmrfed.verification.sources import find_sources
 from cmrfed.volumes import Entry
 
-__all__ = ["SITE", "Field", "Finding", "SiteSummary", "StackFacts", "Verification", "find_sources", "verify"]
+__all__ = [
+    "SITE",
+    "Field",
+    "Finding",
+    "Found",
+    "SiteSummary",
+    "StackFacts",
+    "Verification",
+    "find_patients",
+    "find_sources",
+    "verify",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -57,38 +69,48 @@ class Verification:
         return summarise(self.stacks, by)
 
 
-def verify(sources: dict[str, Path], progress: Progress | None = None, workers: int | None = None) -> Verification:
-    """Read every stack of every source once, labelled or not, in parallel over patients.
+class Found(NamedTuple):
+    """Patients of all sources, each with the entries of all phases; and what is wrong with others."""
 
-    sources: data set's name -> its folder, as from `find_sources`. workers: processes; None for one a processor, or
-    this one alone where there are few patients. `progress` is told how many patients are done.
-    Raises UserError when there is nothing to read; what is wrong with single patients is listed in `problems`.
+    patients: list[list[Entry]]
+    errors: list[UserError]
+
+
+def find_patients(sources: Mapping[str, Path]) -> Found:
+    """Every patient of every source (data set's name -> its folder), labelled or not, before a voxel is read.
+
+    Raises UserError when there is none.
     """
-    entries, errors = _find(sources)
-    if not entries and len(errors) == 1:
+    entries: list[Entry] = []
+    errors: list[UserError] = []
+    for name, folder in sources.items():
+        try:
+            entries += find_entries(name, folder, unlabelled=True, problems=errors)
+        except UserError as error:  # another source may still be whole
+            errors.append(error)
+    if not entries and len(sources) == len(errors) == 1:
         raise errors[0]
-    patients = [list(own) for _, own in groupby(entries, key=lambda entry: (entry.dataset, entry.patient))]
+    return Found([list(own) for _, own in groupby(entries, key=lambda entry: entry.patient)], errors)
+
+
+def verify(found: Found, progress: Progress | None = None, workers: int | None = None) -> Verification:
+    """Read every stack of these patients once, in parallel over patients; what is wrong is listed, not raised.
+
+    workers: processes; None for one a processor, or this one alone where there are few patients. `progress` is told how
+    many patients are done. Raises UserError when a process was killed.
+    """
+    patients = found.patients
     workers = 0 if workers is None and len(patients) <= _FEW else workers
     stacks: list[StackFacts] = []
-    problems = [unreadable(error) for error in errors]
+    problems = [unreadable(error) for error in found.errors]
+    if progress:
+        progress(0, len(patients))
     for done, result in enumerate(_read(patients, workers), start=1):
         stacks += result.stacks
         problems += result.problems
         if progress:
             progress(done, len(patients))
     return Verification(tuple(stacks), (*problems, *problems_among(stacks)))
-
-
-def _find(sources: dict[str, Path]) -> tuple[list[Entry], list[UserError]]:
-    """The entries of all sources, and every error met on the way."""
-    entries: list[Entry] = []
-    errors: list[UserError] = []
-    for name, folder in sources.items():
-        try:
-            entries += find_entries(name, folder, unlabelled=True, problems=errors)
-        except UserError as error:
-            errors.append(error)
-    return entries, errors
 
 
 @dataclass(frozen=True)
@@ -110,9 +132,11 @@ def _read_patient(entries: list[Entry]) -> _Patient:
     """One case at a time: its voxels are gone before the next is read."""
     stacks: list[StackFacts] = []
     problems: list[Finding] = []
+    header_of = cache(read_header)  # phases are frames of one file
     for entry in entries:
         try:
-            stacks.append(read_facts(entry))
+            header = header_of(entry.image_path, entry.mask_path, entry.long_axis is not None)
+            stacks.append(read_facts(entry, header))
         except UserError as error:
             problems.append(unreadable(error))
         except Exception as error:  # one strange file must not hide what is wrong with the others

@@ -1,6 +1,6 @@
 """Warnings: what does not stop anything, but a cardiac imaging engineer would look at before training on it.
 
-A check takes one stack or one patient's stacks and returns what is odd and what to do, or None.
+A check takes one stack, or all of a patient or data set, and returns what is odd and what to do, or None.
 """
 
 from collections import defaultdict
@@ -26,8 +26,10 @@ def doubts_about(stacks: Iterable[StackFacts]) -> Iterator[Finding]:
     """Warnings about each stack, each patient and each data set, alike ones together."""
     stacks = list(stacks)
     patients: defaultdict[str, Stacks] = defaultdict(list)
+    data_sets: defaultdict[str, Stacks] = defaultdict(list)
     for stack in stacks:
         patients[stack.patient].append(stack)
+        data_sets[stack.dataset].append(stack)
     for kind, of_patient in PATIENT_CHECKS.items():
         for own in patients.values():
             if said := of_patient(own):
@@ -37,7 +39,10 @@ def doubts_about(stacks: Iterable[StackFacts]) -> Iterator[Finding]:
             if said := of_stack(stack):
                 at_fault = stack.mask_path if kind in _OF_MASKS and stack.mask_path else stack.image_path
                 yield Finding(kind, f"{at_fault}: at {stack.phase}, {said}")
-    yield from _unknown_vendors(stacks)
+    for kind, of_data_set in DATA_SET_CHECKS.items():
+        for name, own in data_sets.items():
+            if said := of_data_set(own):
+                yield Finding(kind, f"{name}: {said}")
 
 
 def _phases_swapped(own: Stacks) -> str | None:
@@ -136,12 +141,11 @@ def _blank_slices(stack: StackFacts) -> str | None:
 
 
 def _lost_spacing(stack: StackFacts) -> str | None:
-    if stack.spacing_mm[1:] != (1.0, 1.0):
+    if stack.spacing_mm != (1.0, 1.0, 1.0):
         return None
-    shown = " x ".join(f"{distance:g}" for distance in stack.spacing_mm)
     return (
-        f"spacing is {shown} mm (slice, row, column), which tools write when they have lost it; restore it from the "
-        "scanner's PixelSpacing, or ignore this if images were resampled to 1 mm"
+        "spacing is exactly 1 x 1 x 1 mm, which tools write when they have lost it; restore it from the scanner's "
+        "PixelSpacing and slice positions"
     )
 
 
@@ -170,18 +174,26 @@ def _heart_not_to_be_found(stack: StackFacts) -> str | None:
     )
 
 
-def _unknown_vendors(stacks: Iterable[StackFacts]) -> Iterator[Finding]:
-    """One line a data set, since its table is what lacks the names."""
-    nameless: defaultdict[str, set[str]] = defaultdict(set)
-    for stack in stacks:
-        if stack.vendor == UNKNOWN:
-            nameless[stack.dataset].add(stack.patient)
-    for dataset, patients in nameless.items():
-        line = (
-            f"{dataset}: the scanner's vendor of {len(patients)} patients is unknown; give it in the data set's table "
-            f"({', '.join(vendor for vendor in VENDORS if vendor != UNKNOWN)}), since the generator learns by vendor"
-        )
-        yield Finding("vendor unknown", line)
+def _unknown_vendor(stacks: Stacks) -> str | None:
+    nameless = {stack.patient for stack in stacks if stack.vendor == UNKNOWN}
+    if not nameless:
+        return None
+    vendors = ", ".join(vendor for vendor in VENDORS if vendor != UNKNOWN)
+    return (
+        f"the scanner's vendor is unknown for {len(nameless)} of its patients; give it in the table ({vendors}), since "
+        "the generator learns by vendor"
+    )
+
+
+def _no_pixel_spacing(stacks: Stacks) -> str | None:
+    """One scan may well have pixels of 1 mm; a whole data set has lost its spacing, or was resampled."""
+    lost = all(stack.spacing_mm[1:] == (1.0, 1.0) for stack in stacks)
+    if not lost or len({stack.patient for stack in stacks}) < 2 or any(map(_lost_spacing, stacks)):
+        return None
+    return (
+        "pixels of every patient are exactly 1 x 1 mm, which tools write when they have lost the spacing; restore it "
+        "from the scanner's PixelSpacing, or ignore this if the images were resampled to 1 mm"
+    )
 
 
 def _numbered(slices: Iterable[int]) -> str:
@@ -209,5 +221,9 @@ STACK_CHECKS: Mapping[str, Callable[[StackFacts], str | None]] = {
     "slices too close": _thin_slices,
     "few slices": _few_slices,
     "heart not to be found": _heart_not_to_be_found,
+}
+DATA_SET_CHECKS: Mapping[str, Callable[[Stacks], str | None]] = {
+    "vendor unknown": _unknown_vendor,
+    "pixel spacing lost": _no_pixel_spacing,
 }
 _OF_MASKS = ("ventricles swapped", "gap in the mask", "mask at the border", "mask elsewhere")

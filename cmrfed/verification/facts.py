@@ -6,9 +6,10 @@ import zlib
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Float, Shaped
 from nibabel.orientations import aff2axcodes
 
 from cmrfed.config import UserError
@@ -73,13 +74,20 @@ class StackFacts:
         return self.voxels[structure] * float(np.prod(self.spacing_mm)) / 1000 if self.voxels[structure] else None
 
 
-def read_facts(entry: Entry) -> StackFacts:
+class Header(NamedTuple):
+    """What the headers of an image and its mask tell, whatever the frame; fields as in `StackFacts`."""
+
+    stored_as: str
+    turned: str
+    mask_offset_mm: float | None
+
+
+def read_facts(entry: Entry, header: Header) -> StackFacts:
     """Read one entry and keep its facts alone. Raises UserError naming the file that cannot be used."""
-    for path in (entry.image_path, entry.mask_path):
-        _check_whole(path)
     case = load_case(entry)
-    heart = _of_structures(case.mask)
-    stored_as, turned = _orientation(entry)
+    mask = case.mask
+    voxels = np.bincount(mask.ravel(), minlength=UNLABELLED + 1)
+    heart = np.flatnonzero(((mask >= min(STRUCTURES)) & (mask <= max(STRUCTURES))).any(axis=(1, 2))).tolist()
     return StackFacts(
         patient=case.patient,
         dataset=case.dataset,
@@ -91,21 +99,35 @@ def read_facts(entry: Entry) -> StackFacts:
         mask_path=entry.mask_path,
         shape=case.image.shape,
         spacing_mm=case.spacing_mm,
-        stored_as=stored_as,
-        turned=turned,
+        **header._asdict(),
         intensity=_intensity(case.image),
-        voxels={structure: int(np.count_nonzero(case.mask == structure)) for structure in STRUCTURES},
-        unlabelled=float(np.mean(case.mask == UNLABELLED)),
-        heart_slices=_indices(heart.any(axis=(1, 2))),
-        blank_slices=_indices(case.image.max(axis=(1, 2)) == case.image.min(axis=(1, 2))),
-        at_border=_at_border(case.mask),
-        enclosed={ventricle: _enclosed(case.mask, ventricle) for ventricle in (Label.LV, Label.RV)},
+        voxels={structure: int(voxels[structure]) for structure in STRUCTURES},
+        unlabelled=float(voxels[UNLABELLED] / mask.size),
+        heart_slices=tuple(heart),
+        blank_slices=tuple(index for index, plane in enumerate(case.image) if plane.min() == plane.max()),
+        at_border=_at_border(mask),
+        enclosed={ventricle: _enclosed(mask, ventricle) for ventricle in (Label.LV, Label.RV)},
         rv_to_the_right_mm=_rv_to_the_right_mm(case),
-        mask_offset_mm=_mask_offset_mm(entry),
         has_motion=case.motion is not None,
         image_hash=_hash(case.image),
-        mask_hash=_hash(case.mask) if heart.any() else None,
+        mask_hash=_hash(mask) if heart else None,
     )
+
+
+def read_header(image: Path, mask: Path | None, whole_heart: bool = False) -> Header:
+    """Check that the files are whole, and read their headers. Raises UserError naming the file that is not."""
+    for path in (image, mask):
+        _check_whole(path)
+    if whole_heart:
+        return Header("whole heart", "cut across the long axis", None)
+    if not _is_nifti(image):
+        return Header("DICOM or raw data", "by its headers", None)
+    opened, orientation = open_image(image), open_nifti(image).orientation
+    axes = opened.affine[:3]
+    told = orientation != AS_STORED or (LEFT @ axes[:, 0] > 0 and POSTERIOR_INFERIOR @ axes[:, 1] > 0)
+    stored_as = "".join(map(str, aff2axcodes(opened.affine))) if told else "not told"
+    offset_mm = _offset_mm(opened.affine, open_image(mask).affine, opened.shape) if mask and _is_nifti(mask) else None
+    return Header(stored_as, _in_words(orientation), offset_mm)
 
 
 def _check_whole(path: Path | None) -> None:
@@ -120,46 +142,25 @@ def _check_whole(path: Path | None) -> None:
         raise UserError(f"{path}: is damaged or cut short ({error}); copy it again") from None
 
 
-def _orientation(entry: Entry) -> tuple[str, str]:
-    """(directions of the stored axes, how they became rows and columns)."""
-    if entry.long_axis is not None:
-        return "whole heart", "cut across the long axis"
-    if not _is_nifti(entry.image_path):
-        return "DICOM or raw data", "by its headers"
-    affine, orientation = open_image(entry.image_path).affine, open_nifti(entry.image_path).orientation
-    told = orientation != AS_STORED or (LEFT @ affine[:3, 0] > 0 and POSTERIOR_INFERIOR @ affine[:3, 1] > 0)
-    return "".join(map(str, aff2axcodes(affine))) if told else "not told", _in_words(orientation)
-
-
 def _in_words(orientation: Orientation) -> str:
     words = ("axes swapped", "rows flipped", "columns flipped")
     return ", ".join(word for word, done in zip(words, orientation, strict=True) if done) or "as stored"
 
 
-def _is_nifti(path: Path | None) -> bool:
-    return path is not None and path.name.endswith(SUFFIXES) and path.is_file()
+def _is_nifti(path: Path) -> bool:
+    return path.name.endswith(SUFFIXES) and not path.is_dir()
 
 
-def _mask_offset_mm(entry: Entry) -> float | None:
+def _offset_mm(image: Float[np.ndarray, "4 4"], mask: Float[np.ndarray, "4 4"], shape: tuple[int, ...]) -> float:
     """The largest distance between a corner of the image's grid and the same corner of the mask's."""
-    if entry.mask_path is None or not (_is_nifti(entry.image_path) and _is_nifti(entry.mask_path)):
-        return None
-    image, mask = open_image(entry.image_path), open_image(entry.mask_path)
-    corners = np.array([[*corner, 1] for corner in product(*((0, size - 1) for size in image.shape[:3]))])
-    return float(np.linalg.norm(corners @ (image.affine - mask.affine).T, axis=1).max())
+    corners = np.array([[*corner, 1] for corner in product(*((0, size - 1) for size in shape[:3]))])
+    return float(np.linalg.norm(corners @ (image - mask).T, axis=1).max())
 
 
 def _intensity(image: Volume) -> tuple[float, float, float, float]:
-    low, high = np.percentile(image, [1, 99])
+    """The percentiles from every other row and column, which is quicker and as good."""
+    low, high = np.percentile(image[:, ::2, ::2], [1, 99])
     return float(image.min()), float(low), float(high), float(image.max())
-
-
-def _of_structures(mask: VolumeMask) -> Bool[np.ndarray, "slice row column"]:
-    return (mask >= min(STRUCTURES)) & (mask <= max(STRUCTURES))
-
-
-def _indices(slices: Bool[np.ndarray, " slice"]) -> tuple[int, ...]:
-    return tuple(np.flatnonzero(slices).tolist())
 
 
 def _at_border(mask: VolumeMask) -> tuple[Label, ...]:
@@ -181,11 +182,11 @@ def _enclosed(mask: VolumeMask, ventricle: Label) -> float | None:
 
 
 def _rv_to_the_right_mm(case: Case) -> float | None:
-    columns = [np.nonzero(case.mask == ventricle)[2] for ventricle in (Label.LV, Label.RV)]
-    if not all(map(len, columns)):
+    columns = np.arange(case.mask.shape[2])
+    lv, rv = ((case.mask == ventricle).sum(axis=(0, 1)) for ventricle in (Label.LV, Label.RV))
+    if not (lv.any() and rv.any()):
         return None
-    lv, rv = map(np.mean, columns)
-    return float(rv - lv) * case.spacing_mm[2]
+    return float(np.average(columns, weights=rv) - np.average(columns, weights=lv)) * case.spacing_mm[2]
 
 
 def _hash(array: Shaped[np.ndarray, "slice row column"]) -> str:

@@ -1,8 +1,6 @@
 """What stops `cmrfed prepare`, or breaks its promise that every patient counts as one."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import combinations
 from pathlib import Path
 
 from cmrfed.verification.facts import StackFacts
@@ -43,20 +41,28 @@ def _of(stack: StackFacts) -> Iterator[Finding]:
 
 
 def _twice(stacks: list[StackFacts]) -> Iterator[Finding]:
-    """One patient under two names would count as two, and be promised the privacy of neither."""
-    told: set[tuple[str, str]] = set()
+    """One patient under two names would count as two, and be promised the privacy of neither.
+
+    Each further name is told once, however many phases agree.
+    """
+    named_first: dict[str, str] = {}
+
+    def first_name(patient: str) -> str:
+        while patient in named_first:
+            patient = named_first[patient]
+        return patient
+
     for what in ("image", "mask"):
-        alike: defaultdict[str | None, list[StackFacts]] = defaultdict(list)
+        seen: dict[str, StackFacts] = {}
         for stack in stacks:
-            if stack.intensity[0] < stack.intensity[3]:  # empty frames are alike in everybody
-                alike[getattr(stack, f"{what}_hash")].append(stack)
-        alike.pop(None, None)
-        for same in alike.values():
-            for first, second in combinations(same, 2):
-                pair = (first.patient, second.patient)
-                if first.patient != second.patient and pair not in told:
-                    told.add(pair)
-                    yield Finding("one patient twice", _both(first, second, what))
+            content = getattr(stack, f"{what}_hash")
+            if content is None or stack.intensity[0] == stack.intensity[3]:  # empty frames are alike in everybody
+                continue
+            other = seen.setdefault(content, stack)
+            one, two = first_name(other.patient), first_name(stack.patient)
+            if one != two:
+                named_first[two] = one
+                yield Finding("one patient twice", _both(other, stack, what))
 
 
 def _both(first: StackFacts, second: StackFacts, what: str) -> str:

@@ -27,7 +27,7 @@ class SiteSummary:
     site: its value of each field it was formed by. phases, vendors, pathologies: patients of each.
     labels: stacks that show each structure. unlabelled: the part of all voxels that nobody has labelled, 0 to 1;
     unlabelled_stacks: those without any structure. matrices: stacks of each "rows x columns". stored_as, turned: stacks
-    of each. mask_elsewhere: stacks whose mask has another place than the image.
+    of each. mask_in_place, mask_elsewhere: stacks whose mask has the place of the image or another, by their headers.
     intensity: lowest minimum, median 99th percentile, highest maximum.
     Clinical measures are over patients with what they need: LV and RV volume at end diastole, what part of it is
     ejected until end systole, and the mass of the myocardium at end diastole. None where no patient has it.
@@ -49,6 +49,7 @@ class SiteSummary:
     matrices: dict[str, int]
     stored_as: dict[str, int]
     turned: dict[str, int]
+    mask_in_place: int
     mask_elsewhere: int
     intensity: Range
     lv_edv_ml: Range | None
@@ -85,6 +86,7 @@ def _summary(site: dict[str, str], stacks: list[StackFacts]) -> SiteSummary:
         matrices=_counted(f"{stack.shape[1]} x {stack.shape[2]}" for stack in stacks),
         stored_as=_counted(stack.stored_as for stack in stacks),
         turned=_counted(stack.turned for stack in stacks),
+        mask_in_place=sum(not stack.mask_is_elsewhere for stack in stacks if stack.mask_offset_mm is not None),
         mask_elsewhere=sum(stack.mask_is_elsewhere for stack in stacks),
         intensity=_intensity(stacks),
         lv_edv_ml=_measured(patients, lambda own: _volume(own, "ED", Label.LV)),

@@ -18,23 +18,30 @@ def find_sources(data: DataConfig) -> dict[str, Path]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the one that holds the volumes")
     names = recognise(root)
-    if names:
-        return {_only(names, root): root}
-    found: dict[str, Path] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        if names := recognise(folder):
-            name = _only(names, folder)
-            if name in found:
-                raise UserError(f"{folder}: has the layout of {name}, and so has {found[name]}; verify one at a time")
-            found[name] = folder
+    if len(names) == 1:
+        return {names[0]: root}
+    found = _in_folders_of(root)
+    if names and not found:
+        raise _could_be(names, root)
     if not found:
         raise UserError(f"{root}: neither it nor a folder in it is laid out like any of {', '.join(DATASETS)}")
     return found
 
 
-def _only(names: list[str], folder: Path) -> str:
-    if len(names) > 1:
-        raise UserError(
-            f"{folder}: could be {' or '.join(names)}; say which: data={names[0]}, with the folder as data.root"
-        )
-    return names[0]
+def _in_folders_of(root: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        names = recognise(folder)
+        if len(names) > 1:
+            raise _could_be(names, folder)
+        for name in names:
+            if name in found:
+                raise UserError(f"{folder}: has the layout of {name}, and so has {found[name]}; verify one at a time")
+            found[name] = folder
+    return found
+
+
+def _could_be(names: list[str], folder: Path) -> UserError:
+    return UserError(
+        f"{folder}: could be {' or '.join(names)}; say which: data={names[0]}, with the folder as data.root"
+    )
