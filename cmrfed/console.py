@@ -13,12 +13,18 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Report = Callable[[int, int], None]
 """Tells a bar that `done` of `total` is reached."""
+
+
+def safe_text(text: str) -> Text:
+    """Text that somebody else chose, a server or whoever made the data: nothing in it may steer the terminal."""
+    return Text("".join(character if character.isprintable() or character == "\n" else "?" for character in text))
 
 
 @contextmanager

@@ -20,15 +20,13 @@ from PIL import Image, UnidentifiedImageError
 from cmrfed.config import PreprocessingConfig, UserError
 from cmrfed.preprocessing import centre_of_mask, kept_slices, prepare
 from cmrfed.preprocessing.grid import Grid
-from cmrfed.shapes import STRUCTURES, UNKNOWN, Label
+from cmrfed.shapes import COLOURS, STRUCTURES, UNKNOWN, Label
 from cmrfed.volumes import Case, Entry, load_case
 
 Progress = Callable[[int, int], None]
 
 Site = tuple[str, str, str]
 """Data set, vendor, centre."""
-COLOURS = {Label.LV: "#D55E00", Label.MYO: "#009E73", Label.RV: "#56B4E9"}
-"""Okabe and Ito's palette, as in the report: told apart by every kind of colour vision, and in print."""
 FOOTER = "Shows patients. Made for this hospital's own eyes: must not leave the hospital."
 FOOTER_OF_PHANTOM = "The built-in phantom: shows no patient."
 SOFTWARE = "cmrfed data preview"

@@ -33,8 +33,8 @@ The report draws synthetic images for held-out patients' masks, and so shows the
 
 _PREPARED_README = """# Prepared slices: patient data, not to be shared
 
-One file for each data set and preprocessing that a run was made from, so that the next run on the same need not read the
-volumes again. Delete what you like at any time: what is missed is prepared anew.
+One file for each data set and preprocessing that a run was made from, so that the next run on the same need not read
+the volumes again. Delete what you like at any time: what is missed is prepared anew.
 """
 
 _PACKAGES = ("torch", "monai", "opacus", "flwr", "torch-fidelity", "numpy")

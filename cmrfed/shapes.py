@@ -35,6 +35,9 @@ class Label(IntEnum):
 STRUCTURES = (Label.LV, Label.MYO, Label.RV)
 """The labelled structures, in reporting order."""
 
+COLOURS = {Label.LV: "#D55E00", Label.MYO: "#009E73", Label.RV: "#56B4E9"}
+"""Of every picture: Okabe and Ito's palette, told apart by every kind of colour vision, and in print."""
+
 FIRST_TISSUE = len(Label)
 """From here on labels are classes of the tissue around the heart, darkest first, where preprocessing finds them."""
 UNLABELLED = 255

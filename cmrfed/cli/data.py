@@ -17,7 +17,7 @@ from rich.text import Text
 
 from cmrfed import __version__
 from cmrfed.config import DataConfig, PhantomConfig, PreprocessingConfig, Stage, UserError, read_stage
-from cmrfed.console import console, progress_bar
+from cmrfed.console import console, progress_bar, safe_text
 
 if TYPE_CHECKING:  # reading volumes needs torch, for which help does not wait
     from cmrfed.verification import Finding, Verification
@@ -97,7 +97,7 @@ def preview(values: Values) -> None:
         blocks = make_blocks(drawn, config.slices, prepared, config.names, progress)
     panels = write_sheet(out, blocks)
     for error in errors_in(blocks):
-        console.print(_safe(f"left out: {error}"), style="yellow", soft_wrap=True)
+        console.print(safe_text(f"left out: {error}"), style="yellow", soft_wrap=True)
     console.print(f"{panels} panels of {sum(map(len, drawn.values()))} patients: {out}", soft_wrap=True, markup=False)
     if set(sources) != {"phantom"}:
         console.print(FOOTER, style="yellow")
@@ -216,18 +216,18 @@ def _show(table: Table) -> None:
 def _name(site: dict[str, Any]) -> Text:
     """One line a field; a centre may be a bare number, and "unknown" alone would not tell what is."""
     fields = site["site"].items()
-    return _safe(
+    return safe_text(
         "\n".join(f"{key} {value}" if key == "centre" or value == "unknown" else value for key, value in fields)
     )
 
 
 def _counts(counted: Mapping[str, int]) -> Text:
-    return _safe(", ".join(f"{name} {count}" for name, count in counted.items()))
+    return safe_text(", ".join(f"{name} {count}" for name, count in counted.items()))
 
 
 def _commonest(counted: Mapping[str, int]) -> Text:
     first, *others = counted
-    return _safe(f"{first}\nor {len(others)} other{'s' if len(others) > 1 else ''}" if others else first)
+    return safe_text(f"{first}\nor {len(others)} other{'s' if len(others) > 1 else ''}" if others else first)
 
 
 def _labels(site: dict[str, Any]) -> str:
@@ -269,17 +269,12 @@ def _print_findings(title: str, findings: "Iterable[Finding]", lines: int) -> No
     for kind, count in counts.items():
         console.print(f"  {kind} ({count})", markup=False)
         for finding in [finding for finding in findings if finding.kind == kind][:lines]:
-            console.print(Text("    ").append_text(_safe(finding.line)), soft_wrap=True)
+            console.print(Text("    ").append_text(safe_text(finding.line)), soft_wrap=True)
         if count > lines:
             console.print(
                 f"    and {count - lines} more; lines={count} shows all, out=FILE.json keeps them", markup=False
             )
     console.print()
-
-
-def _safe(text: str) -> Text:
-    """Names and files come from whoever made the data: nothing in them may steer the terminal."""
-    return Text("".join(character if character.isprintable() or character == "\n" else "?" for character in text))
 
 
 def _record_path(out: str) -> Path:

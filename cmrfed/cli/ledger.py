@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from cmrfed import __version__
 from cmrfed.config import Stage, UserError, read_stage
-from cmrfed.console import console
+from cmrfed.console import console, safe_text
 
 if TYPE_CHECKING:  # the accountants need torch, for which help does not wait
     from cmrfed.privacy import Book, Entry, GaussianEvent
@@ -105,10 +104,10 @@ def _table_of_rows(rows: "tuple[Entry, ...]") -> Table:
         table.add_row(
             str(row.sequence),
             row.time[:19].replace("T", "\n"),
-            _plain(row.run).append(f"\nround {row.round}"),
+            safe_text(row.run).append(f"\nround {row.round}"),
             _mechanism(row.event).replace(", noise", "\nnoise"),
             f"{row.epsilon:.3f}\n{row.delta:g}",
-            _plain(row.software),
+            safe_text(row.software),
         )
     return table
 
@@ -155,11 +154,6 @@ def _mechanism(event: "GaussianEvent") -> str:
         f"{event.steps} x Gaussian, sigma {event.noise_multiplier:.3g}, q {event.sample_rate:.3g}, "
         f"noise: {_NOISE[event.noise]}"
     )
-
-
-def _plain(text: str) -> Text:
-    """A server chose this text: nothing in it may steer the terminal."""
-    return Text("".join(character if character.isprintable() else "?" for character in text))
 
 
 def _json(book: "Book") -> str:

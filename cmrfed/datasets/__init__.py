@@ -79,8 +79,8 @@ def recognise(root: Path) -> list[str]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
     names = [name for name in DATASETS if name not in FALLBACKS and DATASETS[name].recognises(root)]
-    if "phantom" in names:
-        names.remove("mnms")
+    if "phantom" in names:  # whose layout is that of M&Ms
+        names = [name for name in names if name != "mnms"]
     return names or [name for name in FALLBACKS if DATASETS[name].recognises(root)]
 
 

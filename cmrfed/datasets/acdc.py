@@ -17,6 +17,7 @@ from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient, subfolders, volume_path
 from cmrfed.shapes import Label
 from cmrfed.volumes import Entry
+from cmrfed.volumes.limits import printable
 
 LABELS = {0: Label.BACKGROUND, 1: Label.RV, 2: Label.MYO, 3: Label.LV}
 GROUPS = ("NOR", "DCM", "HCM", "MINF", "RV")
@@ -69,7 +70,7 @@ def _read_info(path: Path) -> dict[str, str]:
     """The `key: value` lines of an Info.cfg."""
     try:
         with path.open("rb") as file:
-            lines = file.read(_MAX_INFO_BYTES).decode().splitlines()
+            lines = file.read(_MAX_INFO_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}); every ACDC patient has one") from None
     pairs = (line.split(":", 1) for line in lines if ":" in line)
@@ -78,7 +79,7 @@ def _read_info(path: Path) -> dict[str, str]:
 
 def _value(path: Path, info: dict[str, str], key: str) -> str:
     if key not in info:
-        found = ", ".join(info)[:80] or "nothing"
+        found = printable(", ".join(info))[:80] or "nothing"
         raise UserError(f"{path}: has no {key!r}; found {found}; restore the original file")
     return info[key]
 

@@ -13,12 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cmrfed.report.card import privacy_card
 from cmrfed.report.incidents import incidents
 from cmrfed.report.material import Material, read_material
-from cmrfed.report.pictures import COLOURS, plates
+from cmrfed.report.pictures import plates
 from cmrfed.report.plots import dice_plot, plots_of_training
 from cmrfed.report.repeat import repeat_command
 from cmrfed.report.tables import fidelity_table, leakage_table, timing_table, utility_table, vendor_table
 from cmrfed.report.verdict import tiles, verdict
 from cmrfed.runs import Run
+from cmrfed.shapes import COLOURS
 
 __all__ = ["write_report"]
 

@@ -10,13 +10,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imsave
 from skimage.measure import find_contours
 
-from cmrfed.report.material import Material
 from cmrfed.config import MOST_TISSUES
-from cmrfed.shapes import FIRST_TISSUE, PHASES, STRUCTURES, UNLABELLED, VENDORS, Label
+from cmrfed.report.material import Material
+from cmrfed.shapes import COLOURS, FIRST_TISSUE, PHASES, STRUCTURES, UNLABELLED, VENDORS, Label
 from cmrfed.slices import Slices
 
-COLOURS = {Label.LV: "#D55E00", Label.MYO: "#009E73", Label.RV: "#56B4E9"}
-"""Okabe and Ito's palette: told apart by every kind of colour vision, and in print."""
 _POSITIONS: dict[int, tuple[str, ...]] = {0: (), 1: ("middle",), 2: ("base", "apex"), 3: ("base", "middle", "apex")}
 
 

@@ -97,6 +97,7 @@ class Cine:
     shape: (slice, row, column) of a frame. frames: how many there are, None for a file without a time axis.
     read: a 0-based frame (None for the only one) -> intensities (slice, row, column), float32, finite.
     read_all: every frame in order of time, at the cost of going through the file once.
+    files: `files[frame][slice]`, where every slice of every frame is a file of its own.
     """
 
     path: Path
@@ -107,3 +108,4 @@ class Cine:
     read: Callable[[int | None], Volume]
     read_all: Callable[[], Iterator[Volume]]
     vendor: str = UNKNOWN
+    files: tuple[tuple[Path, ...], ...] = ()

@@ -14,7 +14,7 @@ from skimage.draw import polygon2mask
 
 from cmrfed.config import UserError
 from cmrfed.shapes import UNLABELLED, Label, VolumeMask
-from cmrfed.volumes.dicom import Series
+from cmrfed.volumes.case import Cine
 from cmrfed.volumes.limits import MAX_AXIS
 from cmrfed.volumes.orientation import to_rows_and_columns
 
@@ -26,12 +26,12 @@ _MAX_FILE_BYTES = 2**20
 class Contours:
     """The contours of one series. Outside the outermost contour nobody has labelled, so a right ventricle may be."""
 
-    def __init__(self, folder: Path, series: Series) -> None:
-        """Match the folder's contours to the series' images. Raises UserError when one belongs to none of them."""
-        self._series = series
+    def __init__(self, folder: Path, cine: Cine) -> None:
+        """Match the folder's contours to the cine's images. Raises UserError when one belongs to none of them."""
+        self._cine = cine
         self._places = {
             _image_number(path): (frame, number)
-            for frame, files in enumerate(series.files)
+            for frame, files in enumerate(cine.files)
             for number, path in enumerate(files)
         }
         self._paths: dict[tuple[int, int], dict[str, Path]] = {}
@@ -43,21 +43,20 @@ class Contours:
 
     def _place(self, path: Path, number: int) -> tuple[int, int]:
         if number not in self._places:
-            folder = self._series.cine.path
+            folder = self._cine.path
             raise UserError(f"{path}: no image of {folder} ends in {number:04d}; are the contours another patient's?")
         return self._places[number]
 
     def mask(self, frame: int | None) -> VolumeMask:
         """Labels (slice, row, column) of one frame: LV, MYO where an outer contour exists, UNLABELLED elsewhere."""
-        cine = self._series.cine
-        slices, rows, columns = cine.shape
-        if cine.orientation.transpose:
+        slices, rows, columns = self._cine.shape
+        if self._cine.orientation.transpose:
             rows, columns = columns, rows
         stored = np.full((columns, rows, slices), UNLABELLED, np.uint8)
         for number in range(slices):
             drawn = self._paths.get((frame or 0, number), {})
             stored[:, :, number] = _labels(drawn, (rows, columns)).T
-        return to_rows_and_columns(stored, cine.orientation)
+        return to_rows_and_columns(stored, self._cine.orientation)
 
 
 def _labels(drawn: dict[str, Path], shape: tuple[int, int]) -> UInt8[np.ndarray, "row column"]:

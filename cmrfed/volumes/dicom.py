@@ -18,6 +18,7 @@ from jaxtyping import Float
 from cmrfed.config import UserError
 from cmrfed.shapes import UNKNOWN, Volume
 from cmrfed.volumes.case import Cine
+from cmrfed.volumes.dicom_elements import elements_fit, is_dicom
 from cmrfed.volumes.limits import check_finite, check_size, check_spacing, one_line
 from cmrfed.volumes.orientation import Orientation, orientation_of, to_rows_and_columns, turned_spacing
 from cmrfed.volumes.vendors import canonical_vendor
@@ -61,15 +62,7 @@ class _Slice:
         return _finite(self.tags.get(tag, ""))
 
 
-@dataclass(frozen=True)
-class Series:
-    """A short-axis series: the cine, and which file shows each slice and frame, as `files[frame][slice]`."""
-
-    cine: Cine
-    files: tuple[tuple[Path, ...], ...]
-
-
-def open_series(folder: Path) -> Series:
+def open_series(folder: Path) -> Cine:
     """Find the short-axis stack in a folder (searched with its subfolders) and read its headers.
 
     Slices are ordered along the plane's normal, frames by trigger time, or by instance number where that is missing.
@@ -85,12 +78,12 @@ def open_series(folder: Path) -> Series:
     orientation = orientation_of(np.array([first.row, first.column]).T * [[-1.0], [-1.0], [1.0]])
     spacing_mm = turned_spacing((*first.spacing_mm, _slice_gap_mm(folder, frames[0])), orientation)
     check_spacing(spacing_mm, folder)
-    return Series(_cine(folder, frames, orientation, spacing_mm), tuple(tuple(one.path for one in f) for f in frames))
+    return _cine(folder, frames, orientation, spacing_mm)
 
 
 def holds_dicom(folder: Path) -> bool:
     """Whether the first file found under the folder that could be DICOM is."""
-    return any(_is_dicom(path) for path in _files(folder, 50))
+    return any(is_dicom(path) for path in _files(folder, 50))
 
 
 def _cine(
@@ -122,6 +115,7 @@ def _cine(
         read=read,
         read_all=read_all,
         vendor=_vendor(frames[0][0]),
+        files=tuple(tuple(one.path for one in frame) for frame in frames),
     )
 
 
@@ -133,14 +127,6 @@ def _files(folder: Path, most: int) -> Iterator[Path]:
         yield path
 
 
-def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def _read_headers(folder: Path) -> tuple[list[_Slice], Counter[str]]:
     """Every MR image's header under the folder, and what else was there."""
     if not folder.is_dir():
@@ -150,7 +136,7 @@ def _read_headers(folder: Path) -> tuple[list[_Slice], Counter[str]]:
     for count, path in enumerate(_files(folder, MAX_FILES + 1)):
         if count == MAX_FILES:
             raise UserError(f"{folder}: holds more than {MAX_FILES} files; give one patient's short-axis series")
-        header = _read_header(path) if _is_dicom(path) else "file that is not DICOM"
+        header = _read_header(path) if is_dicom(path) else "file that is not DICOM"
         if isinstance(header, _Slice):
             slices.append(header)
         else:
@@ -160,6 +146,8 @@ def _read_headers(folder: Path) -> tuple[list[_Slice], Counter[str]]:
 
 def _read_header(path: Path) -> _Slice | str:
     """The header of a 2-D MR image, or what the file is instead."""
+    if not elements_fit(path):
+        return "DICOM file that is damaged or cut short"
     reader = _reader(path)
     try:
         reader.ReadImageInformation()

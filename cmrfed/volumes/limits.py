@@ -11,8 +11,10 @@ from cmrfed.shapes import UNLABELLED, Label
 MAX_AXIS = 1024
 """Longest believable axis of a cardiac volume, in voxels."""
 MAX_VOXELS = 2**26
-"""Most voxels of one frame: four times what a whole-heart scan has."""
-MAX_BYTES = 1024**3
+"""Most voxels of a single volume: a whole-heart scan of 512 x 512 x 256."""
+MAX_FRAME_VOXELS = 2**24
+"""Most voxels of a cine's frame: a stack of 1024 x 1024 x 16."""
+MAX_BYTES = 2 * 1024**3
 """Largest file, unpacked, that is read. A few kilobytes of gzip can claim far more."""
 SPACING_RANGE_MM = (0.05, 50.0)
 """Believable distances between voxel centres; metres and micrometres fall outside."""
@@ -20,10 +22,11 @@ SPACING_RANGE_MM = (0.05, 50.0)
 
 def check_size(shape: tuple[int, ...], bytes_per_voxel: int, name: object) -> None:
     """Refuse what claims more voxels or memory than any cardiac volume has."""
-    if min(shape) < 1 or max(shape) > MAX_AXIS or np.prod(shape[:3], dtype=np.int64) > MAX_VOXELS:
+    most = MAX_FRAME_VOXELS if len(shape) > 3 and shape[3] > 1 else MAX_VOXELS
+    if min(shape) < 1 or max(shape) > MAX_AXIS or np.prod(shape[:3], dtype=np.int64) > most:
         raise UserError(
             f"{name}: claims {shape} voxels; each axis of a cardiac volume has 1 to {MAX_AXIS}, "
-            f"and a frame at most {MAX_VOXELS // 2**20} million"
+            f"and a frame at most {most // 2**20} million"
         )
     unpacked = int(np.prod(shape, dtype=np.int64)) * bytes_per_voxel
     if unpacked > MAX_BYTES:
@@ -54,4 +57,9 @@ def listed(labels: Mapping[int, int]) -> str:
 
 def one_line(error: object) -> str:
     """What a library says went wrong, on one line that fits a terminal."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return printable(" ".join(str(error).split()))[:300] or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """The text with what would move the cursor or hide other text replaced."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

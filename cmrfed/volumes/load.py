@@ -39,7 +39,7 @@ def load_case(entry: Entry) -> Case:
 def open_cine(path: Path) -> Cine:
     """Check the headers of an image: a folder is a DICOM series, .h5 raw data, and anything else NIfTI."""
     if path.is_dir():
-        return open_series(path).cine
+        return open_series(path)
     return open_kspace(path) if path.suffix == ".h5" else open_nifti(path)
 
 
@@ -70,7 +70,7 @@ def _open_masks(entry: Entry, cine: Cine) -> Masks:
     if path is None:
         return lambda _: np.full(cine.shape, UNLABELLED, dtype=np.uint8)
     if path.is_dir():
-        return Contours(path, open_series(entry.image_path)).mask
+        return Contours(path, cine).mask
     drawn = open_nifti(path)
     if drawn.shape != cine.shape:
         raise UserError(

@@ -1,10 +1,10 @@
 """NIfTI on disk <-> arrays. Stacks are stored (x, y, slice) or (x, y, slice, frame)."""
 
+import logging
 import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -21,7 +21,9 @@ from cmrfed.volumes.orientation import AS_STORED, Orientation, orientation_of, t
 
 SUFFIXES = (".nii.gz", ".nii")
 
+imageglobals.logger.setLevel(logging.CRITICAL + 1)  # what nibabel finds wrong is raised; it need not print it too
 _HEADER_WARNING = 30  # nibabel mends zero or negative spacings at this level in silence; here they are refused
+_MOST_COMPRESSION = 1032  # what deflate can do at best
 _UNREADABLE = (ImageFileError, OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
 
 
@@ -94,8 +96,9 @@ def open_nifti(path: Path) -> Cine:
         return to_rows_and_columns(_as_float32(path, read_stored(path, image, frame)), orientation)
 
     def read_all() -> Iterator[Volume]:
-        for stored in _read_frames(path, image):
-            yield to_rows_and_columns(_as_float32(path, stored), orientation)
+        kept_open = open_image(path, keep_open=True)
+        for frame in range(image.shape[3]) if image.ndim == 4 else (None,):
+            yield to_rows_and_columns(_as_float32(path, read_stored(path, kept_open, frame)), orientation)
 
     return Cine(
         path=path,
@@ -108,13 +111,16 @@ def open_nifti(path: Path) -> Cine:
     )
 
 
-def open_image(path: Path) -> nib.Nifti1Image:
-    """The file's header, checked, with its voxels still on disk."""
+def open_image(path: Path, keep_open: bool = False) -> nib.Nifti1Image:
+    """The file's header, checked, with its voxels still on disk.
+
+    Kept open, a compressed file can be read frame by frame without unpacking it from the start for each.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file; check the data folder and that the download is complete")
     try:
-        with imageglobals.LoggingOutputSuppressor(), imageglobals.ErrorLevel(_HEADER_WARNING):
-            image = nib.load(path)
+        with imageglobals.ErrorLevel(_HEADER_WARNING):
+            image = nib.load(path, keep_file_open=keep_open)
     except HeaderDataError as error:
         raise UserError(f"{path}: the NIfTI header is invalid ({one_line(error)}); export the file again") from None
     except _UNREADABLE as error:
@@ -132,6 +138,9 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
     if kind.kind not in "iuf":
         raise UserError(f"{path}: voxels are of type {kind}; expected plain integers or floats")
     check_size(shape, kind.itemsize, path)
+    holds = path.stat().st_size * (_MOST_COMPRESSION if path.suffix == ".gz" else 1)
+    if holds < np.prod(shape, dtype=np.int64) * kind.itemsize:
+        raise UserError(f"{path}: is too short for the {shape} voxels it claims; the file is truncated, copy it again")
     if not (np.isfinite(image.affine).all() and np.linalg.norm(image.affine[:3, :2], axis=0).all()):
         raise UserError(f"{path}: the affine points nowhere; correct the header's sform and qform")
 
@@ -146,24 +155,12 @@ def read_stored(path: Path, image: nib.Nifti1Image, frame: int | None) -> Shaped
     if frames is not None and frame is not None and not 0 <= frame < frames:
         raise UserError(f"{path}: frame {frame} is out of range; the file holds frames 0 to {frames - 1}")
     try:
-        voxels = np.asarray(image.dataobj if frames is None else image.dataobj[..., frame or 0])
+        with np.errstate(all="ignore"):  # what comes of an absurd slope is checked below
+            voxels = np.asarray(image.dataobj if frames is None else image.dataobj[..., frame or 0])
     except _UNREADABLE as error:
         raise _truncated(path, error) from None
     check_finite(voxels, path)
     return voxels
-
-
-def _read_frames(path: Path, image: nib.Nifti1Image) -> Iterator[Shaped[np.ndarray, "x y slice"]]:
-    """All frames as stored, scaled, from one pass over the file: seeking in gzip would unpack it once a frame."""
-    proxy: Any = image.dataobj
-    try:
-        unscaled = proxy.get_unscaled()
-    except _UNREADABLE as error:
-        raise _truncated(path, error) from None
-    for frame in np.moveaxis(unscaled, 3, 0) if image.ndim == 4 else (unscaled,):
-        scaled = frame * np.float64(proxy.slope) + np.float64(proxy.inter)
-        check_finite(scaled, path)
-        yield scaled
 
 
 def _truncated(path: Path, error: Exception) -> UserError:
@@ -171,7 +168,7 @@ def _truncated(path: Path, error: Exception) -> UserError:
 
 
 def _as_float32(path: Path, voxels: Shaped[np.ndarray, "x y slice"]) -> Float32[np.ndarray, "x y slice"]:
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         narrowed = voxels.astype(np.float32)
     check_finite(narrowed, path)
     return narrowed

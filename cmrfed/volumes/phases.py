@@ -4,7 +4,7 @@ The heart is what changes once a beat: Lin et al., "Automated detection of left 
 from a large study", MICCAI 2006, take the first harmonic of every voxel's intensity over the cine.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -51,5 +51,5 @@ def phase_from_cine(cine: Cine, phase: str, moving: Volume) -> int:
     if phase == "ED":
         return 0
     region = moving >= np.quantile(moving, 1 - MOVING_SHARE)
-    frames: Sequence[Volume] = [frame[region] for frame in cine.read_all()]
-    return int(np.argmax([np.abs(frame - frames[0]).mean() for frame in frames]))
+    first = cine.read(0)[region]
+    return int(np.argmax([np.abs(frame[region] - first).mean() for frame in cine.read_all()]))

@@ -5,10 +5,11 @@ apart, linear in the image and nearest in the labels. A true short-axis slice av
 not, so its walls are sharper than a scanner's.
 """
 
-import nibabel as nib
+from pathlib import Path
+
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Shaped
 
 from cmrfed.config import UserError
 from cmrfed.shapes import STRUCTURES, Volume, VolumeMask
@@ -29,35 +30,36 @@ def cut_short_axis(entry: Entry) -> tuple[Volume, VolumeMask, tuple[float, float
     Returns the image and mask (slice, row, column) and the spacing in mm. Outside the volume the image has its
     minimum. Raises UserError when the files do not match, or the ventricle or atrium is not labelled.
     """
-    assert entry.long_axis is not None and entry.mask_path is not None  # narrows the types; `load_case` has checked
-    image_file, mask_file = open_image(entry.image_path), open_image(entry.mask_path)
+    axis, mask_path = entry.long_axis, entry.mask_path
+    if axis is None or mask_path is None:
+        raise UserError(f"{entry.image_path}: the long axis is found from the labels; give a mask and their numbers")
+    image_file, mask_file = open_image(entry.image_path), open_image(mask_path)
     if image_file.shape != mask_file.shape or not np.allclose(image_file.affine, mask_file.affine, atol=1e-2):
-        raise UserError(f"{entry.mask_path}: lies on another grid than its image {entry.image_path.name}")
-    numbers = read_stored(entry.mask_path, mask_file, None)
-    labels = translated(entry.mask_path, numbers, entry.labels)
+        raise UserError(f"{mask_path}: lies on another grid than its image {entry.image_path.name}")
+    numbers = read_stored(mask_path, mask_file, None)
+    labels = translated(mask_path, numbers, entry.labels)
     voxels = read_stored(entry.image_path, image_file, None).astype(np.float32)
     check_finite(voxels, entry.image_path)
     pixel_mm = float(min(image_file.header.get_zooms()[:2]))
     spacing_mm = (SLICE_MM, pixel_mm, pixel_mm)
     check_spacing(spacing_mm, entry.image_path)
-    to_voxels, slices = _plane(entry, image_file, numbers, np.isin(labels, STRUCTURES), pixel_mm)
+    affine = np.asarray(image_file.affine, float)
+    if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise UserError(f"{entry.image_path}: the affine is flat; correct the header's sform and qform")
+    normal = _long_axis(mask_path, axis, affine, numbers)
+    to_voxels, slices = _plane(affine, normal, np.isin(labels, STRUCTURES), pixel_mm)
     size = (slices, round(FIELD_MM / pixel_mm), round(FIELD_MM / pixel_mm))
     image = _resample(voxels, to_voxels, size, sitk.sitkLinear, float(voxels.min()))
-    return image, _resample(labels, to_voxels, size, sitk.sitkNearestNeighbor, 0), spacing_mm
+    return image, _resample(labels, to_voxels, size, sitk.sitkNearestNeighbor, 0.0), spacing_mm
 
 
 def _plane(
-    entry: Entry,
-    file: nib.Nifti1Image,
-    numbers: Shaped[np.ndarray, "x y z"],
+    affine: Float[np.ndarray, "4 4"],
+    normal: Float[np.ndarray, " 3"],
     ventricles: Shaped[np.ndarray, "x y z"],
     pixel_mm: float,
 ) -> tuple[Float[np.ndarray, "4 4"], int]:
     """The affine from (column, row, slice) of the cut to stored voxels, and the number of slices."""
-    affine = np.asarray(file.affine, float)
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise UserError(f"{entry.image_path}: the affine is flat; correct the header's sform and qform")
-    normal = _long_axis(entry, affine, numbers)
     column = _unit(LEFT - (LEFT @ normal) * normal)
     row = np.cross(normal, column)
     row *= 1 if row @ POSTERIOR_INFERIOR > 0 else -1
@@ -73,15 +75,13 @@ def _plane(
 
 
 def _long_axis(
-    entry: Entry, affine: Float[np.ndarray, "4 4"], numbers: Shaped[np.ndarray, "x y z"]
+    path: Path, axis: LongAxis, affine: Float[np.ndarray, "4 4"], numbers: Shaped[np.ndarray, "x y z"]
 ) -> Float[np.ndarray, " 3"]:
     """The unit direction from base to apex in nibabel's frame."""
-    axis: LongAxis | None = entry.long_axis
-    assert axis is not None
     blood, atrium = (_world_mm(affine, np.isin(numbers, labels)) for labels in axis)
     for name, points, labels in (("left ventricle", blood, axis.ventricle), ("left atrium", atrium, axis.atrium)):
         if len(points) < 10:
-            raise UserError(f"{entry.mask_path}: the {name} ({labels[0]}) is not labelled, so the long axis is unknown")
+            raise UserError(f"{path}: the {name} ({labels[0]}) is not labelled, so the long axis is unknown")
     _, _, directions = np.linalg.svd(blood[:: len(blood) // 20_000 + 1] - blood.mean(axis=0), full_matrices=False)
     long_axis: Float[np.ndarray, " 3"] = directions[0]
     return long_axis if long_axis @ (blood.mean(axis=0) - atrium.mean(axis=0)) > 0 else -long_axis
@@ -96,7 +96,7 @@ def _unit(vector: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
 
 
 def _resample(
-    stored: Float32[np.ndarray, "x y z"] | Shaped[np.ndarray, "x y z"],
+    stored: Shaped[np.ndarray, "x y z"],
     to_voxels: Float[np.ndarray, "4 4"],
     size: tuple[int, int, int],
     interpolator: int,

@@ -21,8 +21,8 @@ def save_scaled(path: Path, stored: np.ndarray) -> None:
     path.write_bytes(gzip.compress(content))
 
 
-def save_labels(path: Path, stored: np.ndarray) -> None:
-    image = nib.Nifti1Image(stored.astype(np.uint8), None)
+def save_labels(path: Path, stored: np.ndarray, kind: type = np.uint8) -> None:
+    image = nib.Nifti1Image(stored.astype(kind), None)
     image.header.set_zooms((*SPACING_MM[::-1], *([1.0] if stored.ndim == 4 else [])))
     nib.save(image, path)
 

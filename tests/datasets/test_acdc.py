@@ -2,7 +2,7 @@ import shutil
 
 import numpy as np
 import pytest
-from dataset_contract import DatasetContract
+from dataset_contract import LabelledContract
 from layouts import write_acdc_patient
 from refusals import refuses
 from toy_hearts import SPACING_MM, toy_mask
@@ -20,7 +20,7 @@ def root(tmp_path):
     return tmp_path
 
 
-class TestAcdc(DatasetContract):
+class TestAcdc(LabelledContract):
     name, patients = "acdc", 3
 
 

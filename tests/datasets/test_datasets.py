@@ -1,8 +1,8 @@
 import pytest
-from layouts import write_mnms_table
+from layouts import write_acdc_patient, write_mnms_table
 from refusals import refuses
 
-from cmrfed.datasets import DATASETS, find_entries
+from cmrfed.datasets import DATASETS, find_entries, recognise
 
 
 def test_an_unknown_data_set_is_refused(tmp_path):
@@ -26,3 +26,24 @@ def test_a_table_without_any_patient_on_disk_is_refused(tmp_path):
     write_mnms_table(tmp_path, ["A0S9V9,Siemens,A,1,0,9,30,HCM,M,172,70"])
     with refuses(tmp_path, "no labelled patients"):
         find_entries("mnms", tmp_path)
+
+
+def test_an_empty_folder_is_no_data_set_and_a_missing_one_is_refused(tmp_path):
+    assert recognise(tmp_path) == []
+    with refuses(tmp_path / "nowhere", "no such folder"):
+        recognise(tmp_path / "nowhere")
+
+
+def test_every_problem_is_collected_and_patients_without_one_are_found(tmp_path):
+    for number in (1, 2, 3, 4):
+        write_acdc_patient(tmp_path / "training" / f"patient00{number}")
+    write_acdc_patient(tmp_path / "testing" / "patient004")
+    (tmp_path / "training" / "patient001" / "Info.cfg").unlink()
+    (tmp_path / "training" / "patient003" / "patient003_frame12_gt.nii.gz").unlink()
+    problems = []
+    entries = find_entries("acdc", tmp_path, problems=problems)
+    assert {entry.patient for entry in entries} == {"acdc-patient002"}
+    named = ("patient001", "patient003", "patient004 is found 2 times at ED", "patient004 is found 2 times at ES")
+    assert [word in str(problem) for problem, word in zip(problems, named, strict=True)] == [True] * 4
+    with refuses("patient001"):
+        find_entries("acdc", tmp_path)

@@ -3,14 +3,13 @@ import shutil
 
 import numpy as np
 import pytest
-from dataset_contract import DatasetContract
+from dataset_contract import LabelledContract
 from layouts import write_mnms_patient, write_mnms_table
 from refusals import refuses
 from toy_hearts import SPACING_MM, toy_mask
 
 from cmrfed.datasets import find_entries
-from cmrfed.datasets.mnms import canonical_vendor
-from cmrfed.volumes import load_case
+from cmrfed.volumes import FIND, canonical_vendor, load_case
 
 ROWS = (
     "A0S9V9,Siemens,A,1,0,9,30,HCM,M,172,70",
@@ -35,12 +34,17 @@ def table_path(root):
     return next((root / "OpenDataset").glob("*.csv"))
 
 
-class TestMnms(DatasetContract):
+class TestMnms(LabelledContract):
     name, patients = "mnms", 3
 
 
-class TestPhantomLayout(DatasetContract):
+class TestPhantomLayout(LabelledContract):
     name, patients = "phantom", 3
+
+    @pytest.fixture
+    def root(self, root):
+        (root / "phantom.json").write_text("{}")
+        return root
 
 
 def test_the_data_folder_itself_may_be_the_root(root):
@@ -69,6 +73,20 @@ def test_unlabelled_patients_are_left_out_and_counted(root, caplog):
     with caplog.at_level(logging.INFO):
         assert len(find_entries("mnms", root)) == 6
     assert "1 patients without labels" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "frames"), [("Z9Z9Z9,GE,C,4,,,50,NOR", (FIND, FIND)), ("Z9Z9Z9,GE,C,4,0,1,50,", (0, 1))]
+)
+def test_unlabelled_patients_come_when_asked_for_at_the_frames_of_the_table(root, row, frames):
+    write_mnms_table(root / "OpenDataset", [*ROWS[:3], row])
+    write_mnms_patient(root / "OpenDataset" / "Training" / "Unlabeled" / "Z9Z9Z9", masks=False)
+    found = [entry for entry in find_entries("mnms", root, unlabelled=True) if entry.mask_path is None]
+    assert [(entry.patient, entry.phase) for entry in found] == [("mnms-Z9Z9Z9", "ED"), ("mnms-Z9Z9Z9", "ES")]
+    assert tuple(entry.frame for entry in found) == frames
+    ed, es = (load_case(entry) for entry in found)
+    np.testing.assert_array_equal(ed.motion, es.motion)
+    np.testing.assert_allclose(ed.motion, np.abs(ed.image - es.image), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_contract import DatasetContract
+from dataset_contract import LabelledContract
 
 from cmrfed.config import PreprocessingConfig
 from cmrfed.datasets import find_entries
@@ -17,8 +17,12 @@ from cmrfed.volumes import load_case
 DATA = Path(os.environ.get("CMRFED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
-class RealDataContract(DatasetContract):
+class RealDataContract(LabelledContract):
     """Reads every volume once for all tests of a data set."""
+
+    @pytest.fixture
+    def root(self):
+        return DATA / self.name
 
     @pytest.fixture(scope="class")
     @classmethod

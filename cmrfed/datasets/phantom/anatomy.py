@@ -124,11 +124,6 @@ class Anatomy:
         """z of the middle of the left ventricle at end diastole."""
         return self.heart.phases["ED"].lv_length_mm / 2
 
-    @property
-    def outline(self) -> tuple[np.ndarray, np.ndarray]:
-        """Points (x, y) in mm on the outside of both ventricles at end diastole, between base and apex."""
-        return _outline(self.heart, self.pose)
-
     def surroundings(self, index: int, x: Plane, y: Plane, z: float) -> TissueMap:
         """Tissue of slice `index` without the heart, at height `z` and at the points (x, y) in image mm.
 

@@ -4,7 +4,8 @@ Sources: the on-resonance steady state of bSSFP and its profile over off-resonan
 Lehnhardt, Eur Radiol 2003); Rician magnitude noise (Gudbjartsson & Patz, MRM 1995); arrays of receive loops (Roemer et
 al., MRM 1990) and the geometry factor of parallel imaging (Pruessmann et al., MRM 1999); ghosts of periodic motion
 (Wood & Henkelman, Med Phys 1985); relaxation times from Stanisz et al. (MRM 2005), de Bazelaire et al. (Radiology 2004)
-and, for myocardium, Bojorquez et al. (MRI 2017) and von Knobelsdorff-Brenkenhoff et al. (JCMR 2013).
+and, for myocardium, Bojorquez et al. (MRI 2017) and von Knobelsdorff-Brenkenhoff et al. (JCMR 2013); venous blood, T2
+falling with its oxygen, after Wright et al. (JMRI 1991); density of expired lung, Hopkins et al. (J Appl Physiol 2007).
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Tissue(IntEnum):
 _PROPERTIES: dict[Tissue, tuple[float, float, float, float, float, bool]] = {
     # tissue: T1 1.5 T, T2 1.5 T, T1 3 T, T2 3 T, proton density, fat
     Tissue.AIR: (1000, 10, 1000, 10, 0.0, False),
-    Tissue.LUNG: (1200, 40, 1300, 35, 0.18, False),
+    Tissue.LUNG: (1200, 40, 1300, 35, 0.26, False),
     Tissue.BLOOD: (1480, 260, 1880, 245, 0.95, False),
     Tissue.MYOCARDIUM: (1000, 48, 1180, 44, 0.82, False),
     Tissue.FAT: (310, 72, 382, 68, 0.92, True),
@@ -64,7 +65,7 @@ _PROPERTIES: dict[Tissue, tuple[float, float, float, float, float, bool]] = {
     Tissue.BOWEL: (800, 50, 950, 45, 0.70, False),
     Tissue.SKIN: (900, 32, 1000, 30, 0.60, False),
     Tissue.FIBROUS: (900, 18, 1000, 16, 0.45, False),
-    Tissue.VENOUS_BLOOD: (1480, 220, 1880, 170, 0.95, False),
+    Tissue.VENOUS_BLOOD: (1480, 180, 1880, 120, 0.95, False),
     # vessels thinner than the slice: blood that fills part of it
     Tissue.SMALL_VESSEL: (1480, 220, 1880, 170, 0.55, False),
     Tissue.CARTILAGE: (1060, 42, 1160, 37, 0.70, False),

@@ -29,7 +29,7 @@ class View:
     def sample(cls, rng: Generator, style: VendorStyle) -> "View":
         """Short-axis planes are doubly oblique: by site and operator they come turned by tens of degrees."""
         kept = min(SIZE, 2 * round(SIZE * style.phase_fov / 2))
-        return cls(rng.normal(0.6, 0.35), bool(rng.random() < 0.5), kept)
+        return cls(rng.normal(0.45, 0.3), bool(rng.random() < 0.5), kept)
 
     @property
     def field_of_view_mm(self) -> tuple[float, float]:

@@ -20,6 +20,8 @@ PHASES: tuple[Phase, ...] = ("ED", "ES")
 _HEART_MARGIN_MM = 32.0
 """Beyond the ventricles' outline: room for atria and the fat about them."""
 
+_COARSE = 4  # pixels from one point to the next where the heart's extent is looked for
+
 
 @dataclass(frozen=True)
 class Person:
@@ -95,11 +97,14 @@ def _masks(anatomy: Anatomy, view: View, rows: int, columns: int) -> dict[Phase,
 
 def _heart_box(anatomy: Anatomy, x: Plane, y: Plane) -> tuple[slice, slice]:
     """Rows and columns outside which no slice shows anything of the heart; not to paint there saves time."""
-    heart_x, heart_y = anatomy.outline
-    near = (x > heart_x.min() - _HEART_MARGIN_MM) & (x < heart_x.max() + _HEART_MARGIN_MM)
-    near &= (y > heart_y.min() - _HEART_MARGIN_MM) & (y < heart_y.max() + _HEART_MARGIN_MM)
-    rows, columns = (np.flatnonzero(near.any(axis=axis)) for axis in (1, 0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    diastole = anatomy.heart.phases["ED"]
+    points = anatomy.heart_points(0, x[::_COARSE, ::_COARSE], y[::_COARSE, ::_COARSE])
+    near = np.zeros(points.s.shape, dtype=bool)
+    for level in (0.05, 0.25, 0.5):
+        _, to_epi, to_rv = diastole.section(level * diastole.lv_length_mm).distances(points)
+        near |= np.minimum(to_epi, to_rv) < _HEART_MARGIN_MM
+    rows, columns = (_COARSE * np.flatnonzero(near.any(axis=axis)) for axis in (1, 0))
+    return slice(int(rows[0]), int(rows[-1]) + _COARSE), slice(int(columns[0]), int(columns[-1]) + _COARSE)
 
 
 def _magnetisation(anatomy: Anatomy, view: View, style: VendorStyle, rng: Generator) -> Planes:

@@ -67,8 +67,8 @@ class Texture:
         """Fat, lung and bowel vary most; blood by its flow; muscle and liver by their grain."""
         frequencies = np.linspace(-150, 150, _FREQUENCY_BINS)
         fine, medium = np.full(len(Tissue), 0.05), np.full(len(Tissue), 0.05)
-        fine[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.08, 0.35, 0.25
-        medium[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.16, 0.3, 0.3
+        fine[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.05, 0.15, 0.2
+        medium[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.08, 0.2, 0.3
         medium[[Tissue.LIVER, Tissue.SMALL_VESSEL]] = 0.1, 0.3
         coarse = np.full(len(Tissue), 0.04)
         coarse[[Tissue.BLOOD, Tissue.VENOUS_BLOOD, Tissue.LUNG, Tissue.FAT]] = 0.06, 0.08, 0.3, 0.1
@@ -121,10 +121,10 @@ def _tables(
 ) -> Float32[np.ndarray, "phase slice entry"]:
     """Signals of every tissue and off-resonance, by phase and slice; a table's entries are raveled."""
     spread = np.exp(style.contrast_spread * rng.standard_normal((len(Tissue), 3)))
-    # expired lung is denser, and its density differs most between people (Hopkins et al., J Appl Physiol 2007)
+    # how much air is left in the lung differs most between people and breath-holds
     spread[Tissue.LUNG, 2] *= np.exp(rng.uniform(-0.7, 0.7))
     # both ventricles hold the same blood, but for its oxygen
-    spread[Tissue.VENOUS_BLOOD] = spread[Tissue.BLOOD] * np.exp(0.04 * rng.standard_normal(3))
+    spread[Tissue.VENOUS_BLOOD] = spread[Tissue.BLOOD] * np.exp(0.08 * rng.standard_normal(3))
     still, fresh = (
         tissue_signals(style.field_strength_t, style.tr_ms, style.te_ms, style.flip_deg, inflow, frequencies, spread)
         for inflow in (0.0, 1.0)

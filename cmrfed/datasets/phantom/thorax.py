@@ -43,8 +43,8 @@ class Noise:
         return PointNoise(self.fine.ravel()[points], self.medium.ravel()[points], self.coarse.ravel()[points])
 
     def window(self, rows: slice, columns: slice) -> "Noise":
-        """The fields in a part of the plane."""
-        return Noise(self.fine[rows, columns], self.medium[rows, columns], self.coarse[rows, columns])
+        """The fields in a part of the plane, as arrays of their own."""
+        return Noise(*(field[rows, columns].copy() for field in (self.fine, self.medium, self.coarse)))
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Ribs:
             phase_mm=rng.uniform(0, 200),
             slant=rng.uniform(-1.2, 1.2),
             shift=rng.uniform(-0.2, 0.2, _RIBS).astype(np.float32),
-            width=rng.uniform(0.18, 0.42, _RIBS).astype(np.float32),
-            cartilage=rng.random(_RIBS) < 0.4,
+            width=rng.uniform(0.1, 0.38, _RIBS).astype(np.float32),
+            cartilage=rng.random(_RIBS) < 0.5,
         )
 
     def paint(self, tissue: Layers, along: Values, share: Values, z: float) -> None:
@@ -87,7 +87,7 @@ class Ribs:
         oval = np.hypot((place - rib - 0.5 - self.shift[number]) / self.width[number], share)
         cartilage = self.cartilage[number]
         tissue[oval < 1] = Tissue.CORTICAL_BONE
-        tissue[(oval < 0.75) & ~cartilage] = Tissue.MARROW
+        tissue[(oval < 0.8) & ~cartilage] = Tissue.MARROW
         tissue[(oval < 0.85) & cartilage] = Tissue.CARTILAGE
 
 
@@ -115,7 +115,7 @@ class ChestWall:
         """`adiposity` 0..1 goes from a lean to an obese patient."""
         return cls(
             direction=direction,
-            distance_mm=distance_mm + rng.uniform(-10, 6),
+            distance_mm=distance_mm + rng.uniform(-12, 4),
             curvature_mm=rng.uniform(70, 220),
             rib_depth_mm=rng.uniform(7, 12),
             ribs=Ribs.sample(rng),
@@ -123,7 +123,7 @@ class ChestWall:
             fat_mm=rng.uniform(3, 14) + 26 * adiposity**1.5,
             sternum_mm=rng.uniform(-70, -10),
             approach=rng.uniform(0.0, 0.5),
-            pad_mm=rng.uniform(-2, 10) + 14 * adiposity * rng.uniform(0.2, 1),
+            pad_mm=rng.uniform(-1, 13) + 14 * adiposity * rng.uniform(0.2, 1),
             streaks=rng.uniform(1.0, 2.6),
         )
 
@@ -144,7 +144,7 @@ class ChestWall:
         layers = tissue.ravel()[points]
         pad = depth > -np.float32(self.pad_mm) * (0.7 + 0.8 * near.coarse)
         layers[pad] = Tissue.FAT
-        layers[pad & (np.abs(near.medium + 0.4 * near.fine) < 0.06)] = Tissue.FIBROUS
+        layers[pad & (np.abs(near.medium + 0.3 * near.fine) < 0.05 * near.coarse)] = Tissue.FIBROUS
         self._paint_layers(layers, along, depth, z, near)
         tissue.ravel()[points] = layers
 
@@ -163,7 +163,7 @@ class ChestWall:
         streak = (layers == Tissue.MUSCLE) & (depth > 0) & (near.coarse + 0.7 * near.medium > np.float32(self.streaks))
         layers[streak] = Tissue.FAT
         layers[depth > muscle_end] = Tissue.FAT
-        septum = np.abs(near.medium + 0.5 * near.fine) < 0.05
+        septum = np.abs(near.medium + 0.3 * near.fine) < 0.05 * near.coarse
         layers[(depth > muscle_end + 1) & septum] = Tissue.FIBROUS
         layers[depth > muscle_end + np.float32(self.fat_mm)] = Tissue.SKIN
         layers[depth > muscle_end + np.float32(self.fat_mm + 2)] = Tissue.AIR
@@ -243,11 +243,11 @@ class Abdomen:
             organs.append(Organ.sample(rng, "stomach", rng.uniform(20, 60)))
         return cls(
             dome_mm=heart_bottom_mm + rng.uniform(-14, 4),
-            slope=rng.normal(0.25, 0.25),
+            slope=rng.normal(0.15, 0.25),
             curvature=rng.uniform(0.0003, 0.004),
             summit_mm=rng.uniform(-50, 20),
             rise=rng.uniform(0.1, 0.7),
-            liver_edge_mm=rng.uniform(-25, 60),
+            liver_edge_mm=rng.uniform(-50, 50),
             liver_fat_mm=rng.uniform(-5, 5),
             organs=tuple(organs),
             lung_right_of_mm=rng.uniform(-10, 60) if rng.random() < 0.25 else np.inf,
@@ -278,13 +278,13 @@ class Abdomen:
         height = np.zeros_like(x)
         for centre, half_width, pad in self.pads:
             height += np.float32(pad) * np.exp(-(((x - np.float32(centre)) / np.float32(half_width)) ** 2))
-        fat = below > -height * (1 + 0.4 * near.coarse) - 0.5
+        fat = (below > -height * (1 + 0.4 * near.coarse)) & (height > 1.5)
         tissue[fat] = Tissue.FAT
-        tissue[fat & (np.abs(near.medium - 0.5 * near.fine) < 0.05)] = Tissue.FIBROUS
+        tissue[fat & (np.abs(near.medium - 0.3 * near.fine) < 0.06 * near.coarse)] = Tissue.FIBROUS
 
     def _paint_contents(self, tissue: Layers, x: Values, below: Values, z: float, near: PointNoise) -> None:
         tissue[:] = Tissue.FAT
-        tissue[np.abs(near.medium + 0.5 * near.fine) < 0.05] = Tissue.FIBROUS
+        tissue[np.abs(near.medium + 0.3 * near.fine) < 0.06 * near.coarse] = Tissue.FIBROUS
         tissue[near.medium + 0.4 * near.fine > 2.2] = Tissue.SMALL_VESSEL
         for organ in self.organs:
             organ.paint(tissue, x, below, near)

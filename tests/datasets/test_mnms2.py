@@ -1,0 +1,47 @@
+import pytest
+from dataset_contract import LabelledContract
+from layouts_more import write_mnms2
+from refusals import refuses
+
+from cmrfed.config import UserError
+from cmrfed.datasets import find_entries
+
+VENDORS = ("SIEMENS", "Philips Medical Systems", "GE MEDICAL SYSTEMS")
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_mnms2(tmp_path, (1, 20, 133), VENDORS)
+    return tmp_path
+
+
+class TestMnms2(LabelledContract):
+    name, patients = "mnms2", 3
+
+
+def test_codes_are_padded_and_vendors_are_canonical(root):
+    found = [(entry.patient, entry.vendor) for entry in find_entries("mnms2", root) if entry.phase == "ED"]
+    assert found == [("mnms2-001", "Siemens"), ("mnms2-020", "Philips"), ("mnms2-133", "GE")]
+
+
+def test_patients_without_masks_come_only_when_asked_for(root):
+    for path in root.rglob("001_SA_*_gt.nii.gz"):
+        path.unlink()
+    assert len(find_entries("mnms2", root)) == 4
+    assert [entry.mask_path for entry in find_entries("mnms2", root, unlabelled=True)][:2] == [None, None]
+
+
+def test_one_mask_of_two_is_refused(root):
+    (root / "dataset" / "020" / "020_SA_ES_gt.nii.gz").unlink()
+    with refuses(root / "dataset" / "020", "020_SA_ES_gt"):
+        find_entries("mnms2", root)
+
+
+def test_every_faulty_patient_is_named_and_the_others_are_found(root):
+    (root / "dataset" / "001" / "001_SA_ED.nii.gz").unlink()
+    text = (root / "dataset_information.csv").read_text().replace("133,HCM", "134,HCM")
+    (root / "dataset_information.csv").write_text(text)
+    problems: list[UserError] = []
+    found = find_entries("mnms2", root, problems=problems)
+    assert {entry.patient for entry in found} == {"mnms2-020"}
+    assert ["001_SA_ED" in str(problems[0]), "patient 133 is not in" in str(problems[1])] == [True, True]
