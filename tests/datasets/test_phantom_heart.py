@@ -63,6 +63,15 @@ def test_whatever_the_disease_ventricles_hold_what_was_ordered_and_muscle_is_kep
     assert rv_es < rv_ed
 
 
+@pytest.mark.parametrize(("sex", "published_g", "sd_g"), [("M", 103, 21), ("F", 70, 13)])
+def test_healthy_hearts_weigh_what_is_published(sex, published_g, sd_g) -> None:
+    """Petersen et al., JCMR 2017; 1.05 g/mL."""
+    hearts = (sample_heart(rng := default_rng(seed), sample_physiology(rng, "NOR", sex)) for seed in range(40))
+    mass_g = np.array([1.05 * heart.phases["ED"].volumes_ml()[1] for heart in hearts])
+    assert mass_g.mean() == pytest.approx(published_g, rel=0.06)
+    assert mass_g.std() == pytest.approx(sd_g, rel=0.35)
+
+
 def test_the_apex_empties_more_than_the_base() -> None:
     for seed in range(4):
         phases = heart_of("NOR", 0.0, seed).phases

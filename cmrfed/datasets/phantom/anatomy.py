@@ -152,7 +152,7 @@ class Anatomy:
         mask = np.zeros(points.s.shape, dtype=np.uint8)
         mask[(self.pose.height(points, z) >= ventricles.rv_base_mm) & (to_rv < 0)] = Label.RV
         mask[to_epi < 0] = Label.BACKGROUND
-        pixel_mm2 = float(abs(points.s[0, 1] - points.s[0, 0]) + abs(points.t[0, 1] - points.t[0, 0])) ** 2
+        pixel_mm2 = float(np.hypot(points.s[0, 1] - points.s[0, 0], points.t[0, 1] - points.t[0, 0])) ** 2
         if np.count_nonzero(mask) * pixel_mm2 < self.reader.least_rv_mm2:
             mask[:] = Label.BACKGROUND
         # the left ventricle is outlined as a whole ring or not at all, however its valve plane is tilted
