@@ -53,10 +53,12 @@ def main() -> None:
         for name, slices in tested.items():
             found[name] |= _dice({"generated": drawn[name]}, {name: slices}, options)[name]
     if options.kid:
+        shown = _features(phantom)
         for name, slices in tested.items():
-            found[name]["kid"] = _kid(phantom, slices, others[name])
+            reference, test = _features(others[name]), _features(slices)
+            found[name]["kid"] = _kid(reference, test, shown)
             if options.generator:
-                found[name]["kid_generated"] = _kid(drawn[name], slices, others[name])
+                found[name]["kid_generated"] = _kid(reference, test, _features(drawn[name]))
     console.print(json.dumps(found, indent=2), markup=False, highlight=False)
 
 
@@ -142,15 +144,13 @@ def _mean(scores: list[Scores]) -> Scores:
     return mean | {"seeds": [round(one["mean"], 4) for one in scores]}
 
 
-def _kid(phantom: Slices, tested: Slices, other: Slices) -> Scores:
-    few = [thin(slices, KID_SLICES, seed=0) for slices in (other, tested, phantom)]
-    features = [
-        PatientFeatures(
-            extract_features(torch.from_numpy(np.asarray(one.images))[:, None]), torch.from_numpy(one.patients)
-        )
-        for one in few
-    ]
-    found = fidelity_scores(*features)
+def _features(slices: Slices) -> PatientFeatures:
+    few = thin(slices, KID_SLICES, seed=0)
+    return PatientFeatures(extract_features(few.batch(range(len(few)))[0]), torch.from_numpy(few.patients))
+
+
+def _kid(reference: PatientFeatures, test: PatientFeatures, shown: PatientFeatures) -> Scores:
+    found = fidelity_scores(reference, test, shown)
     return {key: found[key] for key in ("kid", "kid_ci95", "kid_real", "fid", "fid_real", "images")}
 
 

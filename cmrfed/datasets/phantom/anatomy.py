@@ -27,9 +27,9 @@ FIELD_OF_VIEW_MM = 200.0
 SIZE = 160
 PIXEL_MM = FIELD_OF_VIEW_MM / SIZE
 
-# a slice is the weighted sum of sub-slices (offset as a share of its thickness, weight), each a third of a pixel aside,
-# so that the sum is smooth in the plane as well as through it
-SUBSLICES = ((-0.3, 0.3, (-1 / 3, 0.0)), (0.0, 0.4, (0.0, 1 / 3)), (0.3, 0.3, (1 / 3, -1 / 3)))
+# a slice is the weighted sum of sub-slices (offset as a share of its thickness, weight), half a pixel from each other,
+# so that the sum is smooth in the plane as well as through it; a third one costs half as much again and shows little
+SUBSLICES = ((-0.23, 0.5, (-0.25, 0.25)), (0.23, 0.5, (0.25, -0.25)))
 
 MaskPlane = UInt8[np.ndarray, "row column"]
 
