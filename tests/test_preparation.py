@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from cmrfed.config import DataConfig, PhantomConfig, PreprocessingConfig
 from cmrfed.datasets.phantom import phantom_patient, write_phantom
@@ -15,6 +16,7 @@ from cmrfed.slices import Slices, collect, fingerprint, source_of
 from cmrfed.volumes import load_case
 
 SMALL = PreprocessingConfig(size=16)
+CONFIGS = Path(__file__).parents[1] / "configs" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,9 @@ def test_drawn_outlines_stray_by_the_stated_distance_and_images_do_not_change() 
     changed_mm2 = np.count_nonzero(heart != other) * (150 / 128) ** 2
     edge_mm = np.count_nonzero(heart[:, 1:] != heart[:, :-1]) * (150 / 128) * np.pi / 2
     assert 0.3 < changed_mm2 / edge_mm < 1.5
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_data_set_s_file_says_whether_unlabelled_patients_come_too(path: Path) -> None:
+    """Hydra refuses to set a key that the file does not have."""
+    assert "unlabelled" in yaml.safe_load(path.read_text())
