@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -73,7 +73,9 @@ def phantom_slices(
     return collect(case for cases in _reporting(hearts, patients, progress) for case in cases)
 
 
-def phantom_stream(seed: int, preprocessing: PreprocessingConfig, label_noise_mm: float = 0.0) -> Iterator[Slices]:
+def phantom_stream(
+    seed: int, preprocessing: PreprocessingConfig, label_noise_mm: float = 0.0
+) -> Generator[Slices, None, None]:
     """Slices of one generic phantom heart after the other, without end and never the same heart twice.
 
     Hearts are rendered ahead in worker processes; which come, and in which order, is decided by the seed alone.
