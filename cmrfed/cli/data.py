@@ -1,7 +1,6 @@
 """Commands about volumes on disk: data verify, preview and phantom."""
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -71,7 +70,7 @@ def verify(values: Values) -> None:
     _print_findings("problems", found.problems, len(found.problems))
     _print_findings("warnings", found.warnings, config.lines)
     if out:
-        _write_durably(out, json.dumps(record, indent=2) + "\n")
+        _write_record(out, json.dumps(record, indent=2) + "\n")
         console.print(f"all of this, machine-readably: {out}", soft_wrap=True, markup=False)
     counts = [(found.number_of_patients, "patient"), (len(found.problems), "problem"), (len(found.warnings), "warning")]
     read_, problems, warnings = (f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
@@ -297,16 +296,10 @@ def _is_record(path: Path) -> bool:
     return isinstance(found, dict) and "verified_by" in found
 
 
-def _write_durably(path: Path, text: str) -> None:
-    """All of the file or none of it, and on disk before it is said to be."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+def _write_record(path: Path, text: str) -> None:
+    from cmrfed.updates import write_durably
+
     try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_durably(path, text)
     except OSError as error:
         raise UserError(f"out: {path} cannot be written ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
