@@ -211,24 +211,46 @@ class FederationConfig(Stage):
     round_timeout_s: float = Field(default=3600, gt=0)
 
 
-class EvaluationConfig(Stage):
-    """What the central evaluator measures, and how hard.
+class FidelityConfig(Stage):
+    """How close images are to real ones: measured on at most `slices`, in each of `spaces`.
 
-    `fidelity_slices` and `utility_slices` cap how many slices are synthesised for either; real ones are thinned alike.
+    `weights` names a file of weights for a feature network that comes without; nothing is ever downloaded.
     """
 
-    fidelity: bool = True
-    utility: bool = True
-    leakage: bool = True
-    feature_extractor: Literal["efficientnet-lite0", "inception-v3"] = "efficientnet-lite0"
-    inception_weights: str | None = None
-    fidelity_slices: int = Field(default=200, ge=10)
-    utility_slices: int = Field(default=600, ge=10)
-    segmenter_steps: int = Field(default=300, ge=1)
-    segmenter_seeds: int = Field(default=1, ge=1)
-    attack_slices_per_patient: int = Field(default=4, ge=1)
-    attack_times: int = Field(default=8, ge=1)
-    attack_draws: int = Field(default=1, ge=1)
+    slices: int = Field(default=200, ge=10)
+    spaces: tuple[str, ...] = ("efficientnet-lite0",)
+    weights: dict[str, str] = {}
+
+
+class UtilityConfig(Stage):
+    """What images are worth to someone who trains a segmenter on them: `steps` steps for each of `seeds` trainings.
+
+    `slices` caps how many are synthesised to train on; real ones are thinned alike.
+    """
+
+    slices: int = Field(default=600, ge=10)
+    steps: int = Field(default=300, ge=1)
+    seeds: int = Field(default=1, ge=1)
+
+
+class LeakageConfig(Stage):
+    """What can be told of who was trained on: attacks on `slices_per_patient` slices of every patient, at `times` times
+    with `draws` noises each."""
+
+    slices_per_patient: int = Field(default=4, ge=1)
+    times: int = Field(default=8, ge=1)
+    draws: int = Field(default=1, ge=1)
+
+
+class EvaluationConfig(Stage):
+    """What the central evaluator measures, and how hard; a part that is null is left out.
+
+    `bootstrap` is the number of replicates behind each interval over patients.
+    """
+
+    fidelity: FidelityConfig | None = FidelityConfig()
+    utility: UtilityConfig | None = UtilityConfig()
+    leakage: LeakageConfig | None = LeakageConfig()
     bootstrap: int = Field(default=1000, ge=100)
     show_real_images: bool = False
 

@@ -22,10 +22,9 @@ def tiny_run_config(cache: Path, **changes: Any) -> RunConfig:
         "privacy": {"minimum_patients": 2, "declared_patients": 5, "delta": 1e-3, "seed": 1},
         "federation": {"rounds": 2, "engine": "inprocess", "held_out_fraction": 0.34},
         "evaluation": {
-            "fidelity_slices": 12,
-            "utility_slices": 16,
-            "segmenter_steps": 2,
-            "attack_times": 2,
+            "fidelity": {"slices": 12},
+            "utility": {"slices": 16, "steps": 2},
+            "leakage": {"times": 2},
             "bootstrap": 100,
         },
     }

@@ -141,7 +141,7 @@ def _run(
 
 def _weights_path(extractor: str, weights: str | None) -> Path:
     if extractor not in EXTRACTORS:
-        raise UserError(f"evaluation.feature_extractor: no {extractor!r}; choose one of {', '.join(EXTRACTORS)}")
+        raise UserError(f"evaluation.fidelity.spaces: no {extractor!r}; choose one of {', '.join(EXTRACTORS)}")
     chosen = weights if weights is not None else EXTRACTORS[extractor].weights
     if chosen is None:
         raise UserError(f"{extractor} comes without weights and none are downloaded: give the path of a weights file")
