@@ -41,7 +41,11 @@ _PACKAGES = ("torch", "monai", "opacus", "flwr", "torch-fidelity", "numpy")
 
 
 class RunRecord(Stage):
-    """run.json: what the run was made from. The privacy noise alone cannot be repeated, and must not be."""
+    """run.json: what the run was made from. The privacy noise alone cannot be repeated, and must not be.
+
+    `images` is None but where nothing was trained: then it is the folder of images, made by somebody else, that the
+    run is about. Its one site stands for whoever trained their generator.
+    """
 
     name: str
     created: str
@@ -53,6 +57,7 @@ class RunRecord(Stage):
     held_out_patients: int
     plan: PrivacyPlan | None
     pretraining: dict[str, Any]
+    images: str | None = None
 
 
 class Run:
@@ -94,12 +99,16 @@ class Run:
         return self.folder / "arms" / arm
 
     def arms(self) -> list[str]:
-        """Arms that have a model, the one without private data first."""
+        """Arms that have a model, the one without private data first; or the one of somebody else's images."""
+        if self.record.images:
+            return ["external"]
         order = ["epsilon_0", "private", "non_private"]
         return [arm for arm in order if (self.arm_folder(arm) / "model.safetensors").exists()]
 
     def main_arm(self) -> str:
-        """The arm that the run is about: the private one, unless privacy was off."""
+        """The arm that the run is about: the private one, unless privacy was off or nothing was trained."""
+        if self.record.images:
+            return "external"
         return "non_private" if self.config.privacy.mode == "none" else "private"
 
     def open_arm(self, name: str, config: RunConfig, plan: PrivacyPlan | None, initial: Weights) -> Arm:

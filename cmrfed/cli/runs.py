@@ -83,7 +83,25 @@ def generate(values: Values) -> None:
 
 
 def evaluate(values: Values) -> None:
-    _evaluate_run(_open(values["run"]), read_stage(EvaluationConfig, values["evaluation"], "evaluation"))
+    config = read_stage(EvaluationConfig, values["evaluation"], "evaluation")
+    _evaluate_run(_of_folder(values, config) if values["images"] else _open(values["run"]), config)
+
+
+def _of_folder(values: Values, evaluation: EvaluationConfig) -> Any:
+    """A new run about somebody else's images, against the patients of `data` or, without it, of `run`."""
+    from cmrfed.evaluation.folder import Reference, lay_out_folder
+
+    out, members = Path(values["out"]), values["members"]
+    if "data" in values:
+        stages = {key: values[key] for key in ("data", "preprocessing", "seed")}
+        config = read_stage(RunConfig, stages).model_copy(update={"evaluation": evaluation})
+        reference = Reference.of_data(config, Path(members) if members else None, out, progress_bar)
+    else:
+        if members:
+            raise UserError("members: goes with data=NAME; a run knows which of its patients it was trained on")
+        run = _open(values["run"])
+        reference = Reference.of_run(run, run.config.model_copy(update={"evaluation": evaluation}))
+    return lay_out_folder(Path(values["images"]), reference, out, progress_bar)
 
 
 def report(values: Values) -> None:

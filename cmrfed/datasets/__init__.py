@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cmrfed.config import UserError
-from cmrfed.datasets import acdc, cine, folder, mmwhs, mnms, mnms2, mscmrseg, ocmr, sunnybrook, ukbiobank
+from cmrfed.datasets import acdc, cine, folder, mmwhs, mnms, mnms2, mscmrseg, ocmr, pairs, sunnybrook, ukbiobank
 from cmrfed.volumes import Entry
 
 
@@ -34,12 +34,13 @@ DATASETS: Mapping[str, Reader] = {
     "ocmr": Reader(ocmr.entries, ocmr.recognises),
     "folder": Reader(folder.entries, folder.recognises),
     "phantom": Reader(mnms.entries, lambda root: (root / "phantom.json").is_file()),
+    "pairs": Reader(pairs.entries, pairs.recognises),
     "cine": Reader(cine.entries, cine.recognises),
 }
 """The closed table of readers. The phantom is written in the layout of M&Ms, with a receipt beside it."""
 
-FALLBACKS = ("cine",)
-"""Layouts so loose that they are recognised only where no other is."""
+FALLBACKS = ("pairs", "cine")
+"""Layouts so loose that each is recognised only where no other before it is."""
 
 
 def find_entries(
@@ -81,7 +82,7 @@ def recognise(root: Path) -> list[str]:
     names = [name for name in DATASETS if name not in FALLBACKS and DATASETS[name].recognises(root)]
     if "phantom" in names:  # whose layout is that of M&Ms
         names = [name for name in names if name != "mnms"]
-    return names or [name for name in FALLBACKS if DATASETS[name].recognises(root)]
+    return names or [name for name in FALLBACKS if DATASETS[name].recognises(root)][:1]
 
 
 def count_patients(entries: list[Entry]) -> int:

@@ -28,12 +28,14 @@ class Synthetic:
     """One generator's images: for held-out patients' masks (`shown`) and for training patients' masks (`learnt`).
 
     generator: the file of its weights; None when it is not at hand, as for images that somebody else made.
+    paired: whether `shown` has an image for every mask of the subject's `shown`, in its order; else it is any images.
     """
 
     shown: Slices
     learnt: Slices
     generator: Path | None
     seconds_per_slice: float | None = None
+    paired: bool = True
 
     def load(self) -> Generator:
         """The generator itself."""
@@ -66,15 +68,17 @@ def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
     """A run's patients, and what each of its arms draws for them; the slices shown are kept for the report."""
     seed, training = run.config.seed, run.config.training
     train, held_out = run.train_slices(), run.held_out_slices()
-    shown = thin(held_out, config.fidelity.slices if config.fidelity else _SHOWN, seed)
-    learnt = train.labelled() if config.utility else train.take(np.empty(0, np.int64))
-    learnt = thin(learnt, config.utility.slices if config.utility else 0, seed)
+    most_shown = config.fidelity.slices if config.fidelity else _SHOWN
+    most_learnt = config.utility.slices if config.utility else 0
+    shown, learnt = thin(held_out, most_shown, seed), thin(train.labelled(), most_learnt, seed)
     return Subject(
         train=train,
         held_out=held_out,
         shown=shown,
         learnt=learnt,
-        synthetic={arm: _sampled(run, arm, shown, learnt, bar) for arm in run.arms()},
+        synthetic=_made_elsewhere(run, most_shown, most_learnt)
+        if run.record.images
+        else {arm: _sampled(run, arm, shown, learnt, bar) for arm in run.arms()},
         seed=seed,
         bootstrap=config.bootstrap,
         device=choose_device(training.device),
@@ -101,6 +105,13 @@ def _sampled(run: Run, arm: str, shown: Slices, learnt: Slices, bar: ProgressBar
         ]  # fmt: skip
     made[0].save(run.arm_folder(arm) / "synthetic.safetensors")
     return Synthetic(made[0], made[1], path, (time.monotonic() - started) / total)
+
+
+def _made_elsewhere(run: Run, most_shown: int, most_learnt: int) -> dict[str, Synthetic]:
+    """Somebody else's images, whose masks are of nobody here."""
+    images, seed = Slices.load(run.arm_folder("external") / "synthetic.safetensors"), run.config.seed
+    shown, learnt = thin(images, most_shown, seed), thin(images.labelled(), most_learnt, seed)
+    return {"external": Synthetic(shown, learnt, generator=None, paired=False)}
 
 
 def shifted(progress: Progress, before: int, total: int) -> Progress:

@@ -77,6 +77,9 @@ def write_data_sets(root: Path) -> None:
     images, _ = toy_cine(slices=2)
     write_dicom_series(root / "cine" / "P1", images)
     save_scaled(root / "cine" / "P2.nii.gz", images.T)
+    (root / "pairs").mkdir()
+    for suffix in (".nii.gz", "_gt.nii.gz"):
+        shutil.copy(root / "acdc" / "training" / "patient001" / f"patient001_frame01{suffix}", root / "pairs")
     shutil.copytree(root / "mnms", root / "phantom")
     (root / "phantom" / "phantom.json").write_text("{}")
     save_scaled(root / "secret.nii.gz", np.full((48, 40, 3), 77.0))

@@ -1,0 +1,61 @@
+"""Image and mask pairs that a generator wrote, ours or anybody's.
+
+    NAME.nii.gz        an image, (x, y, slice), any intensities
+    NAME_gt.nii.gz     its mask on the same grid: 0 background, 1 LV, 2 myocardium, 3 RV
+
+`cmrfed generate` writes this layout. Subfolders are looked through too, and one that is named like a vendor
+("Philips/0001.nii.gz") says that its images are of that vendor. A pair is a patient of its own: a generator has none.
+PNG and arrays are not read: they do not say how large a pixel is.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cmrfed.config import UserError
+from cmrfed.datasets.tables import each_patient
+from cmrfed.shapes import UNKNOWN, VENDORS, Label
+from cmrfed.volumes import Entry
+
+_MASK = "_gt"
+_SUFFIXES = (".nii.gz", ".nii")
+_OTHER = (".png", ".jpg", ".npy", ".npz", ".tif", ".tiff", ".mha")
+LABELS = {label.value: label for label in Label}
+
+
+def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | UserError]:
+    """A case of unknown phase for every pair under `root`; wrong is an image without a mask, and a mask without one.
+
+    Raises UserError when there are only images of a kind that is not read.
+    """
+    files = {_stem(root, path): path for path in sorted(root.rglob("*")) if path.name.endswith(_SUFFIXES)}
+    if not files and (other := next((path for path in root.rglob("*") if path.suffix in _OTHER), None)):
+        raise UserError(f"{other}: {other.suffix} does not say how large a pixel is; convert images and masks to NIfTI")
+    stems = sorted({stem.removesuffix(_MASK) for stem in files})
+    yield from each_patient(lambda stem: [_entry(stem, files, root, dataset)], stems)
+
+
+def recognises(root: Path) -> bool:
+    """Whether a mask stands beside an image of the same name."""
+    names = {_stem(root, path) for path in root.rglob("*") if path.name.endswith(_SUFFIXES)}
+    return any(name.endswith(_MASK) and name.removesuffix(_MASK) in names for name in names)
+
+
+def _stem(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix().removesuffix(".gz").removesuffix(".nii")
+
+
+def _entry(stem: str, files: dict[str, Path], root: Path, dataset: str) -> Entry:
+    for name, kind in ((stem, "image"), (stem + _MASK, "mask")):
+        if name not in files:
+            found = files.get(stem) or files[stem + _MASK]
+            raise UserError(f"{found}: its {kind} {name}.nii.gz is missing; give every image a mask of its own")
+    folders = [part for part in stem.split("/")[:-1] if part in VENDORS]
+    return Entry(
+        image_path=files[stem],
+        mask_path=files[stem + _MASK],
+        labels=LABELS,
+        frame=None,
+        patient=f"{dataset}-{stem}",
+        dataset=dataset,
+        vendor=folders[-1] if folders else UNKNOWN,
+    )
