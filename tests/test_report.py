@@ -18,12 +18,13 @@ from refusals import refuses
 from toy_hearts import toy_case
 
 from cmrfed.config import DataConfig, EvaluationConfig, FederationConfig, GeneratorConfig, RunConfig, read_stage
+from cmrfed.pictures import image_uri
 from cmrfed.privacy import Clipping, Cohort, Ledger, PrivacyPlan, attacker_true_positive_rate
 from cmrfed.report import write_report
 from cmrfed.report.card import auc_bound
 from cmrfed.report.formats import UNBROKEN, epsilon, percent
 from cmrfed.report.material import read_material
-from cmrfed.report.pictures import choose_slices, image_uri, outlines
+from cmrfed.report.pictures import choose_slices, outlines
 from cmrfed.report.repeat import repeat_command
 from cmrfed.report.verdict import verdict
 from cmrfed.runs import Run, RunRecord

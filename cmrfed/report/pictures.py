@@ -1,16 +1,14 @@
 """Masks and the images drawn for them, arms side by side. No real pixel gets in unless real slices are handed over."""
 
-import base64
-import io
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from matplotlib.colors import to_rgb
-from matplotlib.image import imsave
 from skimage.measure import find_contours
 
 from cmrfed.config import MOST_TISSUES
+from cmrfed.pictures import colour_uri, image_uri
 from cmrfed.report.material import Material
 from cmrfed.shapes import COLOURS, FIRST_TISSUE, PHASES, STRUCTURES, UNLABELLED, VENDORS, Label
 from cmrfed.slices import Slices
@@ -139,21 +137,4 @@ def mask_uri(mask: UInt8[np.ndarray, "row column"]) -> str:
     palette[FIRST_TISSUE : FIRST_TISSUE + MOST_TISSUES] = np.linspace(0.1, 0.6, MOST_TISSUES)[:, None]
     for label, colour in COLOURS.items():
         palette[label] = to_rgb(colour)
-    return _uri_of(palette[mask])
-
-
-def image_uri(image: Float32[np.ndarray, "row column"]) -> str:
-    """An image in [-1, 1] as grey levels."""
-    grey = np.clip((image + 1) / 2, 0, 1)
-    return _uri_of(np.repeat(grey[..., None], 3, axis=2))
-
-
-def _uri_of(pixels: Float[np.ndarray, "row column 3"]) -> str:
-    buffer = io.BytesIO()
-    imsave(buffer, pixels, pil_kwargs={"optimize": True})
-    return png_uri(buffer.getvalue())
-
-
-def png_uri(png: bytes) -> str:
-    """PNG bytes as a data URI, so that the report stays one file."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return colour_uri(palette[mask])

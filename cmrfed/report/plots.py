@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from cmrfed.pictures import png_uri
 from cmrfed.report.material import Material
-from cmrfed.report.pictures import png_uri
 from cmrfed.report.tables import training_sets
 from cmrfed.shapes import VENDORS
 

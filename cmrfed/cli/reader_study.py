@@ -1,0 +1,82 @@
+"""Commands about reader studies: reader-study makes one, reader-study score tells how its readers did."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from rich.table import Table
+
+from cmrfed.config import Stage, UserError, read_stage, read_stage_json
+from cmrfed.console import console, safe_text
+
+Values = dict[str, Any]
+"""A command's configuration as plain values."""
+
+
+class _Make(Stage):
+    run: str
+    arm: str | None
+    out: str
+    items: int = Field(ge=2)
+    seed: int
+
+
+class _Score(Stage):
+    key: str
+    answers: str
+
+
+def make(values: Values) -> None:
+    from cmrfed.reader_study import choose_items, write_study
+    from cmrfed.runs import Run
+    from cmrfed.slices import Slices
+
+    config = read_stage(_Make, values)
+    run = Run.open(Path(config.run))
+    arm = config.arm or run.main_arm()
+    if arm not in run.arms():
+        raise UserError(f"arm: {arm!r} is none of this run's; choose one of {', '.join(run.arms())}")
+    drawn = run.arm_folder(arm) / "synthetic.safetensors"
+    if not drawn.exists():
+        raise UserError(f"{drawn}: is missing; run `cmrfed evaluate run={config.run}` first")
+    items = choose_items(run.held_out_slices(), Slices.load(drawn), config.items, config.seed)
+    page = write_study(items, Path(config.out), run.record.name, arm)
+    console.print(f"{len(items)} images: {page.resolve()}", soft_wrap=True)
+    console.print(f"which are synthetic: {page.resolve().with_name('key.json')}; keep it from readers", soft_wrap=True)
+    if set(run.config.data.sources) != {"phantom"}:
+        console.print("The page holds images of patients: treat it as patient data.", style="yellow")
+
+
+def score(values: Values) -> None:
+    from cmrfed.reader_study import Key, read_answers, score_readers
+
+    config = read_stage(_Score, values)
+    key = read_stage_json(Key, Path(config.key))
+    found = score_readers(key, [read_answers(Path(name), key) for name in config.answers.split(",")])
+    table = Table(title=f"told apart, of {len(key.items)} images", title_justify="left")
+    for column in ("reader", "answered", "accuracy [95 %]", "p", "synthetic found", "real found", "AUC", "s an image"):
+        table.add_column(column, justify="left" if column == "reader" else "right")
+    for reader in found["readers"]:
+        table.add_row(safe_text(reader["reader"] or "unnamed"), *_cells(reader))
+    if len(found["readers"]) > 1:
+        table.add_row("all together", *_cells(found["pooled"]))
+    console.print(table)
+    if found["kappa"] is not None:
+        console.print(f"agreement of readers: mean Cohen's kappa {found['kappa']:.2f}")
+    console.print(_verdict(found["pooled"]), soft_wrap=True)
+
+
+def _cells(scores: Values) -> list[str]:
+    low, high = scores["accuracy_ci95"]
+    shares = ["-" if scores[name] is None else f"{scores[name]:.2f}" for name in ("sensitivity", "specificity", "auc")]
+    accuracy = f"{scores['accuracy']:.2f} [{low:.2f}, {high:.2f}]"
+    return [str(scores["answered"]), accuracy, f"{scores['p']:.3g}", *shares, f"{scores['median_seconds']:.1f}"]
+
+
+def _verdict(scores: Values) -> str:
+    low, high = scores["accuracy_ci95"]
+    if low <= 0.5 <= high:
+        return f"Not told apart better than by chance: this study would have missed accuracies up to {high:.2f}."
+    kind = "better" if low > 0.5 else "worse"
+    hint = "" if low > 0.5 else "; so they saw a difference and read it the wrong way round"
+    return f"Told apart {kind} than by chance{hint}."
