@@ -66,20 +66,41 @@ def pretrain(values: Values) -> None:
 def generate(values: Values) -> None:
     from cmrfed.sampling import generate_volumes
     from cmrfed.shapes import PHASES, VENDORS
-    from cmrfed.updates import load_generator
 
-    run = _open(values["run"])
-    generator, _ = load_generator(run.folder / "model.safetensors")
+    generator, preprocessing = _generator_of(values)
     sampling = read_stage(SamplingConfig, values["sampling"], "sampling")
     masks, out = Path(values["masks"]), Path(values["out"])
     _one_of("vendor", values["vendor"], VENDORS)
     _one_of("phase", values["phase"], PHASES)
     with progress_bar("generating") as progress:
         written = generate_volumes(
-            generator, masks, out, values["vendor"], values["phase"], run.config.preprocessing, sampling,
+            generator, masks, out, values["vendor"], values["phase"], preprocessing, sampling,
             values["seed"], progress,
         )  # fmt: skip
     console.print(f"{len(written)} image and mask pairs in {out.resolve()}", soft_wrap=True)
+
+
+def _generator_of(values: Values) -> tuple[Any, PreprocessingConfig]:
+    """The released generator `model`, or that of `run`, and the grid that it draws on."""
+    from cmrfed.updates import load_generator
+
+    if not values["model"]:
+        run = _open(values["run"])
+        return load_generator(run.folder / "model.safetensors")[0], run.config.preprocessing
+    generator, notes = load_generator(Path(values["model"]))
+    if "preprocessing" not in notes:
+        raise UserError(f"{values['model']}: does not say its grid; give a released model, or its run as run=FOLDER")
+    return generator, read_stage(PreprocessingConfig, notes["preprocessing"], str(values["model"]))  # type: ignore[arg-type]
+
+
+def release(values: Values) -> None:
+    from cmrfed.release import ReleasePolicy
+    from cmrfed.release import release as write_release
+    from cmrfed.report.material import read_material
+
+    policy = read_stage(ReleasePolicy, values["policy"], "policy")
+    folder = write_release(read_material(_open(values["run"]), False), policy, Path(values["out"]))
+    console.print(f"release: {folder}; read README.md and TERMS.md before you give it away", soft_wrap=True)
 
 
 def evaluate(values: Values) -> None:

@@ -1,0 +1,40 @@
+"""A trained generator -> a folder that can be given away: weights, model card, data sheet, terms of use.
+
+`policy` decides whether it may be, from the plan, the ledgers and the measured leakage; `documents` writes what goes
+with it. A release is refused, with every reason, rather than written with a warning.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from cmrfed.config import UserError
+from cmrfed.release.documents import documents
+from cmrfed.release.policy import ReleasePolicy, reasons_against
+from cmrfed.report.material import Material
+from cmrfed.updates import load_generator, read_weights, save_generator
+
+__all__ = ["ReleasePolicy", "reasons_against", "release"]
+
+
+def release(material: Material, policy: ReleasePolicy, out: Path) -> Path:
+    """Write the release of the run's own arm to the new folder `out`, whole or not at all; returns it.
+
+    Raises UserError with every reason when the policy forbids it, and when `out` exists.
+    """
+    out = out.expanduser().resolve()
+    if out.exists():
+        raise UserError(f"{out}: exists; give a new folder, for a release is never written over another")
+    if reasons := reasons_against(material, policy):
+        raise UserError(f"{material.run.folder}: must not be released: {'; '.join(reasons)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+        draft = Path(folder) / "release"
+        draft.mkdir(mode=0o755)
+        generator, _ = load_generator(material.run.arm_folder(material.main_arm) / "model.safetensors")
+        preprocessing = material.run.config.preprocessing.model_dump(mode="json")
+        save_generator(draft / "model.safetensors", generator, read_weights(generator), preprocessing=preprocessing)
+        for name, text in documents(material, policy).items():
+            (draft / name).write_text(text, encoding="utf-8")
+        shutil.move(draft, out)
+    return out

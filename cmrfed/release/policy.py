@@ -1,0 +1,81 @@
+"""What must hold before a generator may leave: a guarantee, and attacks that were run and found nothing.
+
+An attack that finds nothing is not proof; it is the least that somebody owes before giving a generator away.
+"""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from cmrfed.config import Stage
+from cmrfed.report.card import largest_epsilon
+from cmrfed.report.material import Material, Results
+
+
+class ReleasePolicy(Stage):
+    """A data holder's conditions.
+
+    maximum_epsilon, maximum_delta: of what any patient has spent by the sites' ledgers.
+    attacks: that must have been run. minimum_members: that each must have had, and as many patients who were not
+        trained on; with fewer it could have found nothing.
+    blind_auc, blind_tpr: an attack has found a leak when the whole 95 % interval of its AUC, or of its true-positive
+        rate at 1 % false positives, is above these, unless a classifier that never saw the generator does as well.
+    with_scores: whether the card tells what was measured on patients, which no epsilon covers; None: only of phantoms.
+    contact, license: printed in the documents.
+    """
+
+    maximum_epsilon: float = Field(default=10.0, gt=0)
+    maximum_delta: float = Field(default=1e-3, gt=0, lt=1)
+    attacks: tuple[str, ...] = ("loss",)
+    minimum_members: int = Field(default=20, ge=2)
+    blind_auc: float = Field(default=0.5, ge=0.5, lt=1)
+    blind_tpr: float = Field(default=0.1, gt=0, lt=1)
+    with_scores: bool | None = None
+    contact: str = ""
+    license: str = "see TERMS.md"
+
+
+def reasons_against(material: Material, policy: ReleasePolicy) -> list[str]:
+    """Every condition that does not hold, a phrase each; none means that it may be released."""
+    if material.run.record.images:
+        return ["its images were made elsewhere, and there is no generator to release"]
+    return [*_guarantee(material, policy), *_leakage(material, policy)]
+
+
+def _guarantee(material: Material, policy: ReleasePolicy) -> Iterator[str]:
+    plan, spent = material.run.record.plan, largest_epsilon(material)
+    if plan is None:
+        yield "it was trained without privacy"
+        return
+    if plan.seed is not None:
+        yield "its noise came from a seed, which takes the guarantee away"
+    if spent is None:
+        yield "no ledger says what was spent"
+    elif spent > policy.maximum_epsilon:
+        yield f"epsilon {spent:.3g} is above the policy's {policy.maximum_epsilon:g}"
+    if plan.delta > policy.maximum_delta:
+        yield f"delta {plan.delta:g} is above the policy's {policy.maximum_delta:g}"
+
+
+def _leakage(material: Material, policy: ReleasePolicy) -> Iterator[str]:
+    measured = (material.scores.get(material.main_arm) or {}).get("leakage") or {}
+    for name in policy.attacks:
+        if name not in measured:
+            yield f"the {name} attack was not run (cmrfed evaluate)"
+    for name, attack in measured.items():
+        fewest = min(attack["members"], attack["non_members"])
+        if name in policy.attacks and fewest < policy.minimum_members:
+            yield f"the {name} attack had {fewest} patients on one side, the policy wants {policy.minimum_members}"
+        yield from _found(name, attack, material, policy)
+
+
+def _found(name: str, attack: Results, material: Material, policy: ReleasePolicy) -> Iterator[str]:
+    """A leak found, and a guarantee refuted, which no blind baseline excuses."""
+    limits = {"AUC": (attack["auc_ci95"], policy.blind_auc), "TPR": (attack["tpr_at_1pct_fpr_ci95"], policy.blind_tpr)}
+    if attack.get("beats_blind") is not False:
+        for rate, ((low, high), blind) in limits.items():
+            if low > blind:
+                yield f"the {name} attack finds members ({rate} [{low:.2f}, {high:.2f}], above {blind:g})"
+    claimed, lower = largest_epsilon(material), attack.get("epsilon_lower") or 0.0
+    if claimed is not None and lower > claimed:
+        yield f"the {name} attack refutes the guarantee (epsilon at least {lower:.3g}, claimed {claimed:.3g})"
