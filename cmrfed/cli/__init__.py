@@ -43,6 +43,9 @@ COMMANDS = {
     "evaluate": Command("runs", "evaluate", "evaluate", "measure fidelity, utility and leakage of a run"),
     "audit": Command("audit", "audit", "audit", "train with canaries and bound epsilon from below"),
     "report": Command("runs", "report", "report", "write report.html again from a run's results"),
+    "report compare": Command(
+        "runs", "compare", "report_compare", "several runs side by side in one page", literal=("run", "out")
+    ),
     "release": Command(
         "runs", "release", "release", "a generator with its model card, data sheet and terms, if it may"
     ),

@@ -131,6 +131,13 @@ def report(values: Values) -> None:
     _done(write_report(_open(values["run"]), values["show_real_images"]))
 
 
+def compare(values: Values) -> None:
+    from cmrfed.report import write_comparison
+
+    page = write_comparison([_open(name) for name in values["run"].split(",")], Path(values["out"]))
+    console.print(f"comparison: {page.resolve()}", soft_wrap=True)
+
+
 def _evaluate_run(run: Any, config: EvaluationConfig) -> None:
     from cmrfed import evaluation
     from cmrfed.report import write_report

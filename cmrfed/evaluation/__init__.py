@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from cmrfed.config import EvaluationConfig
+from cmrfed.evaluation.composite import composite
 from cmrfed.evaluation.fidelity import measure_fidelity
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject, few_of_each, subject_of, thin
@@ -26,7 +27,7 @@ def evaluate(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Results:
     subject = subject_of(run, config, bar)
     arms = scores_by_arm(subject, config, bar)
     timing = timing_of(run) | {"sample_s_per_slice": subject.synthetic[run.main_arm()].seconds_per_slice}
-    results = _results(run, arms, timing | {"evaluate_s": time.monotonic() - started})
+    results = _results(run, config, arms, timing | {"evaluate_s": time.monotonic() - started})
     _write_json(run.folder / "results.json", results)
     return results
 
@@ -35,24 +36,28 @@ def scores_by_arm(subject: Subject, config: EvaluationConfig, bar: ProgressBar) 
     """What is configured, by arm and kind."""
     found: dict[str, dict[str, Results]] = {}
     if config.leakage:
-        found["leakage"] = measure_leakage(subject, config.leakage, bar)
+        found["leakage"], found["audits"] = measure_leakage(subject, config.leakage, bar)
     if config.fidelity:
         found["fidelity"] = measure_fidelity(subject, config.fidelity, bar)
     if config.utility:
         found["utility"] = measure_utility(subject, config.utility, bar)
-    return {arm: {kind: scores[arm] for kind, scores in found.items() if arm in scores} for arm in subject.synthetic}
+    arms = {arm: {kind: of[arm] for kind, of in found.items() if arm in of} for arm in subject.synthetic}
+    return {arm: scores | {"composite": composite(scores, config.composite)} for arm, scores in arms.items()}
 
 
-def _results(run: Run, arms: dict[str, Results], timing: Results) -> Results:
+def _results(run: Run, config: EvaluationConfig, arms: dict[str, Results], timing: Results) -> Results:
     """results.json: the run's own arm at the top level, and all arms side by side under `arms`."""
     main = arms[run.main_arm()]
     return {
         "run": run.record.name,
         "arm": run.main_arm(),
+        "evaluation": config.model_dump(mode="json"),
         "sites": {site: _site(run, site) for site in run.sites},
         "fidelity": main.get("fidelity"),
         "utility": main.get("utility"),
         "leakage": main.get("leakage"),
+        "audits": main.get("audits"),
+        "composite": main["composite"],
         "timing": timing,
         "arms": arms,
         "private_beats_epsilon_0": _gain(arms),

@@ -8,20 +8,20 @@ templates/ lays them out. Names and reasons come from other machines: everything
 import json
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from cmrfed.report.card import privacy_card
+from cmrfed.report.compare import write_comparison
+from cmrfed.report.html import write_page
 from cmrfed.report.incidents import incidents
-from cmrfed.report.material import Material, read_material
+from cmrfed.report.material import read_material
 from cmrfed.report.pictures import plates
 from cmrfed.report.plots import dice_plot, plots_of_training
 from cmrfed.report.repeat import repeat_command
-from cmrfed.report.tables import fidelity_table, leakage_table, timing_table, utility_table, vendor_table
-from cmrfed.report.verdict import tiles, verdict
+from cmrfed.report.tables import composite_row, fidelity_table, leakage_table, timing_table, utility_table, vendor_table
+from cmrfed.report.verdict import findings, remarks
 from cmrfed.runs import Run
 from cmrfed.shapes import COLOURS
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]
 
 
 def write_report(run: Run, show_real_images: bool | None) -> Path:
@@ -30,31 +30,18 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
     show_real_images: None leaves it to the run's configuration. Raises UserError when there is no results.json.
     """
     shown = run.config.evaluation.show_real_images if show_real_images is None else show_real_images
-    html = render(read_material(run, shown))
-    path = run.folder / "report.html"
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
-    return path
-
-
-def render(material: Material) -> str:
-    """The report as HTML."""
-    templates = Environment(
-        loader=PackageLoader("cmrfed.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return templates.get_template("report.html.jinja").render(
+    material = read_material(run, shown)
+    return write_page(
+        run.folder / "report.html",
+        "report.html.jinja",
         record=material.run.record,
         main_arm=material.arm_title(material.main_arm),
         public_start=material.public_start,
         sources=list(material.run.config.data.sources),
         non_private_shown="non_private" in material.scores and material.run.record.plan is not None,
-        verdict=verdict(material),
-        tiles=tiles(material),
+        remarks=remarks(material),
+        findings=findings(material),
+        composite=composite_row(material),
         colours={label.name: colour for label, colour in COLOURS.items()},
         plates=plates(material),
         real_images=material.held_out is not None,

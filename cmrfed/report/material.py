@@ -12,7 +12,7 @@ from cmrfed.slices import Slices
 
 Results = dict[str, Any]
 
-_ARMS = ("epsilon_0", "private", "non_private")
+_ARMS = ("epsilon_0", "private", "non_private", "external")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,13 @@ class Material:
         start = (
             "public start, ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0" if self.public_start else "start, before this run"
         )
-        return {"epsilon_0": start, "private": "private", "non_private": "without privacy"}[arm]
+        titles = {
+            "epsilon_0": start,
+            "private": "private",
+            "non_private": "without privacy",
+            "external": "made elsewhere",
+        }
+        return titles[arm]
 
 
 def read_material(run: Run, show_real_images: bool) -> Material:

@@ -52,6 +52,23 @@ def dice_plot(material: Material) -> Plot | None:
     return Plot(_png(figure), "Dice by training set", caption)
 
 
+def utility_by_epsilon(points: Sequence[tuple[float, float, Sequence[float]]], real: Sequence[float]) -> Plot:
+    """What privacy costs in usefulness: (epsilon, mean Dice, its interval) of several runs, and Dice of real images."""
+    figure, axes = _canvas(6.4, 3.6)
+    spent, dice, limits = zip(*points, strict=True)
+    axes.vlines(spent, [low for low, _ in limits], [high for _, high in limits], color="#8FB8D4", linewidth=2.2)
+    axes.plot(spent, dice, "o-", color="#0072B2", linewidth=1.4, markersize=6, label="synthetic images")
+    axes.axhline(sum(real) / len(real), color="#444444", linewidth=0.8, linestyle=":", label="real images")
+    axes.set_xscale("log")
+    axes.set_xticks(spent, [f"{value:g}" for value in spent])
+    axes.minorticks_off()
+    axes.set_xlabel("ε spent, at most")
+    axes.set_ylabel("mean Dice")
+    axes.legend(frameon=False, fontsize="small")
+    caption = "A point is a run: Dice of a segmentation network trained on its images alone, with the 95 % interval."
+    return Plot(_png(figure), "Usefulness by privacy budget", caption)
+
+
 def _held_out_losses(material: Material) -> Iterable[Plot]:
     arms = {arm: lines for arm, lines in material.rounds.items() if any(line["validation"] for line in lines)}
     losses = [loss for lines in arms.values() for line in lines for loss in line["validation"].values()]

@@ -20,12 +20,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table; `lead` marks the run's own arm, `reference` the line that others are read against."""
+    """One line of a table; `lead` marks the run's own arm, `reference` the line that others are read against.
+    `about` stands in small print under its name."""
 
     name: str
     cells: list[Figure]
     lead: bool = False
     reference: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,17 @@ def _leakage_cells(attack: Results) -> list[Figure]:
         ),
         *(Figure(str(attack[key])) for key in ("members", "non_members")),
     ]
+
+
+def composite_row(material: Material) -> tuple[str, str] | None:
+    """The one score and, always beside it, what it is made of; None when one of its parts was not measured."""
+    found = material.results["arms"].get(material.main_arm, {}).get("composite")
+    if not found:
+        return None
+    parts = (
+        f"{name} {formats.number(part)} (weight {found['weights'][name]:.2g})" for name, part in found["parts"].items()
+    )
+    return formats.number(found["value"]), " · ".join(parts)
 
 
 def timing_table(material: Material) -> Table:

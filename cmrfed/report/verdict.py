@@ -5,65 +5,72 @@ from dataclasses import dataclass
 from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.incidents import incidents
+from cmrfed.report.leakage import leakage_sentences, strongest_headline
 from cmrfed.report.material import Material, Results
 
 _EQUALS = f"{formats.UNBROKEN}={formats.UNBROKEN}"
 
 
 @dataclass(frozen=True)
-class Tile:
-    """One headline number and what to read it against."""
+class Finding:
+    """One dimension's verdict: its headline number, what to read that against, and sentences."""
 
-    label: str
+    question: str
     value: str
     beside: str
+    sentences: list[str]
 
 
-def verdict(material: Material) -> list[str]:
-    """Sentences, in the order in which a reader asks."""
+def findings(material: Material) -> list[Finding]:
+    """The verdict by dimension, in the order in which a reader asks."""
     main = material.scores.get(material.main_arm, {})
-    parts = [
-        _data(material),
-        _utility(main.get("utility")),
-        _gain(material),
-        _fidelity(main.get("fidelity")),
-        _leakage(material),
+    return [
+        Finding("Are the images useful?", *_dice_headline(main), [_utility(main.get("utility")), _gain(material)]),
+        Finding("Do they look real?", *_fid_headline(main), [_fidelity(main.get("fidelity"))]),
+        Finding("Do they give patients away?", *strongest_headline(main.get("leakage")), leakage_sentences(material)),
+        Finding("What is promised?", *_epsilon_headline(material), [_privacy(material)]),
     ]
-    parts += [_privacy(material)]
+
+
+def remarks(material: Material) -> list[str]:
+    """What must be known before any finding is read."""
+    said = []
+    if material.only_phantoms:
+        said.append(
+            "Every patient of this run is a phantom made by computer, and “real” means the phantom's own images."
+        )
+    if material.run.record.images:
+        said.append("The images were made elsewhere: this report knows of their generator only what they show.")
     if incidents(material):
-        parts.append("Not everything went as planned: see the notes under Training.")
-    return [part for part in parts if part]
+        said.append("Not everything went as planned: see the notes under Training.")
+    return said
 
 
-def tiles(material: Material) -> list[Tile]:
-    """The headline numbers that were measured."""
-    main = material.scores.get(material.main_arm, {})
-    found = []
-    if utility := main.get("utility"):
-        synthetic, real = (utility[name]["dice"]["mean"] for name in ("synthetic", "real"))
-        found.append(Tile("Dice, trained on synthetic only", formats.number(synthetic), f"real: {real:.2f}"))
-    if fidelity := main.get("fidelity"):
-        found.append(Tile("FID", formats.number(fidelity["fid"], 0), f"real patients: {fidelity['fid_real']:.0f}"))
-    for name, attack in (main.get("leakage") or {}).items():
-        beside = f"{formats.interval(attack['auc_ci95'])}, blind: 0.50"
-        found.append(Tile(f"Membership AUC, {name} attack", formats.number(attack["auc"]), beside))
+def _dice_headline(main: Results) -> tuple[str, str]:
+    if not (utility := main.get("utility")):
+        return formats.MISSING, "not measured"
+    synthetic, real = (utility[name]["dice"]["mean"] for name in ("synthetic", "real"))
+    return f"Dice {synthetic:.2f}", f"trained on synthetic images only; on real ones {real:.2f}"
+
+
+def _fid_headline(main: Results) -> tuple[str, str]:
+    if not (fidelity := main.get("fidelity")):
+        return formats.MISSING, "not measured"
+    return f"FID {fidelity['fid']:.0f}", f"other real patients score {fidelity['fid_real']:.0f}"
+
+
+def _epsilon_headline(material: Material) -> tuple[str, str]:
     plan, spent = material.run.record.plan, largest_epsilon(material)
-    if plan and plan.seed is None and spent is not None:
-        found.append(Tile("ε spent, at most", formats.epsilon(spent), f"δ = {plan.delta:g}"))
-    return found
-
-
-def _data(material: Material) -> str:
-    if not material.only_phantoms:
-        return ""
-    return "Every patient of this run is a phantom made by computer, and “real” means the phantom's own images."
+    if plan is None or plan.seed is not None or spent is None:
+        return "nothing", "no guarantee holds"
+    return f"ε{_EQUALS}{formats.epsilon(spent)}", f"at δ = {plan.delta:g}, spent by any patient at most"
 
 
 def _utility(utility: Results | None) -> str:
     if not utility:
         return "How useful the images are for training a segmentation network was not measured."
     synthetic, real, mixed = (_dice(utility[name]) for name in ("synthetic", "real", "mixed"))
-    limits = {name: utility[name]["dice_ci95"]["mean"] for name in utility}
+    limits = {name: utility[name]["dice_ci95"]["mean"] for name in ("synthetic", "real")}
     ratio = f" ({_ratio(utility):.2f} times as high)" if utility["real"]["dice"]["mean"] > 0 else ""
     text = (
         f"A segmentation network trained only on this generator's images reaches mean Dice {synthetic} on "
@@ -122,36 +129,10 @@ def _fidelity(fidelity: Results | None) -> str:
     return f"{text}: a gap remains."
 
 
-def _leakage(material: Material) -> str:
-    attacks = (material.scores.get(material.main_arm) or {}).get("leakage")
-    if not attacks:
-        return "Membership inference was not tried."
-    control = (material.scores.get("epsilon_0") or {}).get("leakage") or {}
-    return " ".join(_attack(name, attack, control.get(name), material) for name, attack in attacks.items())
-
-
-def _attack(name: str, attack: Results, control: Results | None, material: Material) -> str:
-    """One attack's finding; a blind control that is not blind says that the two groups of patients differ."""
-    low, high = attack["auc_ci95"]
-    text = f"Membership inference ({name} attack): AUC {formats.with_interval(attack['auc'], attack['auc_ci95'])}"
-    if low <= 0.5 <= high:
-        found = "no leak found by this attack, which is not proof that there is none"
-        return f"{text}, an interval that includes blind guessing (0.5): {found}."
-    if high < 0.5:
-        return f"{text}, below blind guessing: no leak found, but members and non-members differ in some other way."
-    text += (
-        ": the attack tells training patients from others better than chance, so the generator may leak who was in it"
-    )
-    if control and material.public_start and control["auc_ci95"][0] > 0.5:
-        text += (
-            f"; but the start that never saw them scores {formats.with_interval(control['auc'], control['auc_ci95'])}, "
-            "so some or all of it is a difference between the two groups"
-        )
-    return f"{text}."
-
-
 def _privacy(material: Material) -> str:
     plan, spent = material.run.record.plan, largest_epsilon(material)
+    if material.run.record.images:
+        return "How the generator was trained is not known here, so that no guarantee can be stated."
     if plan is None:
         return "It was trained without privacy: no guarantee protects the training patients."
     if plan.seed is not None:

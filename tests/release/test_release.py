@@ -76,11 +76,13 @@ def test_the_released_weights_draw_as_the_runs_own_and_carry_the_grid_and_no_oth
 
 
 def test_how_many_patients_a_site_has_and_what_was_measured_on_them_is_not_told(make, tmp_path):
-    folder = release(make(), POLICY, tmp_path / "release")
+    material = make()
+    folder = release(material, POLICY, tmp_path / "release")
     text = "".join(path.read_text() for path in folder.glob("*.md"))
     assert "0.52" not in text
     assert "12" not in text.replace("2026", "").replace("128", "")
     assert "not part of this release" in text
+    assert material.run.record.data_fingerprint[:16] not in text
 
 
 def test_scores_are_told_when_asked_for_with_what_that_means_or_when_nobody_is_in_them(make, tmp_path):

@@ -1,14 +1,13 @@
 import base64
 import io
-import json
 import re
 import shlex
-from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
+from finished_runs import ARMS, CONFIG, PLAN, hearts, lay_out, leakage, log_rounds, noise_for, real_hearts, results
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,149 +16,21 @@ from omegaconf import OmegaConf
 from refusals import refuses
 from toy_hearts import toy_case
 
-from cmrfed.config import DataConfig, EvaluationConfig, FederationConfig, GeneratorConfig, RunConfig, read_stage
+from cmrfed.config import DataConfig, EvaluationConfig, GeneratorConfig, RunConfig, read_stage
 from cmrfed.pictures import image_uri
-from cmrfed.privacy import Clipping, Cohort, Ledger, PrivacyPlan, attacker_true_positive_rate
+from cmrfed.privacy import attacker_true_positive_rate
 from cmrfed.report import write_report
 from cmrfed.report.card import auc_bound
 from cmrfed.report.formats import UNBROKEN, epsilon, percent
 from cmrfed.report.material import read_material
 from cmrfed.report.pictures import choose_slices, outlines
 from cmrfed.report.repeat import repeat_command
-from cmrfed.report.verdict import verdict
-from cmrfed.runs import Run, RunRecord
+from cmrfed.report.verdict import findings, remarks
+from cmrfed.runs import Run
 from cmrfed.shapes import Label
-from cmrfed.slices import Slices, collect
+from cmrfed.slices import collect
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-CONFIG = RunConfig(
-    data=DataConfig(root="data", sources={"mnms": "mnms"}),
-    generator=GeneratorConfig(init="phantom"),
-    federation=FederationConfig(rounds=2),
-)
-PLAN = PrivacyPlan(
-    sample_rate=0.5,
-    noise_multiplier=2.0,
-    clipping=Clipping(max_grad_norm=0.75),
-    declared_patients=30,
-    minimum_patients=8,
-    steps=4,
-    delta=1e-4,
-    target_epsilon=2.345,
-)
-ARMS = ("epsilon_0", "private", "non_private")
-
-
-def segmentation(dice: float, half_width: float = 0.02) -> dict:
-    columns = dict.fromkeys(("lv", "myo", "rv", "mean"), dice)
-    scores = {"dice": columns, "hd95_mm": dict.fromkeys(columns, 12.3), "patients": 3}
-    limits = {name: [dice - half_width, dice + half_width] for name in columns}
-    return {**scores, "dice_ci95": limits, "by_vendor": {"Siemens": scores, "Philips": scores}}
-
-
-def utility(synthetic: float, half_width: float = 0.02) -> dict:
-    return {
-        "real": segmentation(0.82, half_width),
-        "synthetic": segmentation(synthetic, half_width),
-        "mixed": segmentation(0.83, half_width),
-    }
-
-
-def fidelity(fid: float) -> dict:
-    values = {"fid": fid, "fid_real": 43.2, "kid": 0.0456, "kid_real": 0.0012}
-    return values | {f"{name}_ci95": [value * 0.9, value * 1.1] for name, value in values.items()} | {"images": 9}
-
-
-def leakage(auc: float, low: float, high: float) -> dict:
-    rates = {"auc": auc, "auc_ci95": [low, high], "tpr_at_1pct_fpr": 0.17, "tpr_at_1pct_fpr_ci95": [0.01, 0.35]}
-    return {"loss": {**rates, "members": 31, "non_members": 7}}
-
-
-def results(**dice: float) -> dict:
-    """Results of a run whose arms' synthetic images train to these Dice scores."""
-    arms = {
-        arm: {
-            "utility": utility(dice.get(arm, 0.7)),
-            "fidelity": fidelity(87.6 + number),
-            "leakage": leakage(0.53, 0.41, 0.64),
-        }
-        for number, arm in enumerate(ARMS)
-    }
-    site = {"patients": 12, "epsilon": 2.3401, "delta": 1e-4, "noise_multiplier": 2.0, "sample_rate": 0.5, "steps": 4}
-    timing = {
-        "train_s": 40.0,
-        "federation_overhead_s": 10.0,
-        "federation_wall_s": 50.0,
-        "sample_s_per_slice": 0.05,
-        "evaluate_s": 300.0,
-    }
-    return {"run": "toy", "arm": "private", "sites": {"Siemens": site, "Philips": site}, "timing": timing, "arms": arms}
-
-
-def hearts() -> Slices:
-    vendors = {"secret-A": "Siemens", "secret-B": "Philips", "secret-C": "Siemens"}
-    return collect(
-        toy_case(name, phase, seed=ord(name[-1]), vendor=vendor)
-        for name, vendor in vendors.items()
-        for phase in ("ED", "ES")
-    )
-
-
-def noise_for(slices: Slices, seed: int) -> Slices:
-    images = np.random.default_rng(seed).uniform(-1, 1, slices.images.shape).astype(np.float32)
-    return replace(slices, images=images)
-
-
-def real_hearts() -> Slices:
-    slices = hearts()
-    return replace(slices, images=(slices.images / 128 - 1).clip(-1, 1))
-
-
-def lay_out(folder: Path, found: dict | None, plan: PrivacyPlan | None = PLAN, config: RunConfig = CONFIG) -> Run:
-    """A run's folder as training and evaluation leave it; without results.json where `found` is None."""
-    sites = list(found["sites"]) if found else ["Siemens", "Philips"]
-    record = RunRecord(
-        name="toy",
-        created="2026-01-02T03:04:05+00:00",
-        cmrfed="0",
-        versions={"torch": "9.8.7"},
-        config=config,
-        data_fingerprint="0" * 64,
-        sites=dict.fromkeys(sites, 12),
-        held_out_patients=3,
-        plan=plan,
-        pretraining={"data": "the built-in phantom", "hearts": 8, "steps": 20},
-    )
-    run = Run(folder, record)
-    real_hearts().save(folder / "central" / "held_out.safetensors")
-    for number, arm in enumerate(found["arms"] if found else ARMS):
-        run.arm_folder(arm).mkdir(parents=True)
-        noise_for(hearts(), number).save(run.arm_folder(arm) / "synthetic.safetensors")
-        if arm != "epsilon_0":
-            log_rounds(run, arm, dict.fromkeys(sites))
-    for site in sites if plan else ():
-        ledger = Ledger(run.site_home(site) / "ledger.sqlite")
-        for number in (1, 2):
-            ledger.record(Cohort(bytes(64)), "toy/private", number, f"{number}", PLAN.event(2), PLAN.delta, 99.0, 99.0)
-    if found:
-        (folder / "results.json").write_text(json.dumps(found))
-    run.save_record()
-    return run
-
-
-def log_rounds(run: Run, arm: str, reasons: dict[str, str | None], rounds: int = 2) -> None:
-    loss = 0.5 if arm == "non_private" else None
-    lines = [
-        {
-            "round": number,
-            "started": 0.0,
-            "finished": 1.0,
-            "sites": {site: {"reason": why, "loss": None if why else loss} for site, why in reasons.items()},
-            "validation": {"Siemens": 0.4 / number, "Philips": 0.5 / number},
-        }
-        for number in range(1, rounds + 1)
-    ]
-    (run.arm_folder(arm) / "rounds.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def text_of(path: Path) -> str:
@@ -169,7 +40,9 @@ def text_of(path: Path) -> str:
 
 
 def verdict_of(run: Run) -> str:
-    return " ".join(verdict(read_material(run, show_real_images=False))).replace(UNBROKEN, " ")
+    material = read_material(run, show_real_images=False)
+    sentences = [sentence for finding in findings(material) for sentence in finding.sentences]
+    return " ".join([*remarks(material), *sentences]).replace(UNBROKEN, " ")
 
 
 @pytest.fixture

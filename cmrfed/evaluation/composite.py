@@ -1,0 +1,39 @@
+"""One number for a reader in a hurry, which never stands without its parts.
+
+A weighted geometric mean over fidelity, utility and privacy, each in [0, 1] with 1 best (after Padariya 2025, who joins
+the three for synthetic medical images). Geometric, because a generator that leaks everything or draws nothing of use
+must not be saved by the other two.
+"""
+
+import math
+
+from cmrfed.config import CompositeConfig
+from cmrfed.evaluation.subject import Results
+
+
+def composite(scores: Results, weights: CompositeConfig) -> Results | None:
+    """{"value", "parts", "weights"} of one arm's scores; None where one of the three was not measured.
+
+    fidelity: floor over FID, at most 1. utility: mean Dice of a segmenter trained on synthetic images over that of one
+    trained on real images, at most 1. privacy: 1 - 2 (AUC - 1/2) of the strongest attack, from 1 (blind) to 0; as the
+    largest of several noisy figures it errs towards a leak.
+    """
+    if not all(scores.get(kind) for kind in ("fidelity", "utility", "leakage")):
+        return None
+    fidelity, utility = scores["fidelity"], scores["utility"]
+    synthetic, real = (utility[name]["dice"]["mean"] for name in ("synthetic", "real"))
+    strongest = max(attack["auc"] for attack in scores["leakage"].values())
+    parts = {
+        "fidelity": _share(fidelity["fid_real"], fidelity["fid"]),
+        "utility": _share(synthetic, real),
+        "privacy": min(1.0, 2 - 2 * strongest),
+    }
+    shares = weights.model_dump()
+    total = sum(shares.values())
+    value = math.prod(part ** (shares[name] / total) for name, part in parts.items())
+    return {"value": value, "parts": parts, "weights": {name: share / total for name, share in shares.items()}}
+
+
+def _share(part: float, whole: float) -> float:
+    """part / whole, kept in [0, 1]; 1 where there is no whole to fall short of."""
+    return min(1.0, max(0.0, part) / whole) if whole > 0 else 1.0

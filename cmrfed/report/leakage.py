@@ -1,0 +1,92 @@
+"""What the attacks found, in words: against chance, against what a classifier that never saw the generator can do, and
+against the same attack on a start that never saw the patients."""
+
+from cmrfed.report import formats
+from cmrfed.report.material import Material, Results
+
+
+def strongest_headline(attacks: Results | None) -> tuple[str, str]:
+    """The largest AUC of all attacks, and how many they were."""
+    if not attacks:
+        return formats.MISSING, "no attack was tried"
+    name, attack = _strongest(attacks)
+    tried = f"the {name} attack" if len(attacks) == 1 else f"{name}, the strongest of {len(attacks)} attacks"
+    return f"AUC {attack['auc']:.2f}", f"{tried}; blind guessing: 0.50"
+
+
+def leakage_sentences(material: Material) -> list[str]:
+    """One attack is told by itself; of many, how many found something, the strongest, and what chance would do."""
+    attacks = (material.scores.get(material.main_arm) or {}).get("leakage")
+    if not attacks:
+        return ["Membership inference was not tried."]
+    control = (material.scores.get("epsilon_0") or {}).get("leakage") or {}
+    controls = control if material.public_start else {}
+    if len(attacks) == 1:
+        ((name, attack),) = attacks.items()
+        return [_one(name, attack, controls.get(name))]
+    return _many(attacks, controls)
+
+
+def found_something(attack: Results, control: Results | None) -> bool:
+    """Whether the attack beats chance, the blind classifier beside it, and itself on a start without the patients."""
+    excused = attack.get("beats_blind") is False or (control is not None and control["auc_ci95"][0] > 0.5)
+    return bool(attack["auc_ci95"][0] > 0.5 and not excused)
+
+
+def _strongest(attacks: Results) -> tuple[str, Results]:
+    return max(attacks.items(), key=lambda pair: pair[1]["auc"])
+
+
+def _one(name: str, attack: Results, control: Results | None) -> str:
+    """One attack's finding; a blind control that is not blind says that the two groups of patients differ."""
+    low, high = attack["auc_ci95"]
+    text = f"Membership inference ({name} attack): AUC {_auc(attack)}"
+    if low <= 0.5 <= high:
+        found = "no leak found by this attack, which is not proof that there is none"
+        return f"{text}, an interval that includes blind guessing (0.5): {found}."
+    if high < 0.5:
+        return f"{text}, below blind guessing: no leak found, but members and non-members differ in some other way."
+    text += (
+        ": the attack tells training patients from others better than chance, so the generator may leak who was in it"
+    )
+    if control and control["auc_ci95"][0] > 0.5:
+        text += (
+            f"; but the start that never saw them scores {_auc(control)}, "
+            "so some or all of it is a difference between the two groups"
+        )
+    elif attack.get("beats_blind") is False:
+        text += (
+            "; but a classifier that never saw the generator does as well, "
+            "so that this shows a difference between the two groups"
+        )
+    return f"{text}."
+
+
+def _many(attacks: Results, controls: Results) -> list[str]:
+    name, strongest = _strongest(attacks)
+    above = [attack for attack, found in attacks.items() if found["auc_ci95"][0] > 0.5]
+    leaks = [attack for attack in above if found_something(attacks[attack], controls.get(attack))]
+    text = f"Of {len(attacks)} membership attacks the strongest, {name}, has AUC {_auc(strongest)}."
+    if not above:
+        return [text, "None tells training patients from others: no leak found, which is not proof that there is none."]
+    if not leaks:
+        excuse = "a classifier that never saw the generator, or the start that never saw the patients, does as well"
+        return [
+            text,
+            f"{_names(above)} beat chance, but {excuse}: the two groups of patients differ, and no leak is shown.",
+        ]
+    chance = f"by chance alone one in forty would, so {len(attacks) / 40:.1g} of {len(attacks)}"
+    verb = "tells" if len(leaks) == 1 else "tell"
+    said = (
+        f"{_names(leaks)} {verb} training patients from others better than chance ({chance}): "
+        "the generator may leak who was in it."
+    )
+    return [text, said]
+
+
+def _names(attacks: list[str]) -> str:
+    return attacks[0] if len(attacks) == 1 else f"{', '.join(attacks[:-1])} and {attacks[-1]}"
+
+
+def _auc(attack: Results) -> str:
+    return formats.with_interval(attack["auc"], attack["auc_ci95"])
