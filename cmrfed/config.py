@@ -234,12 +234,33 @@ class UtilityConfig(Stage):
 
 
 class LeakageConfig(Stage):
-    """What can be told of who was trained on: attacks on `slices_per_patient` slices of every patient, at `times` times
-    with `draws` noises each."""
+    """What can be told of who was trained on: `attacks` by name (null: all) on `slices_per_patient` slices of every
+    patient, or of at most `most_members` members (0: all).
 
-    slices_per_patient: int = Field(default=4, ge=1)
+    The loss curve has `times` noise levels with `draws` noises each; images are inverted in `inversion_steps` steps.
+    `shadow_models` (an even number, 0 for none) are trained for `shadow_steps` steps each. `feature_space` (null for
+    none) compares images by that network's features too, as `evaluation.fidelity` does. `worst_patients` most exposed
+    ones are listed, by a hash.
+    """
+
+    attacks: tuple[str, ...] | None = None
+    slices_per_patient: int = Field(default=2, ge=1)
+    most_members: int = Field(default=0, ge=0)
     times: int = Field(default=8, ge=1)
     draws: int = Field(default=1, ge=1)
+    inversion_steps: int = Field(default=4, ge=1)
+    shadow_models: int = Field(default=0, ge=0, multiple_of=2)
+    shadow_steps: int = Field(default=50, ge=1)
+    feature_space: str | None = None
+    worst_patients: int = Field(default=10, ge=0)
+
+
+class CompositeConfig(Stage):
+    """What fidelity, utility and privacy weigh in the one composite score; only their ratios matter."""
+
+    fidelity: float = Field(default=1.0, gt=0)
+    utility: float = Field(default=1.0, gt=0)
+    privacy: float = Field(default=1.0, gt=0)
 
 
 class EvaluationConfig(Stage):
@@ -251,6 +272,7 @@ class EvaluationConfig(Stage):
     fidelity: FidelityConfig | None = FidelityConfig()
     utility: UtilityConfig | None = UtilityConfig()
     leakage: LeakageConfig | None = LeakageConfig()
+    composite: CompositeConfig = CompositeConfig()
     bootstrap: int = Field(default=1000, ge=100)
     show_real_images: bool = False
 
