@@ -5,9 +5,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cmrfed.release.policy import ReleasePolicy
 from cmrfed.report import formats
+from cmrfed.report.attacks import attack_table
 from cmrfed.report.card import largest_epsilon, privacy_card
 from cmrfed.report.material import Material
-from cmrfed.report.tables import fidelity_table, leakage_table, utility_table
+from cmrfed.report.tables import fidelity_table, utility_table
 
 _NAMES = ("README.md", "DATASHEET.md", "TERMS.md")
 
@@ -22,7 +23,7 @@ def documents(material: Material, policy: ReleasePolicy) -> dict[str, str]:
         loader=PackageLoader("cmrfed.release"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     told = material.only_phantoms if policy.with_scores is None else policy.with_scores
-    tables = {"utility": utility_table, "fidelity": fidelity_table, "leakage": leakage_table} if told else {}
+    tables = {"utility": utility_table, "fidelity": fidelity_table, "leakage": attack_table} if told else {}
     facts = {
         "run": material.run.record,
         "config": material.run.config,

@@ -8,6 +8,7 @@ templates/ lays them out. Names and reasons come from other machines: everything
 import json
 from pathlib import Path
 
+from cmrfed.report.attacks import arm_table, attack_table, audit_rows, copy_table, subgroup_table
 from cmrfed.report.card import privacy_card
 from cmrfed.report.compare import write_comparison
 from cmrfed.report.html import write_page
@@ -16,7 +17,7 @@ from cmrfed.report.material import read_material
 from cmrfed.report.pictures import plates
 from cmrfed.report.plots import dice_plot, plots_of_training
 from cmrfed.report.repeat import repeat_command
-from cmrfed.report.tables import composite_row, fidelity_table, leakage_table, timing_table, utility_table, vendor_table
+from cmrfed.report.tables import composite_row, fidelity_table, timing_table, utility_table, vendor_table
 from cmrfed.report.verdict import findings, remarks
 from cmrfed.runs import Run
 from cmrfed.shapes import COLOURS
@@ -49,7 +50,11 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         vendors=vendor_table(material),
         dice_plot=dice_plot(material),
         fidelity=fidelity_table(material),
-        leakage=leakage_table(material),
+        attacks=attack_table(material),
+        attacks_by_arm=arm_table(material),
+        subgroups=subgroup_table(material),
+        copies=copy_table(material),
+        audits=audit_rows(material),
         training=plots_of_training(material),
         incidents=incidents(material),
         card=privacy_card(material),

@@ -75,13 +75,15 @@ def _many(attacks: Results, controls: Results) -> list[str]:
             text,
             f"{_names(above)} beat chance, but {excuse}: the two groups of patients differ, and no leak is shown.",
         ]
-    chance = f"by chance alone one in forty would, so {len(attacks) / 40:.1g} of {len(attacks)}"
+    kept = [attack for attack in leaks if attacks[attack].get("p_value_adjusted", 0.0) < 0.05]
     verb = "tells" if len(leaks) == 1 else "tell"
-    said = (
-        f"{_names(leaks)} {verb} training patients from others better than chance ({chance}): "
-        "the generator may leak who was in it."
-    )
-    return [text, said]
+    said = f"{_names(leaks)} {verb} training patients from others better than chance"
+    if kept:
+        return [text, f"{said}, {_names(kept)} also after correction for their number: the generator may leak."]
+    return [
+        text,
+        f"{said}, but none after correction for their number: of so many, one does by luck. No leak is shown.",
+    ]
 
 
 def _names(attacks: list[str]) -> str:

@@ -39,7 +39,7 @@ class Material:
     @property
     def scores(self) -> dict[str, Results]:
         """Scores by arm, the one without private data first; a kind of score that was not measured is None."""
-        kinds = dict.fromkeys(("fidelity", "utility", "leakage"))
+        kinds = dict.fromkeys(("fidelity", "utility", "leakage", "audits"))
         return {arm: kinds | self.results["arms"][arm] for arm in _ARMS if arm in self.results["arms"]}
 
     @property

@@ -114,26 +114,6 @@ def _fidelity_cells(scores: Results, side: str) -> list[Figure]:
     ]
 
 
-def leakage_table(material: Material) -> Table | None:
-    """Every attack on every arm; None when leakage was not measured."""
-    rows = [
-        Row(f"{material.arm_title(arm)}, {name} attack", _leakage_cells(attack), arm == material.main_arm)
-        for arm, scores in material.scores.items()
-        for name, attack in (scores["leakage"] or {}).items()
-    ]
-    return Table(["AUC", "TPR at 1 % FPR", "Members", "Non-members"], rows) if rows else None
-
-
-def _leakage_cells(attack: Results) -> list[Figure]:
-    return [
-        *(
-            Figure(formats.number(attack[key]), formats.interval(attack[f"{key}_ci95"]))
-            for key in ("auc", "tpr_at_1pct_fpr")
-        ),
-        *(Figure(str(attack[key])) for key in ("members", "non_members")),
-    ]
-
-
 def composite_row(material: Material) -> tuple[str, str] | None:
     """The one score and, always beside it, what it is made of; None when one of its parts was not measured."""
     found = material.results["arms"].get(material.main_arm, {}).get("composite")
