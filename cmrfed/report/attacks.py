@@ -87,7 +87,6 @@ def audit_rows(material: Material) -> list[tuple[str, str]]:
     return [
         *_strongest(audits),
         *_overfitting(audits),
-        *_copies(audits),
         *_styles(audits),
         *_worst(audits),
         *_left(audits),
