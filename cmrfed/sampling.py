@@ -53,7 +53,7 @@ def sample_images(
     target = choose_device(device)
     generator.to(target).eval()
     random = torch.Generator().manual_seed(seed)
-    batches = []
+    batches = [np.empty((0, *masks.shape[1:]), np.float32)]
     for start in range(0, len(masks), config.batch_size):
         part = slice(start, start + config.batch_size)
         mask = torch.from_numpy(masks[part].astype(np.int64)).to(target)

@@ -156,3 +156,10 @@ def test_what_cannot_work_stops_in_one_line_before_a_run_begins(cache, tmp_path,
         simulate(tiny_run_config(cache, **changes), tmp_path)
     assert "\n" not in str(error.value)
     assert {path.name for path in tmp_path.iterdir()} <= {"prepared"}, "no run was begun"
+
+
+def test_an_evaluation_of_nothing_still_draws_the_reports_pictures(finished):
+    nothing = dict.fromkeys(("fidelity", "utility", "leakage", "composite"))
+    found = evaluate(finished, finished.config.evaluation.model_copy(update=nothing), progress_bar)
+    assert {kind: found[kind] for kind in nothing} == nothing
+    assert len(Slices.load(finished.arm_folder("private") / "synthetic.safetensors"))
