@@ -52,6 +52,7 @@ class PrivacyCard:
     facts: list[tuple[str, str]]
     sites: list[SiteRow]
     meaning: Meaning | None
+    tested: list[tuple[str, str]]
     not_covered: list[str]
 
 
@@ -65,6 +66,7 @@ def privacy_card(material: Material) -> PrivacyCard:
         facts=_mechanism(material) + _start(material),
         sites=[_site_row(name, site) for name, site in material.results["sites"].items()],
         meaning=None if seeded else _meaning(material),
+        tested=_tested(material),
         not_covered=_not_covered(material),
     )
 
@@ -185,10 +187,41 @@ def _not_covered(material: Material) -> list[str]:
         lines.insert(0, "The start: another run's generator. What that run spent on its patients comes on top.")
     if "non_private" in material.results["arms"] and material.run.record.plan:
         lines.insert(0, "The arm “without privacy”: its generator and its pictures in this file have no guarantee.")
-    tried = f"Not tested: attacks other than {_attacks(material)}." if _attacks(material) else "Not tested: any attack."
-    return [*lines, f"{tried} A measurement can find a leak; it cannot exclude one."]
+    return [*lines, *_not_tested(material)]
 
 
-def _attacks(material: Material) -> str:
-    attacks = {attack for scores in material.scores.values() for attack in scores["leakage"] or {}}
-    return ", ".join(f"the {attack} attack" for attack in sorted(attacks))
+def _tested(material: Material) -> list[tuple[str, str]]:
+    """Which attacks were run, how, and against which baseline: what a reader needs to know how much a low AUC says."""
+    scores, settings = material.scores.get(material.main_arm) or {}, material.results.get("evaluation") or {}
+    attacks, audits, used = scores.get("leakage"), scores.get("audits") or {}, settings.get("leakage") or {}
+    if not attacks:
+        return []
+    families = sorted({attack.get("family", name) for name, attack in attacks.items()})
+    patients = next(iter(attacks.values()))
+    found = [
+        ("Attacks run", f"{len(attacks)} of {len(families)} kinds: {', '.join(families)}"),
+        ("On", f"{patients['members']} training patients and {patients['non_members']} others, by patient"),
+    ]
+    if used:
+        slices, times, draws = (used[key] for key in ("slices_per_patient", "times", "draws"))
+        found.append(("With", f"{slices} slices a patient, {times} noise levels with {draws} noises each"))
+    if blind := audits.get("blind"):
+        auc = formats.with_interval(blind["auc"], blind["auc_ci95"])
+        found.append(("Blind baseline", f"a classifier that never saw the generator: AUC {auc}"))
+    if known := audits.get("calibration_patients"):
+        found.append(("Calibration", f"{known} patients of known membership, whom no calibrated attack is judged on"))
+    if any(attack.get("by_vendor") for attack in attacks.values()):
+        found.append(("Subgroups", "vendor, pathology and centre, in the leakage section"))
+    return found
+
+
+def _not_tested(material: Material) -> list[str]:
+    """What no attack of this report covers."""
+    scores = material.scores.get(material.main_arm) or {}
+    left = sorted((scores.get("audits") or {}).get("left_out") or {})
+    if not scores.get("leakage"):
+        return ["Not tested: any attack. A measurement can find a leak; it cannot exclude one."]
+    named = f"the attacks {', '.join(left)}; " if left else ""
+    others = "attackers who see single updates (`cmrfed audit` has canaries for those), attribute inference"
+    limits = "A measurement can find a leak; it cannot exclude one."
+    return [f"Not tested: {named}{others}, and attacks that nobody has thought of. {limits}"]
