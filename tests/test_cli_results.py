@@ -1,0 +1,103 @@
+"""What can be made of a finished run from the command line: comparisons, reader studies, releases, scores of folders."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from toy_hearts import SPACING_MM, toy_image, toy_mask
+
+from cmrfed.config import read_stage_json
+from cmrfed.reader_study import Key
+from cmrfed.volumes import write_volume
+
+
+@pytest.fixture
+def run(run_cmrfed):
+    """The console script; what it printed comes with single spaces."""
+
+    def call(*arguments):
+        code, printed = run_cmrfed(*arguments)
+        return code, " ".join(printed.split())
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def scored(finished_tiny_run, tmp_path_factory) -> Path:
+    """A copy of the finished run, scored for fidelity alone."""
+    from cmrfed.console import progress_bar
+    from cmrfed.evaluation import evaluate
+    from cmrfed.runs import Run
+
+    folder = tmp_path_factory.mktemp("scored") / "run"
+    shutil.copytree(finished_tiny_run.folder, folder)
+    run = Run.open(folder)
+    evaluate(run, run.config.evaluation.model_copy(update={"utility": None, "leakage": None}), progress_bar)
+    return folder
+
+
+@pytest.mark.parametrize("command", ["report compare", "reader-study", "reader-study score", "release"])
+def test_help_teaches(run, command):
+    code, printed = run(*command.split(), "--help")
+    assert code == 0
+    assert f"cmrfed {command}" in printed
+    assert "Any key can be set" in printed
+
+
+def test_a_reader_study_is_made_read_and_scored(run, scored, tmp_path):
+    code, printed = run("reader-study", f"run={scored}", f"out={tmp_path / 'study'}")
+    assert code == 0
+    assert "keep it from readers" in printed
+    key = read_stage_json(Key, tmp_path / "study" / "key.json")
+    said = {name: {"synthetic": True, "confidence": 1, "seconds": 2.0} for name in key.items}
+    answers = tmp_path / "answers, one.json"
+    answers.write_text(json.dumps({"study": key.study, "reader": "[red]A[/red]", "answers": said}))
+    renamed = answers.rename(tmp_path / "a=1.json")
+    code, printed = run("reader-study", "score", f"key={tmp_path / 'study' / 'key.json'}", f"answers={renamed}")
+    assert code == 0
+    assert "[red]A" in printed
+    assert "0.50" in printed
+    assert "Not told apart better than by chance" in printed
+
+
+def test_an_arm_that_the_run_does_not_have_is_refused_with_those_it_has(run, scored):
+    code, printed = run("reader-study", f"run={scored}", "out=study", "arm=best")
+    assert code == 2
+    assert "'best'" in printed
+    assert "epsilon_0, private, non_private" in printed
+
+
+def test_runs_are_compared_in_one_page(run, scored, tmp_path):
+    code, _ = run("report", "compare", f"run={scored},{scored}", "out=both.html")
+    assert code == 0
+    assert "2 runs side by side" in (tmp_path / "both.html").read_text()
+
+
+def test_a_seeded_run_is_not_released(run, scored, tmp_path):
+    code, printed = run("release", f"run={scored}", "out=release")
+    assert code == 2
+    assert "noise came from a seed" in printed
+    assert "the loss attack was not run" in printed
+    assert not (tmp_path / "release").exists()
+
+
+def test_somebody_elses_images_are_scored_against_a_runs_patients(run, scored, tmp_path):
+    for number in range(3):
+        mask = toy_mask(scale=1 - 0.1 * number)
+        write_volume(tmp_path / "made" / f"{number}_gt.nii.gz", mask, SPACING_MM)
+        write_volume(tmp_path / "made" / f"{number}.nii.gz", toy_image(mask, number), SPACING_MM)
+    code, printed = run(
+        "evaluate", f"images={tmp_path / 'made'}", f"run={scored}", "out=scores", "evaluation.utility=null",
+        "evaluation.leakage=null", "evaluation.fidelity.slices=10", "evaluation.fidelity.segmenter_steps=2",
+        "evaluation.bootstrap=100",
+    )  # fmt: skip
+    assert code == 0, printed
+    assert json.loads((tmp_path / "scores" / "latest" / "results.json").read_text())["arm"] == "external"
+    assert (tmp_path / "scores" / "latest" / "report.html").exists()
+
+
+def test_a_list_of_members_without_data_is_refused(run, scored):
+    code, printed = run("evaluate", "images=made", f"run={scored}", "members=m.txt")
+    assert code == 2
+    assert "members: goes with data=NAME" in printed
