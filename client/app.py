@@ -9,6 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from cmrfed.config import Stage, UserError, read_stage_json_text
+from cmrfed.evaluation.leakage.site import AuditRequest, answer_audit
 from cmrfed.site import Home, Request, answer, joint
 from cmrfed.updates import Weights
 
@@ -43,6 +44,15 @@ def train(home: Home, number: int, message: Message) -> Answer:
     told = {"loss": run.loss, "max_grad_norm": run.max_grad_norm}
     notes = ConfigRecord({name: value for name, value in told.items() if value is not None})
     return RecordDict({"answer": notes, "update": ArrayRecord({n: Array(array) for n, array in run.update.items()})})
+
+
+@app.query("audit")
+@_answering
+def audit(home: Home, number: int, message: Message) -> Answer:
+    """Attacks on this site's own patients, summed up."""
+    asked = read_stage_json_text(AuditRequest, str(message.content["asked"]["json"]), where="the server's message")
+    torch.set_num_threads(asked.training.threads)
+    return _said(answer_audit(home, asked, _weights(message)))
 
 
 @app.query("offer")

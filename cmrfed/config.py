@@ -212,14 +212,28 @@ class FederationConfig(Stage):
 
 
 class FidelityConfig(Stage):
-    """How close images are to real ones: measured on at most `slices`, in each of `spaces`.
+    """How close images are to real ones: measured on at most `slices`, in each of the feature `spaces`; the first one's
+    figures are the headline.
 
-    `weights` names a file of weights for a feature network that comes without; nothing is ever downloaded.
+    `weights` names a file of weights for a feature network that comes without; nothing is ever downloaded. `pixels`
+    compares each image with the real one of its mask, `structure` what a cardiologist would measure. A segmenter is
+    taught on real images for `segmenter_steps` to see whether images follow their masks (0: not). `reconstruct` has the
+    generator restore held-out images too.
     """
 
     slices: int = Field(default=200, ge=10)
-    spaces: tuple[str, ...] = ("efficientnet-lite0",)
+    spaces: tuple[str, ...] = Field(default=("efficientnet-lite0",), min_length=1)
     weights: dict[str, str] = {}
+    pixels: bool = True
+    structure: bool = True
+    segmenter_steps: int = Field(default=150, ge=0)
+    reconstruct: bool = False
+
+    @model_validator(mode="after")
+    def _spaces_differ(self) -> "FidelityConfig":
+        if len(set(self.spaces)) < len(self.spaces):
+            raise ValueError(f"spaces: each once, found {', '.join(self.spaces)}")
+        return self
 
 
 class UtilityConfig(Stage):

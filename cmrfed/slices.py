@@ -295,7 +295,7 @@ def split_patients(
     records: Iterable[Record],
     held_out_fraction: float,
     seed: int,
-    strata: Sequence[Field] = ("vendor", "pathology"),
+    strata: Sequence[Field] = ("vendor", "centre", "pathology"),
 ) -> tuple[list[str], list[str]]:
     """Names of the patients to train on and of those held out, each sorted.
 

@@ -8,6 +8,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
+from server.audit import audit_sites
 from server.joint import JointFederation
 from server.strategy import EverySiteRefused, PrivateFederation, to_record
 
@@ -16,7 +17,7 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the rounds that the arm's last checkpoint has not seen yet."""
+    """Run the rounds that the arm's last checkpoint has not seen yet; with `audit`, have the sites audit the end."""
     if not context.run_config["arm"]:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
@@ -36,6 +37,8 @@ def main(grid: Grid, context: Context) -> None:
         except EverySiteRefused as stop:
             arm.note_stop(str(stop))
     arm.finish(strategy.state)
+    if context.run_config.get("audit"):
+        audit_sites(arm, strategy.state, grid)
 
 
 def _wait_for_sites(grid: Grid, arm: Arm) -> None:

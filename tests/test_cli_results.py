@@ -1,4 +1,4 @@
-"""What can be made of a finished run from the command line: comparisons, reader studies, releases, scores of folders."""
+"""What can be made of a finished run from the command line: comparisons, reader studies, releases, scores."""
 
 import json
 import shutil

@@ -242,6 +242,18 @@ def test_a_split_is_proportional_within_each_vendor_too():
     assert set(Counter(name.rsplit("-", 1)[0] for name in held_out).values()) == {2}
 
 
+def test_a_split_is_proportional_within_each_centre_of_a_vendor_so_that_centres_cannot_tell_the_sides_apart():
+    patients = [
+        Patient(f"{centre}-{pathology}-{number}", "mnms", "Siemens", centre, pathology)
+        for centre in ("1", "2", "3")
+        for pathology in ("NOR", "DCM")
+        for number in range(10)
+    ]
+    held_out = split_patients(patients, 0.2, seed=0)[1]
+    assert set(Counter(name.rsplit("-", 1)[0] for name in held_out).values()) == {2}
+    assert len(held_out) == 12
+
+
 def test_another_seed_holds_out_other_patients():
     patients = [Patient(f"mnms-{number:02d}", "mnms", "Siemens", "1", "NOR") for number in range(40)]
     assert len({tuple(split_patients(patients, 0.25, seed)[1]) for seed in range(5)}) == 5

@@ -22,9 +22,9 @@ def tiny_run_config(cache: Path, **changes: Any) -> RunConfig:
         "privacy": {"minimum_patients": 2, "declared_patients": 5, "delta": 1e-3, "seed": 1},
         "federation": {"rounds": 2, "engine": "inprocess", "held_out_fraction": 0.34},
         "evaluation": {
-            "fidelity": {"slices": 12},
+            "fidelity": {"slices": 12, "segmenter_steps": 2},
             "utility": {"slices": 16, "steps": 2},
-            "leakage": {"times": 2},
+            "leakage": {"times": 2, "inversion_steps": 1, "shadow_models": 2, "shadow_steps": 1},
             "bootstrap": 100,
         },
     }

@@ -1,19 +1,49 @@
-"""How close synthetic images are to real ones: features -> distance -> number with an interval and a real-real floor.
+"""How close synthetic images are to real ones: features -> distance -> a number, its interval and a real-real floor."""
 
-A new distance is one file with a function of two feature sets, and one line in `METRICS`.
-"""
-
-from cmrfed.fidelity.features import EXTRACTORS, extract_features
+from cmrfed.fidelity.catalogue import SCORES, SPACES, Meaning
+from cmrfed.fidelity.density_coverage import density_coverage
+from cmrfed.fidelity.faithfulness import FAITHFULNESS, faithfulness
+from cmrfed.fidelity.features import EXTRACTORS, extract_features, logits_of
 from cmrfed.fidelity.frechet import frechet_distance
+from cmrfed.fidelity.inception_score import inception_score
 from cmrfed.fidelity.kernel import kernel_distance
-from cmrfed.fidelity.scores import METRICS, PatientFeatures, fidelity_scores
+from cmrfed.fidelity.likelihood import feature_likelihood
+from cmrfed.fidelity.means import SliceScores, mean_scores
+from cmrfed.fidelity.precision_recall import precision_recall
+from cmrfed.fidelity.scores import (
+    PatientFeatures,
+    Score,
+    estimates,
+    fidelity_scores,
+    headline,
+    in_units_of,
+    scores_beside_floor,
+    set_distances,
+)
 
 __all__ = [
     "EXTRACTORS",
-    "METRICS",
+    "FAITHFULNESS",
+    "SCORES",
+    "SPACES",
+    "Meaning",
     "PatientFeatures",
+    "Score",
+    "SliceScores",
+    "density_coverage",
+    "estimates",
     "extract_features",
+    "faithfulness",
+    "feature_likelihood",
     "fidelity_scores",
     "frechet_distance",
+    "headline",
+    "in_units_of",
+    "inception_score",
     "kernel_distance",
+    "logits_of",
+    "mean_scores",
+    "precision_recall",
+    "scores_beside_floor",
+    "set_distances",
 ]

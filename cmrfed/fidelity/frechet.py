@@ -1,8 +1,7 @@
-"""Frechet distance between feature sets (FID; Heusel et al., NeurIPS 2017), computed by torch-fidelity."""
+"""Frechet distance between feature sets (FID; Heusel et al., NeurIPS 2017)."""
 
 import torch
 from jaxtyping import Float
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 
 def frechet_distance(first: Float[torch.Tensor, "n feature"], second: Float[torch.Tensor, "m feature"]) -> float:
@@ -13,17 +12,16 @@ def frechet_distance(first: Float[torch.Tensor, "n feature"], second: Float[torc
     """
     if min(len(first), len(second)) < 2:
         raise ValueError(f"FID needs at least two images a side, found {len(first)} and {len(second)}")
-    first, second = _in_joint_span(first.double().cpu(), second.double().cpu())
-    statistics = [fid_features_to_statistics(side) for side in (first, second)]
-    return fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    means = [side.double().mean(0) for side in (first, second)]
+    roots = [_root(side.double() - mean) for side, mean in zip((first, second), means, strict=True)]
+    traces = sum(root.square().sum() for root in roots)
+    # With S_i = R_i' R_i, tr (S_1 S_2)^(1/2) is the sum of the singular values of R_1 R_2': no root of a large matrix
+    # that is not symmetric, and often singular, has to be found.
+    cross = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
+    return float((means[0] - means[1]).square().sum() + traces - 2 * cross)
 
 
-def _in_joint_span(
-    first: Float[torch.Tensor, "n feature"], second: Float[torch.Tensor, "m feature"]
-) -> tuple[Float[torch.Tensor, "n axis"], Float[torch.Tensor, "m axis"]]:
-    """Coordinates in an orthonormal basis of all images, which keep the distance and make the eigenproblem small."""
-    images = torch.cat([first, second])
-    if len(images) >= images.shape[1]:
-        return first, second
-    basis, _ = torch.linalg.qr(images.T)
-    return first @ basis, second @ basis
+def _root(centred: Float[torch.Tensor, "n feature"]) -> Float[torch.Tensor, "rank feature"]:
+    """R with R'R the covariance, and no more rows than needed."""
+    scaled = centred / (len(centred) - 1) ** 0.5
+    return scaled if len(scaled) <= scaled.shape[1] else torch.linalg.qr(scaled, mode="r").R

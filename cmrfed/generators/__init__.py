@@ -6,11 +6,11 @@ from cmrfed.config import GeneratorConfig
 from cmrfed.generators.ddpm import DDPM
 from cmrfed.generators.flow import Flow
 from cmrfed.generators.network import mark_trainable, refuse_batch_statistics
-from cmrfed.generators.protocol import Draws, Generator
+from cmrfed.generators.protocol import Draws, Generator, Parts
 
 FAMILIES: dict[str, type[Generator]] = {"flow": Flow, "ddpm": DDPM}
 
-__all__ = ["FAMILIES", "Draws", "Generator", "build_generator", "mark_trainable", "refuse_batch_statistics"]
+__all__ = ["FAMILIES", "Draws", "Generator", "Parts", "build_generator", "mark_trainable", "refuse_batch_statistics"]
 
 
 def build_generator(config: GeneratorConfig, seed: int) -> Generator:

@@ -9,7 +9,7 @@ from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor
 
 from cmrfed.config import GeneratorConfig
-from cmrfed.generators.protocol import Draws, Generator
+from cmrfed.generators.protocol import Draws, Generator, Parts
 from cmrfed.shapes import Condition, Image, Mask
 
 TRAINING_STEPS = 1000
@@ -46,3 +46,17 @@ class DDPM(Generator):
             noise = self.guided(x_t, t, masks, conditions, guidance)
             x_t, _ = schedule.step(noise, level, x_t)
         return x_t
+
+    def scales(self, t: Float[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        a_t = self.alphas[(t * (TRAINING_STEPS - 1)).round().long()]
+        return a_t.sqrt(), (1 - a_t).sqrt()
+
+    def time_at(self, noise_share: float) -> float:
+        signal, noise = self.alphas.sqrt(), (1 - self.alphas).sqrt()
+        level = (noise / (signal + noise) - noise_share).abs().argmin()
+        return float(level) / (TRAINING_STEPS - 1)
+
+    def take_apart(self, prediction: Image, x_t: Image, t: Float[Tensor, " batch"]) -> Parts:
+        """e as predicted, and x = (x_t - noise e) / signal; the signal is never 0, but small at t = 1."""
+        signal, noise = (scale[:, None, None, None] for scale in self.scales(t))
+        return Parts(image=(x_t - noise * prediction) / signal, noise=prediction)

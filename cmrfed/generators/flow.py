@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cmrfed.generators.protocol import Draws, Generator
+from cmrfed.generators.protocol import Draws, Generator, Parts
 from cmrfed.shapes import Condition, Image, Mask
 
 
@@ -30,3 +30,14 @@ class Flow(Generator):
             t = torch.full((len(x_t),), step / steps, device=x_t.device)
             x_t = x_t + self.guided(x_t, t, masks, conditions, guidance) / steps
         return x_t
+
+    def scales(self, t: Float[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        return t, 1 - t
+
+    def time_at(self, noise_share: float) -> float:
+        return 1 - noise_share
+
+    def take_apart(self, prediction: Image, x_t: Image, t: Float[Tensor, " batch"]) -> Parts:
+        """x_1 = x_t + (1 - t) v and x_0 = x_t - t v."""
+        t = t[:, None, None, None]
+        return Parts(image=x_t + (1 - t) * prediction, noise=x_t - t * prediction)

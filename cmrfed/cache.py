@@ -1,0 +1,9 @@
+"""Where what is slow to make and holds nothing of any patient is kept between runs."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """$CMRFED_CACHE, else ~/.cache/cmrfed. Never patients' data."""
+    return Path(os.environ.get("CMRFED_CACHE") or Path.home() / ".cache" / "cmrfed")

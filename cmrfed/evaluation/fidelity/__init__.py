@@ -1,0 +1,42 @@
+"""Fidelity of every arm: synthetic images for held-out masks against the held-out images of the same masks.
+
+The floor of every score is what other real patients get in the place of the synthetic ones.
+"""
+
+from cmrfed.config import FidelityConfig
+from cmrfed.evaluation.fidelity.outlines import outlined
+from cmrfed.evaluation.fidelity.pixels import measure_pixels
+from cmrfed.evaluation.fidelity.sets import compared
+from cmrfed.evaluation.fidelity.spaces import measure_spaces
+from cmrfed.evaluation.fidelity.structure import measure_structure
+from cmrfed.evaluation.subject import ProgressBar, Results, Subject
+from cmrfed.fidelity import headline
+
+__all__ = ["measure_fidelity"]
+
+_HEADLINE = ("fid", "kid")
+
+
+def measure_fidelity(subject: Subject, config: FidelityConfig, bar: ProgressBar) -> dict[str, Results]:
+    """By arm: {"fid", "kid", each with "_ci95", "_real" and "_real_ci95", "images"} of the first space, and under
+    "spaces", "pixels", "structure" and "faithfulness" every score by its name in `cmrfed.fidelity.SCORES`.
+
+    The real reference has as many images as the test set, and its mix of vendors.
+    """
+    sets = compared(subject)
+    spaces = measure_spaces(sets, config, bar)
+    pixels = measure_pixels(sets, bar) if config.pixels else {}
+    outlines = outlined(sets, config.segmenter_steps, bar) if config.segmenter_steps else None
+    structure = measure_structure(sets, outlines) if config.structure else {}
+    first = config.spaces[0]
+    return {
+        arm: {
+            **headline({name: spaces[arm][first][name] for name in _HEADLINE if name in spaces[arm][first]}),
+            "images": sets.images,
+            "spaces": spaces[arm],
+            "pixels": pixels.get(arm, {}),
+            "structure": structure.get(arm, {}),
+            "faithfulness": outlines.faithfulness.get(arm, {}) if outlines else {},
+        }
+        for arm in subject.synthetic
+    }

@@ -1,0 +1,99 @@
+"""Leakage of every arm: whether its training patients can be told from held-out ones, and whether images are copies."""
+
+from typing import Any
+
+import numpy as np
+
+from cmrfed.attacks import (
+    Claim,
+    Evidence,
+    Points,
+    Probe,
+    Samples,
+    ShadowLosses,
+    judge,
+    judge_blind,
+    left_out,
+    overfitting_gap,
+    score_patients,
+    strongest,
+)
+from cmrfed.attacks.loss_threshold import loss_scores
+from cmrfed.config import LeakageConfig
+from cmrfed.evaluation.leakage.audits import copies, styles, worst_patients
+from cmrfed.evaluation.leakage.scene import Scene
+from cmrfed.evaluation.subject import ProgressBar, Results, Subject, Synthetic
+from cmrfed.federation import Arm
+
+__all__ = ["Scene", "measure_leakage"]
+
+
+def measure_leakage(
+    subject: Subject, config: LeakageConfig, bar: ProgressBar
+) -> tuple[dict[str, Results], dict[str, Results]]:
+    """(Attacks, audits), each by arm. Where the generator is not at hand only its samples are attacked.
+
+    Raises UserError for an attack that does not exist.
+    """
+    scene = Scene(subject, config)
+    attacks, audits = {}, {}
+    for arm, made in subject.synthetic.items():
+        attacks[arm], audits[arm] = _leakage(scene, made, arm, bar)
+    return attacks, audits
+
+
+def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Results, Results]:
+    """One arm's attacks and audits."""
+    subject, cohort = scene.subject, scene.cohort
+    evidence: dict[Evidence, Any] = {}
+    if made.generator:
+        evidence["probe"] = scene.probe(made.load())
+        evidence |= _shadows(scene, made, evidence["probe"], bar)
+    evidence |= {space: _samples(scene, made, space) for space in _spaces(scene) if len(made.shown)}
+    with bar(f"membership inference, {arm}") as progress:
+        scores = score_patients(evidence, cohort, scene.names, progress)
+    attacks = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
+    audits: Results = {
+        "left_out": left_out(evidence, cohort, scene.names),
+        "calibration_patients": int(cohort.calibration.sum()),
+        "strongest": strongest(scores, cohort, subject.bootstrap, subject.seed),
+        "worst_patients": worst_patients(scene, scores) if scores else [],
+        "copies": {space: copies(scene, made, space) for space in _spaces(scene) if len(made.shown)},
+        "vendor_style": styles(scene, made),
+    }
+    if scene.blind is not None:
+        audits["blind"] = judge_blind(scene.blind, cohort, subject.bootstrap, subject.seed)
+    if "probe" in evidence:
+        losses = -loss_scores(evidence["probe"])
+        sides = cohort.sides(losses, np.ones_like(cohort.member))
+        audits["overfitting"] = overfitting_gap(*sides, subject.bootstrap, subject.seed)
+    return attacks, audits
+
+
+def _claim(made: Synthetic) -> Claim:
+    """What the arm's plan promises; nothing where it has none."""
+    folder = made.generator.parent if made.generator else None
+    plan = Arm.open(folder).plan if folder and (folder / "arm.json").exists() else None
+    return Claim(plan.target_epsilon, plan.delta) if plan else Claim()
+
+
+def _shadows(scene: Scene, made: Synthetic, probe: Probe, bar: ProgressBar) -> dict[Evidence, Any]:
+    """Losses under shadow models, where they are asked for and the arm's start is at hand."""
+    assert made.generator
+    start, cohort = made.generator.with_name("initial.safetensors"), scene.cohort
+    if not (scene.config.shadow_models and start.exists() and scene.wants("lira", "rmia") and cohort.calibrates):
+        return {}
+    trained_on, losses = scene.shadow_losses(made, bar)
+    return {"shadows": ShadowLosses(-loss_scores(probe), losses, trained_on, cohort.calibration & ~cohort.member)}
+
+
+def _spaces(scene: Scene) -> tuple[Evidence, ...]:
+    return ("pixels", "features") if scene.config.feature_space else ("pixels",)
+
+
+def _samples(scene: Scene, made: Synthetic, space: Evidence) -> Samples:
+    """All synthetic images against all real ones; by features, whose cost is a network's, against the scored ones."""
+    synthetic = [scene.points(part, space) for part in (made.shown, made.learnt) if len(part)]
+    scored = scene.points(scene.few, space)
+    archive = scored if space == "features" else scene.archive
+    return Samples(scored, Points.joined(synthetic), archive)

@@ -1,0 +1,79 @@
+"""Audits of an arm beside its attacks: copies, a site's style, and the patients who are most exposed."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from cmrfed.attacks import (
+    CopyTest,
+    Evidence,
+    copying,
+    exposure,
+    hashed_names,
+    name_key,
+    style_recovery,
+    style_statistics,
+)
+from cmrfed.evaluation.leakage.scene import Scene, patient_slices
+from cmrfed.evaluation.subject import Results, Subject, Synthetic, few_of_each, thin
+from cmrfed.slices import Patient, Slices
+
+_FEWEST_AT_A_SITE = 3
+"""Patients a site needs on either side before its style is looked for."""
+
+
+def copies(scene: Scene, made: Synthetic, space: Evidence) -> Results:
+    """Images for held-out masks, against the training archive, beside the real images of those masks."""
+    subject, few = scene.subject, scene.few
+    train = (
+        subject.train if space == "pixels" else few.subset(set(few.patient_names) & set(subject.train.patient_names))
+    )
+    count = min(len(made.shown), len(subject.shown))
+    sides = (thin(side, count, subject.seed) for side in (made.shown, subject.shown))
+    return {
+        **copying(CopyTest(*(scene.points(side, space) for side in (*sides, train))), subject.bootstrap, subject.seed)
+    }
+
+
+def styles(scene: Scene, made: Synthetic) -> dict[str, Results]:
+    """By vendor, whether a site of that vendor can be told from images that were drawn for its masks, for vendors with
+    two sites or more on either side. A site is a centre of a data set."""
+    subject = scene.subject
+    if not made.paired:
+        return {}
+    found = {}
+    for vendor in sorted(set(subject.shown.vendors) & set(subject.train.vendors)):
+        train, shown = (_at_sites(part, vendor, subject) for part in (subject.train, subject.shown))
+        if len(set(map(_site, shown.records))) < 2:
+            continue
+        drawn = made.shown.subset(shown.patient_names)
+        found[vendor] = style_recovery(
+            style_statistics(patient_slices(few_of_each(train, 4))), [*map(_site, train.records)],
+            style_statistics(patient_slices(shown)), style_statistics(patient_slices(drawn)),
+            [*map(_site, shown.records)], subject.bootstrap, subject.seed,
+        )  # fmt: skip
+    return found
+
+
+def _at_sites(part: Slices, vendor: str, subject: Subject) -> Slices:
+    """The vendor's patients at sites that have a few patients on either side."""
+    counts = [
+        Counter(_site(one) for one in side.records if one.vendor == vendor) for side in (subject.train, subject.shown)
+    ]
+    sites = {site for site in counts[0] if min(count[site] for count in counts) >= _FEWEST_AT_A_SITE}
+    return part.subset(one.patient for one in part.records if one.vendor == vendor and _site(one) in sites)
+
+
+def _site(patient: Patient) -> str:
+    return f"{patient.dataset} {patient.centre}"
+
+
+def worst_patients(scene: Scene, scores: Mapping[str, np.ndarray]) -> list[Results]:
+    """The most exposed members by a keyed hash of their names; the key stays with the patients' data."""
+    cohort = scene.cohort
+    exposed, rank = exposure(scores, cohort)
+    names = [one.patient for one, member in zip(cohort.patients, cohort.member, strict=True) if member]
+    hashes = hashed_names(names, name_key(scene.subject.cache.parent / "names.key"))
+    order = np.lexsort((-rank, -exposed))[: scene.config.worst_patients]
+    return [{"patient": hashes[one], "exposure": float(exposed[one]), "rank": float(rank[one])} for one in order]

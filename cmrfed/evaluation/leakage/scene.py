@@ -1,0 +1,144 @@
+"""Who is attacked, on which slices, and what attackers have: the same for all arms of a run, and at a site."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cmrfed.attacks import (
+    ATTACKS,
+    NOBODY,
+    Cohort,
+    Evidence,
+    PatientSlices,
+    Points,
+    Probe,
+    blind_statistics,
+    fitted_scores,
+    halves,
+    train_shadows,
+)
+from cmrfed.attacks.loss_threshold import loss_scores
+from cmrfed.config import LeakageConfig, UserError
+from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each
+from cmrfed.fidelity import extract_features
+from cmrfed.generators import Generator
+from cmrfed.slices import Slices, concatenate
+from cmrfed.updates import load_weights, write_weights
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is the same for all arms: who is scored, on which slices, and what they look like to the blind.
+
+    Raises UserError for an attack that does not exist.
+    """
+
+    subject: Subject
+    config: LeakageConfig
+    shadows: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.config.attacks or ()) - ATTACKS.keys()):
+            raise UserError(f"evaluation.leakage.attacks: no attack {unknown[0]!r}; choose among {', '.join(ATTACKS)}")
+
+    @cached_property
+    def few(self) -> Slices:
+        """The slices that are scored, members' before non-members'."""
+        train, most = self.subject.train, self.config.most_members
+        if 0 < most < train.number_of_patients:
+            names = np.random.default_rng(self.subject.seed).permutation(train.patient_names)[:most]
+            train = train.subset(map(str, names))
+        parts = [few_of_each(part, self.config.slices_per_patient) for part in (train, self.subject.held_out)]
+        return concatenate(parts)
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        trained = set(self.subject.train.patient_names)
+        members, others = (
+            [one for one in self.few.records if (one.patient in trained) is side] for side in (True, False)
+        )
+        return Cohort.of(members, others, self.subject.seed)
+
+    @cached_property
+    def slices(self) -> PatientSlices:
+        return patient_slices(self.few)
+
+    @cached_property
+    def blind(self) -> np.ndarray | None:
+        """The blind baseline's scores; None where nobody calibrates."""
+        if not self.cohort.calibrates:
+            return None
+        return fitted_scores(blind_statistics(self.slices), self.cohort.member, self.cohort.calibration)
+
+    def wants(self, *names: str) -> bool:
+        """Whether one of these attacks is asked for."""
+        return self.config.attacks is None or any(name in self.config.attacks for name in names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name in ATTACKS if self.wants(name))
+
+    def numbers(self, slices: Slices) -> np.ndarray:
+        """For each slice, the number of its patient among those who are scored; later numbers for others, and NOBODY
+        for patients who are in no set of real images."""
+        known = [*self.few.patient_names, *self.subject.train.patient_names, *self.subject.held_out.patient_names]
+        number = {name: place for place, name in enumerate(dict.fromkeys(known))}
+        return np.array([number.get(name, NOBODY) for name in slices.patient_names])[slices.patients]
+
+    def probe(self, generator: Generator) -> Probe:
+        config, subject = self.config, self.subject
+        return Probe(
+            generator, self.slices, config.times, config.draws, config.inversion_steps, subject.seed,
+            device=subject.device, precision=subject.precision,
+        )  # fmt: skip
+
+    @cached_property
+    def archive(self) -> Points:
+        """The pixels of every real image, left where they lie."""
+        return Points.joined([self.points(part, "pixels") for part in (self.subject.train, self.subject.held_out)])
+
+    def shadow_losses(self, made: Synthetic, bar: ProgressBar) -> tuple[np.ndarray, np.ndarray]:
+        """(Who each shadow saw, its losses); arms with the same start have the same shadows."""
+        assert made.generator
+        start = made.generator.with_name("initial.safetensors")
+        key = hashlib.sha256(start.read_bytes()).hexdigest()
+        if key not in self.shadows:
+            config, subject = self.config, self.subject
+            trained_on = halves(self.few.number_of_patients, config.shadow_models, subject.seed)
+            fresh = partial(_fresh, made, start)
+            found = train_shadows(
+                fresh, self.few, trained_on, config.shadow_steps, subject.seed, subject.device, subject.precision
+            )
+            with bar("training shadow models") as progress:
+                losses = []
+                for shadow in found:
+                    losses.append(-loss_scores(self.probe(shadow)))
+                    progress(len(losses), config.shadow_models)
+            self.shadows[key] = trained_on, np.array(losses)
+        return self.shadows[key]
+
+    def points(self, slices: Slices, space: Evidence) -> Points:
+        """Slices as points: their pixels, left where they lie, or their features."""
+        if space == "pixels":
+            return Points((slices.images,), self.numbers(slices))
+        images = torch.from_numpy(np.asarray(slices.images))[:, None]
+        found = extract_features(
+            images, str(self.config.feature_space), device=self.subject.device, cache=self.subject.cache
+        )
+        return Points((found.numpy(),), self.numbers(slices))
+
+
+def _fresh(made: Synthetic, start: Path) -> Generator:
+    """The arm's generator as it was before it saw anybody."""
+    generator = made.load()
+    write_weights(generator, load_weights(start)[0])
+    return generator
+
+
+def patient_slices(slices: Slices) -> PatientSlices:
+    """Slices as attacks take them."""
+    return PatientSlices(*slices.batch(range(len(slices))), torch.from_numpy(slices.patients))

@@ -1,0 +1,145 @@
+"""The audit at a site: in a real federation nobody central holds the members, so each site attacks its own.
+
+Members are the site's training patients, non-members those it kept out of every training (`Home.hold_out`). The same
+code scores them as in a simulation, and a summary leaves the site, if its policy allows, once for each run.
+
+A summary is computed from patients' data without noise: it is **outside epsilon**. Whoever may ask with weights of
+their own choosing could learn about a patient from it; so a site answers only for runs that it trained in, one question
+a run, with rates over many patients and no rows for small groups. Whether that is little enough is the hospital's
+decision.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from cmrfed.attacks import ATTACKS, Claim, judge, score_patients
+from cmrfed.config import GeneratorConfig, LeakageConfig, Stage, TrainingConfig, read_stage_json_text
+from cmrfed.evaluation.leakage.scene import Scene
+from cmrfed.evaluation.subject import Subject
+from cmrfed.generators import Generator, build_generator
+from cmrfed.site import Home
+from cmrfed.site.request import digest
+from cmrfed.slices import Slices
+from cmrfed.training import choose_device
+from cmrfed.updates import Weights, write_durably, write_weights
+
+
+class AuditRequest(Stage):
+    """What a server asks of every site alike, apart from the weights. epsilon, delta: what the run claims."""
+
+    run: str = Field(min_length=1, max_length=200)
+    generator: GeneratorConfig
+    training: TrainingConfig
+    leakage: LeakageConfig
+    seed: int = 0
+    bootstrap: int = Field(default=1000, ge=100, le=10_000)
+    epsilon: float | None = Field(default=None, gt=0)
+    delta: float = Field(default=0.0, ge=0, lt=1)
+
+
+class AttackSummary(Stage):
+    """One attack's rates over a site's patients, as `cmrfed.attacks.judge` defines them."""
+
+    auc: float
+    auc_ci95: tuple[float, float]
+    tpr_at_1pct_fpr: float
+    tpr_at_1pct_fpr_ci95: tuple[float, float]
+    members: int
+    non_members: int
+    blind_auc: float | None
+    beats_blind: bool | None
+    epsilon_lower: float | None
+    epsilon_lower_possible: float | None
+
+
+class SiteSummary(Stage):
+    """All that leaves a site: rates by attack."""
+
+    attacks: dict[str, AttackSummary]
+
+
+def answer_audit(home: Home, request: AuditRequest, weights: Weights) -> SiteSummary:
+    """Attack the site's own patients with the weights given; the summary may leave.
+
+    The first answer of a run is kept and given again to the very same question; any other question about that run is
+    refused. Raises Refusal where the policy does not allow it, and UserError where nobody was held out.
+    """
+    members, non_members = home.slices(), home.held_out_slices()
+    home.refuse_audit(request.run, request.generator.family, members, non_members)
+    key, path = digest(request.model_dump_json(), weights), home.audit(request.run)
+    if (kept := home.kept_audit(path, key)) is not None:
+        return read_stage_json_text(SiteSummary, kept, where=str(path))
+    generator = build_generator(request.generator, seed=0)
+    write_weights(generator, weights)
+    found = summarise(generator, members, non_members, request, home.folder)
+    path.parent.mkdir(exist_ok=True)
+    write_durably(path, f"{key}\n{found.model_dump_json()}", mode=0o600)
+    return found
+
+
+def summarise(
+    generator: Generator, members: Slices, non_members: Slices, request: AuditRequest, cache: Path
+) -> SiteSummary:
+    """Every attack on a model that the request names; those that need shadows or samples are a central evaluator's."""
+    scene = Scene(_subject(members, non_members, request, cache), request.leakage)
+    scores = score_patients({"probe": scene.probe(generator)}, scene.cohort, scene.names)
+    claim = Claim(request.epsilon, request.delta)
+    found = judge(scores, scene.blind, scene.cohort, claim, request.bootstrap, request.seed)
+    kept = AttackSummary.model_fields
+    return SiteSummary(attacks={name: AttackSummary(**{key: row[key] for key in kept}) for name, row in found.items()})
+
+
+def _subject(members: Slices, non_members: Slices, request: AuditRequest, cache: Path) -> Subject:
+    """The site as the evaluator of its own patients, without any synthetic image."""
+    nothing = members.take(np.empty(0, np.int64))
+    return Subject(
+        train=members,
+        held_out=non_members,
+        shown=nothing,
+        learnt=nothing,
+        synthetic={},
+        seed=request.seed,
+        bootstrap=request.bootstrap,
+        device=choose_device(request.training.device),
+        precision=request.training.precision,
+        cache=cache,
+    )
+
+
+def pooled(summaries: Mapping[str, SiteSummary]) -> dict[str, dict[str, float | int | str | list[float]]]:
+    """The sites' summaries as one, by attack.
+
+    "auc" counts pairs of a member and a non-member of the same site alone (the mean over sites, weighted by their
+    numbers of pairs), so that a difference between sites cannot pass for a leak; "auc_ci95" takes each interval for
+    that of a normal estimate, and sites as independent. "tpr_at_1pct_fpr" is the mean weighted by members, each site at
+    its own threshold. "epsilon_lower" is the largest over sites, none corrected for having been chosen.
+    """
+    names = [name for name in ATTACKS if any(name in one.attacks for one in summaries.values())]
+    return {
+        name: _pooled([one.attacks[name] for one in summaries.values() if name in one.attacks]) | _about(name)
+        for name in names
+    }
+
+
+def _about(name: str) -> dict[str, float | int | str | list[float]]:
+    return {"access": ATTACKS[name].access, "family": ATTACKS[name].family}
+
+
+def _pooled(rows: list[AttackSummary]) -> dict[str, float | int | str | list[float]]:
+    pairs = np.array([row.members * row.non_members for row in rows], dtype=float)
+    members = np.array([row.members for row in rows], dtype=float)
+    auc = float(np.average([row.auc for row in rows], weights=pairs))
+    errors = np.array([np.ptp(row.auc_ci95) / (2 * 1.96) for row in rows])
+    error = 1.96 * float(np.sqrt(np.sum((pairs / pairs.sum() * errors) ** 2)))
+    return {
+        "auc": auc,
+        "auc_ci95": [auc - error, auc + error],
+        "tpr_at_1pct_fpr": float(np.average([row.tpr_at_1pct_fpr for row in rows], weights=members)),
+        "epsilon_lower": max(row.epsilon_lower or 0.0 for row in rows),
+        "members": int(members.sum()),
+        "non_members": sum(row.non_members for row in rows),
+        "sites": len(rows),
+    }

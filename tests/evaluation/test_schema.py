@@ -1,0 +1,28 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from finished_runs import results
+
+from cmrfed.console import progress_bar
+from cmrfed.evaluation import evaluate
+from cmrfed.evaluation.schema import schema
+
+WRITTEN = Path(__file__).parents[2] / "docs" / "results.schema.json"
+
+
+def test_the_schema_in_the_documentation_is_the_current_one():
+    assert json.loads(WRITTEN.read_text()) == schema()
+
+
+def test_the_results_of_a_run_keep_to_it(finished_tiny_run):
+    evaluate(finished_tiny_run, finished_tiny_run.config.evaluation, progress_bar)
+    found = json.loads((finished_tiny_run.folder / "results.json").read_text())
+    jsonschema.validate(found, json.loads(WRITTEN.read_text()))
+    assert {"fidelity", "utility", "leakage", "composite"} <= found["arms"]["private"].keys()
+
+
+def test_what_is_no_result_does_not():
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(results() | {"arms": {"private": {"leakage": {"loss": {"auc": 1.5}}}}}, schema())

@@ -1,0 +1,202 @@
+"""A site attacks its own patients as the evaluator would, says only what its policy allows, and says it once."""
+
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from conftest import toy_plan, toy_slices
+from flwr.app import Context, RecordDict, UserConfig
+from flwr.supercore.task_identity import TaskIdentity
+from homes import make_home
+from tiny_runs import tiny_run_config
+
+from cmrfed.config import LeakageConfig, UserError
+from cmrfed.evaluation.leakage import measure_leakage
+from cmrfed.evaluation.leakage import site as site_audit
+from cmrfed.evaluation.leakage.site import AttackSummary, AuditRequest, SiteSummary, answer_audit, pooled
+from cmrfed.evaluation.subject import Subject, Synthetic
+from cmrfed.federation import Arm, ArmPlan, GlobalState
+from cmrfed.generators import build_generator
+from cmrfed.site import Home, Refusal, Request, answer
+from cmrfed.training import LocalTask
+from cmrfed.updates import read_weights, save_generator
+from server.audit import audit_sites
+from simulations.inprocess import InProcessGrid
+
+LEAKAGE = LeakageConfig(times=2, inversion_steps=1, attacks=("loss", "loss_curve", "sima", "nearest_sample"))
+
+
+@contextmanager
+def silent(_):
+    yield lambda *_: None
+
+
+@pytest.fixture
+def weights(tiny_generator_config):
+    return read_weights(build_generator(tiny_generator_config, seed=0))
+
+
+@pytest.fixture
+def home(tmp_path):
+    return audited_home(tmp_path)
+
+
+def audited_home(folder, seed=0, **policy):
+    """Twelve patients, of whom a third are held out."""
+    folder.mkdir(exist_ok=True)
+    make_home(folder)
+    toy_slices([3] * 12, seed=seed, first=100 * seed).save(folder / "slices.safetensors")
+    allowed = {"allow_audit": True, "minimum_audit_patients": 3, "allow_without_privacy": True}
+    home = make_home(folder, **(allowed | policy))
+    home.hold_out(1 / 3, seed=0)
+    return home
+
+
+@pytest.fixture
+def took_part(tiny_generator_config, fp32_training, weights):
+    """Have a home train in a run."""
+
+    def train(home, run="run"):
+        task = LocalTask(training=fp32_training, plan=None, round=1, rounds=1)
+        answer(home, Request(run=run, generator=tiny_generator_config, task=task), weights)
+
+    return train
+
+
+@pytest.fixture
+def question(tiny_generator_config, fp32_training):
+    def make(run="run", **changes):
+        values = {"leakage": LEAKAGE, "bootstrap": 100, "epsilon": 1.0, "delta": 1e-3} | changes
+        return AuditRequest(run=run, generator=tiny_generator_config, training=fp32_training, **values)
+
+    return make
+
+
+def test_a_site_answers_what_a_central_evaluator_of_its_patients_measures(
+    home, weights, took_part, question, tiny_generator_config, tmp_path
+):
+    took_part(home)
+    summary = answer_audit(home, question(), weights)
+    generator, path = build_generator(tiny_generator_config, seed=0), tmp_path / "arm" / "model.safetensors"
+    path.parent.mkdir()
+    save_generator(path, generator, weights)
+    members, held_out = home.slices(), home.held_out_slices()
+    nothing = members.take(np.empty(0, np.int64))
+    subject = Subject(
+        members, held_out, nothing, nothing, {"arm": Synthetic(nothing, nothing, path)}, seed=0, bootstrap=100,
+        device=torch.device("cpu"), precision="fp32", cache=tmp_path / "central" / "cache",
+    )  # fmt: skip
+    central = measure_leakage(subject, LEAKAGE, silent)[0]["arm"]
+    assert set(summary.attacks) == {"loss", "loss_curve", "sima"}
+    for name, attack in summary.attacks.items():
+        for key in set(AttackSummary.model_fields) - {"epsilon_lower", "epsilon_lower_possible"}:
+            found = getattr(attack, key)
+            assert (list(found) if isinstance(found, tuple) else found) == central[name][key]
+
+
+def test_only_rates_over_all_patients_leave(home, weights, took_part, question):
+    took_part(home)
+    left = answer_audit(home, question(), weights).model_dump_json()
+    assert not any(name in left for name in (*home.slices().patient_names, *home.held_out_slices().patient_names))
+    assert "by_" not in left and "worst" not in left
+
+
+def test_a_hospital_must_allow_audits_and_has_enough_patients_for_one(home, weights, took_part, question):
+    took_part(home)
+    for policy, said in (
+        ({}, "allow_audit is false"),
+        ({"allow_audit": True}, "needs 10 patients on either side"),
+        ({"allow_audit": True, "minimum_audit_patients": 5}, "needs 5 patients"),
+        ({"allow_audit": True, "minimum_audit_patients": 2, "generators": ["ddpm"]}, "generator flow is not among"),
+    ):
+        with pytest.raises(Refusal, match=said):
+            answer_audit(make_home(home.folder, **policy), question(), weights)
+    assert not (home.folder / "audits").exists()
+
+
+def test_a_site_audits_only_runs_that_it_took_part_in(home, weights, question):
+    with pytest.raises(Refusal, match="took no part"):
+        answer_audit(home, question(), weights)
+
+
+def test_a_run_is_audited_once_and_the_same_question_gets_the_same_answer(
+    home, weights, took_part, question, monkeypatch
+):
+    took_part(home)
+    first = answer_audit(home, question(), weights)
+    monkeypatch.setattr(site_audit, "summarise", lambda *_: pytest.fail("attacked again"))
+    assert answer_audit(home, question(), weights) == first
+    moved = {name: array + 0.01 for name, array in weights.items()}
+    for asked, with_weights in ((question(), moved), (question(seed=1), weights)):
+        with pytest.raises(Refusal, match="answered already"):
+            answer_audit(home, asked, with_weights)
+
+
+def test_patients_are_held_out_once_before_any_training_and_are_in_no_training_set(home, took_part, tmp_path):
+    trained, kept = set(home.slices().patient_names), set(home.held_out_slices().patient_names)
+    assert len(trained) == 8 and len(kept) == 4 and not trained & kept
+    with pytest.raises(UserError, match="held out once"):
+        home.hold_out(0.5, 0)
+    (tmp_path / "later").mkdir()
+    later = make_home(tmp_path / "later", allow_without_privacy=True)
+    took_part(later)
+    with pytest.raises(UserError, match="before the first training"):
+        later.hold_out(0.5, 0)
+
+
+def test_without_held_out_patients_or_with_some_on_both_sides_there_is_no_audit(home, weights, took_part, question):
+    took_part(home)
+    toy_slices([3] * 12).save(home.folder / "slices.safetensors")  # prepared anew, and nobody was held out again
+    with pytest.raises(UserError, match="4 patients are both"):
+        answer_audit(home, question(), weights)
+    (home.folder / "held_out.safetensors").unlink()
+    with pytest.raises(UserError, match="held out before any training"):
+        answer_audit(home, question(), weights)
+
+
+def summary(auc, low, high, members, non_members, tpr=0.1, bound=0.2):
+    row = AttackSummary(
+        auc=auc, auc_ci95=(low, high), tpr_at_1pct_fpr=tpr, tpr_at_1pct_fpr_ci95=(0, 1), members=members,
+        non_members=non_members, blind_auc=0.5, beats_blind=False, epsilon_lower=bound, epsilon_lower_possible=2.0,
+    )  # fmt: skip
+    return SiteSummary(attacks={"loss": row})
+
+
+def test_pooling_counts_pairs_within_sites():
+    found = pooled({"a": summary(0.6, 0.5, 0.7, 30, 10), "b": summary(0.8, 0.6, 1.0, 10, 10, tpr=0.5, bound=None)})
+    assert found["loss"]["auc"] == pytest.approx((0.6 * 300 + 0.8 * 100) / 400)
+    half = np.hypot(0.75 * 0.1, 0.25 * 0.2)
+    assert found["loss"]["auc_ci95"] == pytest.approx([0.65 - half, 0.65 + half])
+    assert found["loss"]["tpr_at_1pct_fpr"] == pytest.approx(0.75 * 0.1 + 0.25 * 0.5)
+    assert (found["loss"]["epsilon_lower"], found["loss"]["members"], found["loss"]["sites"]) == (0.2, 40, 2)
+
+
+def test_over_flower_every_site_answers_or_says_why_not(tmp_path, weights, took_part, tiny_generator_config):
+    homes = {name: audited_home(tmp_path / name, seed, name=name) for seed, name in enumerate(("east", "west"))}
+    homes["north"] = audited_home(tmp_path / "north", 2, name="north", allow_audit=False)
+    config = tiny_run_config(tmp_path, generator=tiny_generator_config.model_dump())
+    evaluation = config.evaluation.model_copy(update={"leakage": LEAKAGE})
+    config = config.model_copy(update={"evaluation": evaluation})
+    plan = ArmPlan(run="r", name="private", config=config, plan=toy_plan(), sites=tuple(homes))
+    arm = Arm.create(tmp_path / "runs" / "arms" / "private", plan, weights)
+    for one in homes.values():
+        took_part(one, arm.run_at_sites)
+    audit_sites(arm, GlobalState(1, weights, weights), grid(homes))
+    found = json.loads((arm.folder / "audit.json").read_text())
+    assert list(found["sites"]) == ["east", "west"]
+    assert "allow_audit is false" in found["not_answered"]["north"]
+    assert found["attacks"]["loss"]["members"] == 16 and found["attacks"]["loss"]["sites"] == 2
+    own = Home(homes["east"].folder)
+    kept = (own.folder / "audits").glob("*.json")
+    assert found["sites"]["east"] == json.loads(next(kept).read_text().split("\n")[1])["attacks"]
+
+
+def grid(homes):
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+    contexts = {
+        number: Context(1, number, UserConfig({"home": str(home.folder)}), RecordDict(), UserConfig({}))
+        for number, home in enumerate(homes.values(), start=2)
+    }
+    return InProcessGrid(contexts, lambda: None)
