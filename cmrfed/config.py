@@ -7,7 +7,7 @@ the key, what was found and what is allowed.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -239,12 +239,22 @@ class FidelityConfig(Stage):
 class UtilityConfig(Stage):
     """What images are worth to someone who trains a segmenter on them: `steps` steps for each of `seeds` trainings.
 
-    `slices` caps how many are synthesised to train on; real ones are thinned alike.
+    `slices` caps how many are synthesised to train on; real ones are thinned alike. `backbones` names the networks, of
+    which the first is reported in full. `ratios` adds training sets with that many synthetic images to a real one,
+    besides 1; `augmented` adds real images under strong classical augmentation. `protocols` leaves a vendor or a data
+    set out of the real training images (see `cmrfed.evaluation.utility`). `disease` adds the classification of
+    diseases. `margin` is the Dice that may be lost and still be called non-inferior.
     """
 
     slices: int = Field(default=600, ge=10)
     steps: int = Field(default=300, ge=1)
     seeds: int = Field(default=1, ge=1)
+    backbones: tuple[Literal["unet", "dynunet"], ...] = Field(default=("unet",), min_length=1)
+    ratios: tuple[Annotated[float, Field(gt=0, le=4)], ...] = ()
+    augmented: bool = True
+    protocols: tuple[Literal["leave_one_vendor_out", "translation", "cross_dataset"], ...] = ()
+    disease: bool = True
+    margin: float = Field(default=0.05, gt=0, lt=1)
 
 
 class LeakageConfig(Stage):

@@ -19,14 +19,14 @@ import torch
 
 from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
-from cmrfed.evaluation import test_stacks, thin, training_slices
+from cmrfed.evaluation import thin
 from cmrfed.fidelity import PatientFeatures, extract_features, fidelity_scores
 from cmrfed.preparation import Source, phantom_slices
 from cmrfed.sampling import synthesise
 from cmrfed.shapes import UNKNOWN, VENDORS
 from cmrfed.slices import Slices, split_patients
 from cmrfed.updates import load_generator
-from cmrfed.utility import TestStacks, patient_scores, predict, summarise, train_segmenter
+from cmrfed.utility import TrainingSet, predict, stack_scores, summarise, train_segmenter
 
 HALVES = ("development", "report")
 KID_SLICES = 300
@@ -122,19 +122,17 @@ def _halves(group: Slices) -> tuple[Slices, Slices]:
 def _dice(training: dict[str, Slices], tested: dict[str, Slices], options: argparse.Namespace) -> dict[str, Scores]:
     """Mean Dice over patients of each tested set, by the name of what the network was trained on."""
     ((name, slices),) = training.items()
-    own = training_slices(slices)
-    stacks = {group: test_stacks(held_out) for group, held_out in tested.items()}
     runs: dict[str, list[Scores]] = {group: [] for group in tested}
     for seed in range(options.seed, options.seed + options.seeds):
         with progress_bar(f"training a segmenter on {name} images, seed {seed}") as progress:
-            network = train_segmenter(own.images, own.masks, options.steps, seed, progress=progress)
-        for group, test in stacks.items():
+            network = train_segmenter(TrainingSet((slices,)), options.steps, seed, progress=progress)
+        for group, test in tested.items():
             runs[group].append(_score(network, test))
     return {group: {name: _mean(scores)} for group, scores in runs.items()}
 
 
-def _score(network: torch.nn.Module, test: TestStacks) -> Scores:
-    found = summarise(patient_scores(predict(network, test.images), test))
+def _score(network: torch.nn.Module, test: Slices) -> Scores:
+    found = summarise(stack_scores(predict(network, test), test))
     return found["dice"] | {"ci95": found["dice_ci95"]["mean"]}
 
 

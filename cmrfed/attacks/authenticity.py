@@ -6,12 +6,11 @@ An image is inauthentic when it lies nearer to its nearest training image than a
 import numpy as np
 from jaxtyping import Bool
 
-from cmrfed.attacks.neighbours import Points, nearest
+from cmrfed.attacks.neighbours import Neighbours, Points, nearest
 
 
-def authentic(images: Points, train: Points) -> Bool[np.ndarray, " image"]:
-    """Which images are authentic."""
-    found = nearest(images, train)
+def authentic(found: Neighbours, train: Points) -> Bool[np.ndarray, " image"]:
+    """Which images are authentic, given their neighbours in the training set."""
     matched, index = np.unique(found.indices[:, 0], return_inverse=True)
     copied = Points((train.rows(matched).numpy(),), train.owners[matched])
     around = nearest(copied, train).distances[:, 0]

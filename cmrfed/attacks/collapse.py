@@ -3,10 +3,10 @@ patient, for the patient to whom most images are nearest."""
 
 import numpy as np
 
-from cmrfed.attacks.neighbours import Points, nearest
+from cmrfed.attacks.neighbours import Neighbours, Points
 
 
-def share_of_one_patient(images: Points, train: Points) -> float:
-    """In (0, 1]; near 1 / patients where images spread evenly."""
-    owners = train.owners[nearest(images, train).indices[:, 0]]
+def share_of_one_patient(found: Neighbours, train: Points) -> float:
+    """Of images, given their neighbours in the training set; in (0, 1], near 1 / patients where they spread evenly."""
+    owners = train.owners[found.indices[:, 0]]
     return float(np.unique(owners, return_counts=True)[1].max() / len(owners))

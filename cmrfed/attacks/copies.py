@@ -8,7 +8,7 @@ from jaxtyping import Float
 from cmrfed.attacks.authenticity import authentic
 from cmrfed.attacks.collapse import share_of_one_patient
 from cmrfed.attacks.data_copying import data_copying
-from cmrfed.attacks.extraction import extraction_ratios
+from cmrfed.attacks.extraction import NEIGHBOURS, extraction_ratios
 from cmrfed.attacks.neighbours import NOBODY, Points, nearest
 from cmrfed.statistics import bootstrap_mean_interval
 
@@ -35,13 +35,14 @@ def copying(test: CopyTest, replicates: int = 1000, seed: int = 0) -> Audit:
     found: Audit = {"images": len(test.synthetic), "real_images": len(test.held_out)}
     distances = []
     for suffix, images in (("", test.synthetic), ("_real", test.held_out)):
-        distances.append(_by_patient(nearest(images, test.train).distances[:, 0], images))
-        extracted = _by_patient((extraction_ratios(images, test.train) < 1).astype(float), images)
-        independent = _by_patient(authentic(images, test.train).astype(float), images)
+        around = nearest(images, test.train, NEIGHBOURS)
+        distances.append(_by_patient(around.distances[:, 0], images))
+        extracted = _by_patient((extraction_ratios(around) < 1).astype(float), images)
+        independent = _by_patient(authentic(around, test.train).astype(float), images)
         for name, shares in (("extracted", extracted), ("authentic", independent)):
             found[f"{name}{suffix}"] = float(shares.mean())
             found[f"{name}{suffix}_ci95"] = bootstrap_mean_interval(shares, replicates, seed)
-        found[f"share_of_one_patient{suffix}"] = share_of_one_patient(images, test.train)
+        found[f"share_of_one_patient{suffix}"] = share_of_one_patient(around, test.train)
         found[f"distance{suffix}"] = float(distances[-1].mean())
     found["data_copying_z"], found["data_copying_p"] = data_copying(*distances)
     return found

@@ -10,9 +10,7 @@ from jaxtyping import Float
 from scipy.stats import mannwhitneyu, norm
 
 
-def data_copying(
-    synthetic: Float[np.ndarray, " patient"], held_out: Float[np.ndarray, " patient"]
-) -> tuple[float, float]:
+def data_copying(synthetic: Float[np.ndarray, " made"], held_out: Float[np.ndarray, " patient"]) -> tuple[float, float]:
     """(z, one-sided p of copying) from distances to the nearest training image, one a patient (a mean over slices):
     of synthetic images, by the patient whose mask was drawn for, and of held-out real ones."""
     low = mannwhitneyu(synthetic, held_out, alternative="less", method="asymptotic")

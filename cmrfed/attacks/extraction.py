@@ -8,7 +8,7 @@ A synthetic image y is a copy of x when it is far nearer to x than to the other 
 import numpy as np
 from jaxtyping import Float
 
-from cmrfed.attacks.neighbours import Points, Samples, distances_between, nearest, patient_minima
+from cmrfed.attacks.neighbours import Neighbours, Samples, distances_between, nearest, patient_minima
 
 NEIGHBOURS = 50
 ALPHA = 0.5
@@ -26,10 +26,9 @@ def extraction_scores(samples: Samples, rows_at_once: int = 512) -> Float[np.nda
     return -patient_minima(best, samples.scored.owners)
 
 
-def extraction_ratios(images: Points, train: Points) -> Float[np.ndarray, " image"]:
-    """Each image's ratio with its nearest training image; below 1 that one counts as extracted."""
-    distances = nearest(images, train, NEIGHBOURS).distances
-    return distances[:, 0] / _scale(distances)
+def extraction_ratios(found: Neighbours) -> Float[np.ndarray, " image"]:
+    """Each image's ratio with its nearest training image, given the 50 nearest; below 1 that one counts as extracted."""
+    return found.distances[:, 0] / _scale(found.distances)
 
 
 def _scale(distances: Float[np.ndarray, "image neighbour"]) -> Float[np.ndarray, " image"]:

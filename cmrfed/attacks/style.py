@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -39,17 +38,23 @@ def style_recovery(
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced")).fit(real, real_sites)
     truth, random = np.array(held_out_sites), np.random.default_rng(seed)
     guessed = model.predict(synthetic)
-    accuracy = balanced_accuracy_score(truth, guessed)
-    shuffled = [balanced_accuracy_score(random.permutation(truth), guessed) for _ in range(replicates)]
+    accuracy = balanced_accuracy(truth, guessed)
+    shuffled = [balanced_accuracy(random.permutation(truth), guessed) for _ in range(replicates)]
     return {
-        "synthetic": float(accuracy),
+        "synthetic": accuracy,
         "synthetic_ci95": _interval(truth, guessed, replicates, seed),
         "synthetic_p": float((1 + np.sum(np.array(shuffled) >= accuracy)) / (1 + replicates)),
-        "held_out": float(balanced_accuracy_score(truth, model.predict(held_out))),
+        "held_out": balanced_accuracy(truth, model.predict(held_out)),
         "chance": 1 / len(set(held_out_sites)),
         "sites": len(set(held_out_sites)),
         "patients": len(truth),
     }
+
+
+def balanced_accuracy(truth: np.ndarray, guessed: np.ndarray) -> float:
+    """Mean over sites of the share of its patients that are guessed right: scikit-learn's, many times faster."""
+    _, site = np.unique(truth, return_inverse=True)
+    return float(np.mean(np.bincount(site, weights=truth == guessed) / np.bincount(site)))
 
 
 def _interval(truth: np.ndarray, guessed: np.ndarray, replicates: int, seed: int) -> list[float]:

@@ -14,11 +14,11 @@ from cmrfed.evaluation.fidelity import measure_fidelity
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject, few_of_each, subject_of, thin
 from cmrfed.evaluation.timing import timing_of
-from cmrfed.evaluation.utility import measure_utility, test_stacks, training_slices
+from cmrfed.evaluation.utility import measure_utility
 from cmrfed.privacy import Ledger
 from cmrfed.runs import Run
 
-__all__ = ["Subject", "evaluate", "few_of_each", "test_stacks", "thin", "training_slices"]
+__all__ = ["Subject", "evaluate", "few_of_each", "thin"]
 
 
 def evaluate(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Results:

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cmrfed.config import EvaluationConfig
+from cmrfed.config import EvaluationConfig, SamplingConfig
 from cmrfed.generators import Generator
 from cmrfed.runs import Run
 from cmrfed.sampling import synthesise
@@ -62,6 +62,7 @@ class Subject:
     device: torch.device
     precision: str
     cache: Path
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
 
 def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
@@ -84,6 +85,7 @@ def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
         device=choose_device(training.device),
         precision=training.precision,
         cache=run.folder / "central" / "cache",
+        sampling=run.config.sampling,
     )
 
 

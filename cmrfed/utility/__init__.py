@@ -1,18 +1,56 @@
-"""What synthetic images are worth to someone who trains a segmenter on them, measured on held-out real patients."""
+"""What synthetic images are worth to someone who trains on them, measured on held-out real patients.
 
-from cmrfed.utility.arms import TrainingSlices, compare_training_sets
-from cmrfed.utility.scores import METRICS, PatientScores, TestStacks, patient_scores, summarise
-from cmrfed.utility.segmenter import RECIPE, predict, train_segmenter
+A segmenter (`backbones`, `segmenter`) learns from different sets (`training_set`, `arms`) under equal budgets; its
+masks are scored by structure (`dice`, `hd95`, `assd`, `scores`, `strata`), by the heart's function that they give
+(`function`, `agreement`), and by the diseases that are told from it (`disease`). `paired` tests differences,
+`group_drop` says what an unseen vendor costs.
+"""
+
+from cmrfed.utility.agreement import bland_altman
+from cmrfed.utility.arms import Budget, Outcome, compare_training_sets, mean_function
+from cmrfed.utility.backbones import BACKBONES
+from cmrfed.utility.disease import disease_forest, disease_probabilities, disease_scores, diseases_to_learn
+from cmrfed.utility.disease_features import DiseaseFeatures, disease_features
+from cmrfed.utility.function import MEASURES, CardiacFunction, cardiac_function, patients_with_both_phases
+from cmrfed.utility.group_drop import GroupScores, group_drops
+from cmrfed.utility.paired import holm, paired_tests, signed_rank_p
+from cmrfed.utility.scores import COLUMNS, METRICS, StackScores, stack_scores
+from cmrfed.utility.segmenter import AUGMENTATIONS, predict, train_segmenter
+from cmrfed.utility.strata import means, summarise, values_of
+from cmrfed.utility.training_set import Masks, TrainingSet
 
 __all__ = [
+    "AUGMENTATIONS",
+    "BACKBONES",
+    "COLUMNS",
+    "MEASURES",
     "METRICS",
-    "RECIPE",
-    "PatientScores",
-    "TestStacks",
-    "TrainingSlices",
+    "Budget",
+    "CardiacFunction",
+    "DiseaseFeatures",
+    "GroupScores",
+    "Masks",
+    "Outcome",
+    "StackScores",
+    "TrainingSet",
+    "bland_altman",
+    "cardiac_function",
     "compare_training_sets",
-    "patient_scores",
+    "disease_features",
+    "disease_forest",
+    "disease_probabilities",
+    "disease_scores",
+    "diseases_to_learn",
+    "group_drops",
+    "holm",
+    "mean_function",
+    "means",
+    "paired_tests",
+    "patients_with_both_phases",
     "predict",
+    "signed_rank_p",
+    "stack_scores",
     "summarise",
     "train_segmenter",
+    "values_of",
 ]

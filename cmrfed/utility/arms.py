@@ -1,61 +1,89 @@
-"""The comparison: the same segmenter trained on different sets of slices, scored on the same real patients."""
+"""The comparison: the same segmenter trained on different sets of slices, tested on the same real patients."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from cmrfed.shapes import Image, Mask
-from cmrfed.utility.scores import METRICS, PatientScores, TestStacks, patient_scores, summarise
+from cmrfed.slices import Slices
+from cmrfed.utility.function import MEASURES, CardiacFunction, cardiac_function
+from cmrfed.utility.scores import StackScores, mean_scores, stack_scores
 from cmrfed.utility.segmenter import predict, train_segmenter
+from cmrfed.utility.training_set import Masks, TrainingSet
+
+Key = TypeVar("Key", bound=Hashable)
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class TrainingSlices:
-    """Images in [-1, 1] with their masks."""
+class Budget:
+    """What every training set gets: `steps` batches of the backbone's size in each of `seeds` trainings."""
 
-    images: Image
-    masks: Mask
+    steps: int
+    seeds: int = 1
+    seed: int = 0
+    backbone: str = "unet"
+    device: torch.device | str = "cpu"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the segmenters of one training set, one a seed, made of the tested slices."""
+
+    tested: Slices
+    masks: tuple[Masks, ...]
+    scores: StackScores
+
+    @classmethod
+    def of(cls, tested: Slices, masks: tuple[Masks, ...]) -> "Outcome":
+        """Score the masks; a stack's scores are averaged over seeds, so that intervals cover the choice of patients."""
+        return cls(tested, masks, mean_scores([stack_scores(one, tested) for one in masks]))
+
+    def segmented(self) -> list[Slices]:
+        """The tested slices with each segmenter's masks in place of the reader's."""
+        return [replace(self.tested, masks=masks) for masks in self.masks]
 
 
 def compare_training_sets(
-    sets: Mapping[str, TrainingSlices],
-    test: TestStacks,
-    steps: int = 300,
-    seeds: int = 1,
-    seed: int = 0,
-    replicates: int = 1000,
-    device: torch.device | str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Train on every set for the same `steps` from the same starts, and score on the held-out patients.
+    sets: Mapping[Key, TrainingSet],
+    tested: Slices | Mapping[Key, Slices],
+    budget: Budget,
+    progress: Progress | None = None,
+) -> dict[Key, Outcome]:
+    """Train on every set with the same budget from the same starts, and segment the tested slices.
 
     Budgets are equal in steps and batch size, not in passes over the data: of a larger set each slice is seen less
-    often. Each patient's scores are averaged over `seeds` trainings (seed, seed + 1, ...) before patients are, so that
-    intervals cover the choice of patients. progress(done, total) counts training steps over all sets and seeds.
-
-    Returns `summarise`'s dictionary for each set.
+    often. `tested` may differ by set. progress(done, total) counts training steps over all sets and seeds.
     """
-    total = steps * seeds * len(sets)
-    results = {}
-    for index, (name, slices) in enumerate(sets.items()):
-        scores = []
-        for repeat in range(seeds):
-            before = (index * seeds + repeat) * steps
-            report = None if progress is None else _after(progress, before, total)
-            network = train_segmenter(slices.images, slices.masks, steps, seed + repeat, device, report)
-            scores.append(patient_scores(predict(network, test.images), test))
-        results[name] = summarise(_mean_over_seeds(scores), replicates, seed)
-    return results
+    total, found = budget.steps * budget.seeds * len(sets), dict[Key, Outcome]()
+    for index, (name, examples) in enumerate(sets.items()):
+        slices = tested if isinstance(tested, Slices) else tested[name]
+        before = index * budget.seeds * budget.steps
+        masks = [
+            _segmented(examples, slices, budget, repeat, _after(progress, before + repeat * budget.steps, total))
+            for repeat in range(budget.seeds)
+        ]
+        found[name] = Outcome.of(slices, tuple(masks))
+    return found
 
 
-def _after(progress: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:
+def _segmented(examples: TrainingSet, tested: Slices, budget: Budget, repeat: int, progress: Progress | None) -> Masks:
+    network = train_segmenter(
+        examples, budget.steps, budget.seed + repeat, budget.backbone, budget.device, budget.precision, progress
+    )
+    return predict(network, tested)
+
+
+def _after(progress: Progress | None, before: int, total: int) -> Progress | None:
     """Progress of one training as progress of the whole comparison."""
-    return lambda done, _: progress(before + done, total)
+    return progress and (lambda done, _: progress(before + done, total))
 
 
-def _mean_over_seeds(scores: list[PatientScores]) -> PatientScores:
-    values = {name: np.mean([one.values[name] for one in scores], axis=0) for name in METRICS}
-    return PatientScores(values, scores[0].vendors)
+def mean_function(outcome: Outcome) -> CardiacFunction:
+    """Function as the segmenters measure it, averaged over them; NaN where one of them finds none."""
+    repeats = [cardiac_function(one) for one in outcome.segmented()]
+    values = {name: np.mean([one.values[name] for one in repeats], axis=0) for name in MEASURES}
+    return CardiacFunction(repeats[0].patients, values)

@@ -1,131 +1,89 @@
-"""Dice and HD95 of predicted stacks against reference stacks: by patient, then over patients and by vendor."""
+"""Scores of predicted stacks against reference stacks, by structure; and their means over a patient's stacks."""
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int
-from monai.metrics import compute_hausdorff_distance
+from jaxtyping import Bool, Float, Int64
 
-from cmrfed.shapes import STRUCTURES, Image, Mask
-from cmrfed.statistics import bootstrap_mean_interval
+from cmrfed.shapes import PHASES, STRUCTURES
+from cmrfed.slices import Patient, Slices
+from cmrfed.utility.assd import assd_mm
+from cmrfed.utility.dice import dice
+from cmrfed.utility.hd95 import hd95_mm
+from cmrfed.utility.regions import RegionPair
+from cmrfed.utility.training_set import Masks
 
-Region = Bool[torch.Tensor, "slice row column"]
-Spacing = Float[torch.Tensor, " 3"]
-
-
-def dice(predicted: Region, reference: Region, spacing_mm: Spacing) -> float:
-    """2 |P and R| / (|P| + |R|) over the voxels of a stack; 1 when both are empty, 0 when only one is."""
-    voxels = int(predicted.sum() + reference.sum())
-    return 2 * int((predicted & reference).sum()) / voxels if voxels else 1.0
-
-
-def hd95_mm(predicted: Region, reference: Region, spacing_mm: Spacing) -> float:
-    """The larger of the two directed 95th percentiles of the distances between the surfaces of two regions, in mm.
-
-    Distances are in three dimensions, so an error of one slice costs the slice distance. Like the BraTS challenge, 0
-    when both regions are empty; when only one is, the diagonal of the stack, the largest error it has room for.
-    """
-    if not predicted.any() and not reference.any():
-        return 0.0
-    if not predicted.any() or not reference.any():
-        return float((torch.tensor(reference.shape) * spacing_mm).norm())
-    with warnings.catch_warnings():  # MONAI 1.6 warns about an argument that it passes to itself
-        warnings.simplefilter("ignore", FutureWarning)
-        pair = (predicted[None, None], reference[None, None])
-        distance = compute_hausdorff_distance(
-            *pair, include_background=True, percentile=95, spacing=spacing_mm.tolist()
-        )
-    return float(distance)
-
-
-METRICS: dict[str, Callable[[Region, Region, Spacing], float]] = {"dice": dice, "hd95_mm": hd95_mm}
+METRICS: dict[str, Callable[[RegionPair], float]] = {"dice": dice, "hd95_mm": hd95_mm, "assd_mm": assd_mm}
 """Every score of one structure in one stack, by the name it has in a report."""
 
 COLUMNS = (*(structure.name.lower() for structure in STRUCTURES), "mean")
 """The structures as a report names them, and their mean."""
 
+Table = Float[np.ndarray, "row score"]
 
-@dataclass(frozen=True)
-class TestStacks:
-    """Held-out slices with what is needed to put their stacks together again.
 
-    patients, stacks: for every slice its patient and its stack (a patient at one phase), counting from 0. The slices
-    of a stack stand in anatomical order. vendors: one name for every patient. spacing_mm: for every stack the distance
-    between slices, rows and columns.
+@dataclass(frozen=True, eq=False)
+class StackScores:
+    """One row a stack: for every metric the score of every structure and, last, of their mean.
+
+    owners: the record, phases: the phase of each stack.
     """
 
-    __test__ = False  # not a test, whatever pytest makes of the name
+    values: dict[str, Table]
+    owners: tuple[Patient, ...]
+    phases: tuple[str, ...]
 
-    images: Image
-    masks: Mask
-    patients: Int[torch.Tensor, " batch"]
-    stacks: Int[torch.Tensor, " batch"]
-    vendors: Sequence[str]
-    spacing_mm: Float[torch.Tensor, "stack 3"]
+    def only(self, rows: Bool[np.ndarray, " stack"]) -> "StackScores":
+        """These stacks alone."""
+        kept = np.flatnonzero(rows)
+        return StackScores(
+            {name: table[kept] for name, table in self.values.items()},
+            tuple(self.owners[row] for row in kept),
+            tuple(self.phases[row] for row in kept),
+        )
+
+    @cached_property
+    def patients(self) -> tuple[Patient, ...]:
+        """Each patient once, sorted."""
+        return tuple(sorted(set(self.owners)))
+
+    @cached_property
+    def _stacks_of_patients(self) -> list[list[int]]:
+        return [[row for row, owner in enumerate(self.owners) if owner == patient] for patient in self.patients]
+
+    def by_patient(self, metric: str) -> Float[np.ndarray, "patient score"]:
+        """The mean over each patient's stacks, in the order of `patients`."""
+        return np.stack([self.values[metric][rows].mean(axis=0) for rows in self._stacks_of_patients])
 
 
-@dataclass(frozen=True)
-class PatientScores:
-    """One row a patient: for every metric the score of every structure and, last, of their mean; and the vendor."""
-
-    values: dict[str, Float[np.ndarray, "patient score"]]
-    vendors: tuple[str, ...]
-
-
-def patient_scores(predicted: Mask, test: TestStacks) -> PatientScores:
-    """Scores of every patient: each stack is scored as one 3-D object, and a patient's stacks are averaged.
+def stack_scores(predicted: Masks, test: Slices) -> StackScores:
+    """Score each stack as one 3-D object.
 
     A structure absent from a stack's reference and from its prediction scores as a perfect match; absent from only one
-    of them, as the worst (see `dice`, `hd95_mm`). So every patient has a score, and none is a NaN. Raises ValueError
-    when there are no slices, or the prediction has another shape than the reference.
+    of them, as the worst (see the metrics). So every stack has a score, and none is a NaN. Raises ValueError when there
+    are no slices, or the prediction has another shape than the reference.
     """
     if predicted.shape != test.masks.shape or len(predicted) == 0:
-        raise ValueError(f"predicted masks {tuple(predicted.shape)} do not fit the {tuple(test.masks.shape)} reference")
-    owners, rows = [], []
-    for stack in test.stacks.unique():
-        slices = test.stacks == stack
-        owners.append(int(test.patients[slices][0]))
-        rows.append(_stack_scores(predicted[slices], test.masks[slices], test.spacing_mm[stack]))
-    patients = sorted(set(owners))
-    # (patient, metric, score)
-    table = np.stack(
-        [np.mean([row for owner, row in zip(owners, rows, strict=True) if owner == p], 0) for p in patients]
+        raise ValueError(f"predicted masks {predicted.shape} do not fit the {test.masks.shape} reference")
+    stacks = [np.flatnonzero(test.stacks == stack) for stack in np.unique(test.stacks)]
+    table = np.stack([_one_stack(predicted[rows], test, rows) for rows in stacks])  # (stack, metric, score)
+    return StackScores(
+        {name: table[:, index] for index, name in enumerate(METRICS)},
+        tuple(test.records[test.patients[rows[0]]] for rows in stacks),
+        tuple(PHASES[test.conditions[rows[0], 1]] for rows in stacks),
     )
-    values = {name: table[:, index] for index, name in enumerate(METRICS)}
-    return PatientScores(values, tuple(test.vendors[patient] for patient in patients))
 
 
-def _stack_scores(predicted: Mask, reference: Mask, spacing_mm: Spacing) -> Float[np.ndarray, "metric score"]:
-    scores = np.array(
-        [[metric(predicted == s, reference == s, spacing_mm) for s in STRUCTURES] for metric in METRICS.values()]
-    )
+def _one_stack(predicted: Masks, test: Slices, rows: Int64[np.ndarray, " slice"]) -> Float[np.ndarray, "metric score"]:
+    reference, spacing_mm = test.masks[rows], test.spacing_mm[rows[0]]
+    pairs = [RegionPair(predicted == label, reference == label, spacing_mm) for label in STRUCTURES]
+    scores = np.array([[metric(pair) for pair in pairs] for metric in METRICS.values()])
     return np.column_stack([scores, scores.mean(axis=1)])
 
 
-def summarise(scores: PatientScores, replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Means over patients, which is what a report shows.
-
-    Returns {"dice": {"lv", "myo", "rv", "mean"}, "hd95_mm": {...}, "dice_ci95": {... [low, high]},
-    "by_vendor": {vendor: {"dice": {...}, "hd95_mm": {...}, "patients"}}, "patients"}; the intervals are bootstrapped
-    over patients, and the same seed gives the same ones.
-    """
-    dice_columns = dict(zip(COLUMNS, scores.values["dice"].T, strict=True))
-    return {
-        **_means(scores.values),
-        "dice_ci95": {name: bootstrap_mean_interval(column, replicates, seed) for name, column in dice_columns.items()},
-        "by_vendor": {vendor: _of_vendor(scores, vendor) for vendor in sorted(set(scores.vendors))},
-        "patients": len(scores.vendors),
-    }
-
-
-def _means(values: dict[str, Float[np.ndarray, "patient score"]]) -> dict[str, Any]:
-    return {name: dict(zip(COLUMNS, table.mean(axis=0).tolist(), strict=True)) for name, table in values.items()}
-
-
-def _of_vendor(scores: PatientScores, vendor: str) -> dict[str, Any]:
-    rows = np.array([name == vendor for name in scores.vendors])
-    return {**_means({name: table[rows] for name, table in scores.values.items()}), "patients": int(rows.sum())}
+def mean_scores(repeats: Sequence[StackScores]) -> StackScores:
+    """The mean over repeated trainings of each stack's scores."""
+    values = {name: np.mean([one.values[name] for one in repeats], axis=0) for name in METRICS}
+    return replace(repeats[0], values=values)

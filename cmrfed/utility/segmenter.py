@@ -1,87 +1,62 @@
-"""The one segmenter that every arm of a comparison trains: same network, same steps, same batches, nothing tuned."""
+"""Training and applying a segmenter: the same network, steps and batches for every training set of a comparison."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import numpy as np
 import torch
-from monai.losses import DiceCELoss
-from monai.networks.nets import UNet
-from torch import nn
+from jaxtyping import Float
+from monai.losses import DeepSupervisionLoss, DiceCELoss
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from cmrfed.shapes import Image, Label, Mask
+from cmrfed.slices import Slices
+from cmrfed.training import autocast
 from cmrfed.utility.augmentation import augment
+from cmrfed.utility.backbones import BACKBONES, Backbone
+from cmrfed.utility.strong_augmentation import augment_strongly
+from cmrfed.utility.training_set import Masks, TrainingSet
 
 Progress = Callable[[int, int], None]
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is the same for every arm. Changing any of it makes earlier utility scores incomparable."""
-
-    channels: tuple[int, ...] = (16, 32, 64, 128)
-    residual_units: int = 2
-    batch_size: int = 32
-    learning_rate: float = 1e-2
-    weight_decay: float = 1e-4
-    warm_up: float = 0.1
-
-
-RECIPE = Recipe()
-
-
-def build() -> nn.Module:
-    """A 2-D residual U-Net (Kerfoot et al., STACOM 2018) for images whose sides are multiples of 8.
-
-    Instance norm treats every image by itself, so that a prediction does not depend on what shares its batch.
-    """
-    return UNet(
-        spatial_dims=2,
-        in_channels=1,
-        out_channels=len(Label),
-        channels=RECIPE.channels,
-        strides=(2,) * (len(RECIPE.channels) - 1),
-        num_res_units=RECIPE.residual_units,
-        norm="INSTANCE",
-    )
+AUGMENTATIONS = {"light": augment, "strong": augment_strongly}
+"""What is done to a batch, by the name a training set gives it; (images, masks, generator) -> (images, masks)."""
 
 
 def train_segmenter(
-    images: Image,
-    masks: Mask,
+    examples: TrainingSet,
     steps: int,
     seed: int,
+    backbone: str = "unet",
     device: torch.device | str = "cpu",
+    precision: str = "auto",
     progress: Progress | None = None,
 ) -> nn.Module:
-    """Train on slices in [-1, 1] for exactly `steps` batches of `RECIPE.batch_size`, however many slices there are.
+    """Train for exactly `steps` batches of the backbone's batch size, however many slices there are.
 
-    The loss is Dice plus cross-entropy, the optimiser AdamW under a half cosine with warm-up, and slices are drawn with
-    replacement and augmented. The forward pass runs in bfloat16. The same seed, on the same machine, gives
-    the same network, whatever else draws random numbers; the global generators are left as they were.
+    The loss is Dice plus cross-entropy, the optimiser AdamW under a half cosine with warm-up; slices are drawn with
+    replacement and augmented. `precision` is that of `cmrfed.training.autocast`. The same seed, on the same machine,
+    gives the same network, whatever else draws random numbers; the global generators are left as they were.
 
-    Returns the network in evaluation mode, on `device`. Raises ValueError when there is no slice.
+    Returns the network in evaluation mode, on `device`. Raises ValueError when there is no slice, or slices are of a
+    size that the backbone cannot take.
     """
-    if len(images) == 0 or len(images) != len(masks):
-        raise ValueError(f"a segmenter needs as many masks as images, found {len(masks)} and {len(images)}")
-    device = torch.device(device)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = build().to(device)
-    loss_function = DiceCELoss(to_onehot_y=True, softmax=True)
-    optimizer = AdamW(network.parameters(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
-    schedule = LambdaLR(optimizer, lambda step: _learning_rate_factor(step / steps))
-    generator = torch.Generator().manual_seed(seed)
+    recipe, device = BACKBONES[backbone], torch.device(device)
+    _check(examples, recipe)
+    network = _initial(recipe, seed).to(device).to(memory_format=torch.channels_last)
+    loss_function = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True))
+    optimizer = AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = LambdaLR(optimizer, lambda step: _learning_rate_factor(step / steps, recipe.warm_up))
+    rows, random = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     network.train()
     for step in range(steps):
-        drawn = torch.randint(len(images), (RECIPE.batch_size,), generator=generator)
-        batch, target = augment(images[drawn], masks[drawn], generator)
-        with torch.autocast(device.type, torch.bfloat16):
-            logits = network(batch.to(device))
+        drawn = examples.batch(rows.integers(len(examples), size=recipe.batch_size))
+        images, masks = AUGMENTATIONS[examples.augmentation](*drawn, random)
+        with autocast(device, precision):
+            logits = network(_channels_last(images, device))
         optimizer.zero_grad()
-        loss_function(logits.float(), target[:, None].to(device)).backward()
+        loss_function(_by_depth(logits), masks[:, None].to(device)).backward()
         optimizer.step()
         schedule.step()
         if progress is not None:
@@ -89,15 +64,42 @@ def train_segmenter(
     return network.eval()
 
 
-def _learning_rate_factor(progress: float) -> float:
+def _check(examples: TrainingSet, recipe: Backbone) -> None:
+    if len(examples) == 0:
+        raise ValueError("a segmenter needs at least one labelled slice, found none")
+    if any(side % recipe.multiple for part in examples.parts for side in part.images.shape[1:]):
+        shape = examples.parts[0].images.shape[1:]
+        raise ValueError(f"slices of {shape} do not fit this network, which halves multiples of {recipe.multiple}")
+
+
+def _initial(recipe: Backbone, seed: int) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return recipe.build()
+
+
+def _channels_last(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device).contiguous(memory_format=torch.channels_last)
+
+
+def _by_depth(logits: Float[Tensor, "..."]) -> list[Tensor]:
+    """The logits at every depth, the finest first."""
+    depths = logits.float()
+    return list(depths.unbind(dim=1)) if depths.ndim == 5 else [depths]
+
+
+def _learning_rate_factor(progress: float, warm_up: float) -> float:
     """A linear warm-up under a half cosine, for progress from 0 to 1; positive from the first step."""
-    warm = min((progress + 0.01) / RECIPE.warm_up, 1.0)
-    return warm * (1 + math.cos(math.pi * progress)) / 2
+    return min((progress + 0.01) / warm_up, 1.0) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, images: Image, batch_size: int = 128) -> Mask:
-    """The most likely label of every pixel, on the CPU, in full precision."""
+def predict(network: nn.Module, slices: Slices, batch_size: int = 128) -> Masks:
+    """The most likely label of every pixel of every slice, in full precision."""
     device = next(network.parameters()).device
-    found = [network(batch.to(device)).argmax(dim=1).cpu() for batch in images.split(batch_size)]
-    return torch.cat(found).clone()
+    found = np.empty(slices.images.shape, np.uint8)
+    for start in range(0, len(slices), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(slices)))
+        logits = network(_channels_last(slices.batch(rows)[0], device))
+        found[rows] = logits.argmax(dim=1).cpu().numpy()
+    return found

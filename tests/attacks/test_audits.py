@@ -2,11 +2,14 @@
 
 import hashlib
 import stat
+import warnings
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 
 from cmrfed.attacks import hashed_names, name_key, overfitting_gap, style_recovery
+from cmrfed.attacks.style import balanced_accuracy
 
 
 def test_a_hashed_name_can_be_found_again_with_the_key_alone(tmp_path):
@@ -48,6 +51,15 @@ def test_a_style_that_got_through_is_recognised_and_one_that_did_not_is_not():
     found = style_recovery(real, names, held_out, lost, truth, 200)
     assert found["held_out"] > 0.9 and found["synthetic_ci95"][0] <= 0.5 and found["synthetic_p"] > 0.05
     assert (found["chance"], found["sites"], found["patients"]) == (0.5, 2, 30)
+
+
+def test_balanced_accuracy_is_scikit_learns():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        truth = np.array(["a", "b", "c"])[random.integers(0, 3, 12)]
+        guessed = np.array(["a", "b", "c", "d"])[random.integers(0, 4, 12)]
+        with warnings.catch_warnings(action="ignore"):
+            assert balanced_accuracy(truth, guessed) == pytest.approx(balanced_accuracy_score(truth, guessed))
 
 
 def test_one_site_alone_cannot_be_told_apart():

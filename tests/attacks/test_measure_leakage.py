@@ -97,6 +97,17 @@ def test_only_some_members_are_scored_where_that_is_asked_for(subject):
     assert (row["members"], row["non_members"]) == (3, subject.held_out.number_of_patients)
 
 
+def test_images_are_compared_by_features_too_where_a_network_is_named(subject):
+    config = CONFIG.model_copy(
+        update={"attacks": ("extraction_features", "nearest_sample_features"), "feature_space": "efficientnet-lite0"}
+    )
+    thinned = replace(subject, synthetic={"copier": subject.synthetic["copier"]})
+    attacks, audits = measure_leakage(thinned, config, silent)
+    assert attacks["copier"]["extraction_features"]["auc"] > 0.9
+    assert audits["copier"]["copies"]["features"]["data_copying_z"] < -1
+    assert set(audits["copier"]["left_out"]) == set()
+
+
 def test_an_unknown_attack_is_refused_in_one_line(subject):
     with pytest.raises(UserError, match=r"evaluation.leakage.attacks: no attack 'los'; choose among loss, "):
         measure_leakage(subject, LeakageConfig(attacks=("los",)), silent)

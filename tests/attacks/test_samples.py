@@ -97,21 +97,21 @@ def test_the_extraction_ratio_is_carlinis():
     made, train = images(3, 0), images(60, 1)
     gaps = np.linalg.norm(made.parts[0].reshape(3, 1, -1) - train.parts[0].reshape(1, 60, -1), axis=2)
     expected = gaps.min(axis=1) / (0.5 * np.sort(gaps, axis=1)[:, :50].mean(axis=1))
-    np.testing.assert_allclose(extraction_ratios(made, train), expected, rtol=1e-5)
+    np.testing.assert_allclose(extraction_ratios(nearest(made, train, 50)), expected, rtol=1e-5)
 
 
 def test_an_image_is_authentic_unless_it_is_nearer_than_another_patient_is():
     values = np.array([[0.0, 0], [0.1, 0], [10, 0], [10, 6]], dtype=np.float32)
     train = Points((values,), np.array([0, 0, 1, 2]))  # patient 0's second image is no measure of the first
     made = Points((np.array([[1.0, 0], [10, -7], [10, 2]], dtype=np.float32),), np.full(3, NOBODY))
-    assert authentic(made, train).tolist() == [False, True, False]
+    assert authentic(nearest(made, train), train).tolist() == [False, True, False]
 
 
 def test_a_generator_that_draws_one_patient_over_and_over_is_seen():
     train = images(40, 0, np.repeat(np.arange(20), 2))
     collapsed = Points((train.parts[0][np.zeros(30, int)] + 0.01,), np.full(30, NOBODY))
-    assert share_of_one_patient(collapsed, train) == 1.0
-    assert share_of_one_patient(images(200, 5), train) < 0.5
+    assert share_of_one_patient(nearest(collapsed, train), train) == 1.0
+    assert share_of_one_patient(nearest(images(200, 5), train), train) < 0.5
 
 
 def test_data_copying_has_the_papers_sign():

@@ -42,7 +42,7 @@ def hearts(part, count):
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fidelity")
-    train, held_out = hearts("member", 10), hearts("other", 6)
+    train, held_out = hearts("member", 8), hearts("other", 4)
     generator = build_generator(GeneratorConfig(channels=(8, 8), norm_groups=4), seed=0)
     save_generator(folder / "model.safetensors", generator, read_weights(generator))
     random = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def subject(tmp_path_factory):
     made = {
         "perfect": Synthetic(held_out, train, None),
         "noise": Synthetic(noise(held_out), noise(train), folder / "model.safetensors"),
-        "external": Synthetic(hearts("stranger", 5), train.take(np.arange(0)), None, paired=False),
+        "external": Synthetic(hearts("stranger", 3), train.take(np.arange(0)), None, paired=False),
     }
     return Subject(
         train=train,

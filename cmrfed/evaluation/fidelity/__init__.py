@@ -27,7 +27,7 @@ def measure_fidelity(subject: Subject, config: FidelityConfig, bar: ProgressBar)
     spaces = measure_spaces(sets, config, bar)
     pixels = measure_pixels(sets, bar) if config.pixels else {}
     outlines = outlined(sets, config.segmenter_steps, bar) if config.segmenter_steps else None
-    structure = measure_structure(sets, outlines) if config.structure else {}
+    structure = measure_structure(sets, outlines, bar) if config.structure else {}
     first = config.spaces[0]
     return {
         arm: {

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
-from cmrfed.evaluation.fidelity.sets import Compared, images_of, outlines_of
+from cmrfed.evaluation.fidelity.sets import Compared, outlines_of
 from cmrfed.evaluation.subject import ProgressBar, thin
 from cmrfed.fidelity import FAITHFULNESS, Score, SliceScores, faithfulness, mean_scores
 from cmrfed.shapes import Mask
 from cmrfed.slices import Slices
-from cmrfed.utility import predict, train_segmenter
+from cmrfed.utility import TrainingSet, predict, train_segmenter
 
 TAUGHT_ON = 600
 """Real slices at most that the segmenter learns from."""
@@ -24,7 +25,7 @@ class Outlines:
 
     def of(self, slices: Slices) -> Mask:
         """What the segmenter finds in the images."""
-        return predict(self.segmenter, images_of(slices))
+        return found_in(self.segmenter, slices)
 
 
 def outlined(sets: Compared, steps: int, bar: ProgressBar) -> Outlines | None:
@@ -35,8 +36,9 @@ def outlined(sets: Compared, steps: int, bar: ProgressBar) -> Outlines | None:
         return None
     with bar("segmenter for outlines") as progress:
         segmenter = train_segmenter(
-            images_of(taught_on), outlines_of(taught_on), steps, subject.seed, subject.device, progress
-        )
+            TrainingSet((taught_on,)), steps, subject.seed,
+            device=subject.device, precision=subject.precision, progress=progress,
+        )  # fmt: skip
     floor = _followed(segmenter, tested)
     made = {arm: own.labelled() for arm, own in sets.made.items()}
     faithful = {
@@ -47,6 +49,11 @@ def outlined(sets: Compared, steps: int, bar: ProgressBar) -> Outlines | None:
     return Outlines(segmenter, faithful)
 
 
+def found_in(segmenter: nn.Module, slices: Slices) -> Mask:
+    """The outlines that the segmenter finds."""
+    return torch.from_numpy(predict(segmenter, slices)).long()
+
+
 def _followed(segmenter: nn.Module, slices: Slices) -> SliceScores:
-    found = predict(segmenter, images_of(slices))
+    found = found_in(segmenter, slices)
     return SliceScores(faithfulness(found, outlines_of(slices), slices.spacing_mm[0, 1:]), slices.patients)

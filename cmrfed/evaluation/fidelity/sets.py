@@ -97,7 +97,7 @@ def unseen(sets: Compared) -> Unseen | None:
     rows = np.flatnonzero([name in chosen for name in _owners(subject.learnt)])
     rows = np.sort(np.random.default_rng(subject.seed).permutation(rows)[:half])
     train = subject.learnt.take(rows)
-    if min(train.number_of_patients, sets.reference.take(others).number_of_patients, sets.test.number_of_patients) < 4:
+    if min(train.number_of_patients, sets.reference.take(others).number_of_patients, sets.test.number_of_patients) < 2:
         return None
     synthetic = subject.synthetic
     drawn = {arm: own.learnt.take(rows) for arm, own in synthetic.items() if own.paired}

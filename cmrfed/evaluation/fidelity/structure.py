@@ -14,6 +14,7 @@ import torch
 
 from cmrfed.evaluation.fidelity.outlines import Outlines
 from cmrfed.evaluation.fidelity.sets import Compared, outlines_of
+from cmrfed.evaluation.subject import ProgressBar
 from cmrfed.fidelity import PatientFeatures, Score, scores_beside_floor
 from cmrfed.fidelity.structure import APPEARANCES, SHAPES, VOLUMES, distribution_distances, patient_volumes
 from cmrfed.shapes import PHASES, Mask
@@ -21,9 +22,10 @@ from cmrfed.slices import Slices
 
 ByArm = dict[str, dict[str, Score]]
 Measure = Callable[[Slices], PatientFeatures]
+Job = tuple[Measure, tuple[str, ...], dict[str, Slices], Slices, Slices]
 
 
-def measure_structure(sets: Compared, outlines: Outlines | None) -> ByArm:
+def measure_structure(sets: Compared, outlines: Outlines | None, bar: ProgressBar) -> ByArm:
     """Scores by arm and name: of slices, and of patients whose every slice is there."""
     found: ByArm = {arm: {} for arm in sets.made}
     labelled = {arm: made.labelled() for arm, made in sets.made.items() if len(made.labelled())}
@@ -31,13 +33,18 @@ def measure_structure(sets: Compared, outlines: Outlines | None) -> ByArm:
     if not (labelled and len(test) and len(reference)):
         return found
     seen = {arm: made for arm, made in labelled.items() if outlines or arm not in sets.paired}
-    _merge(found, _compare(_appearances, tuple(APPEARANCES), labelled, reference, test, sets.subject.seed))
-    _merge(found, _compare(partial(_shapes, outlines), tuple(SHAPES), seen, reference, test, sets.subject.seed))
     whole = {arm: whole_patients(made, _all_of(sets, arm)) for arm, made in seen.items()}
     whole_test = whole_patients(test, sets.subject.held_out)
     others = as_many_patients(sets.subject.train.labelled(), whole_test, sets.subject.seed)
-    measure = partial(_volumes, outlines)
-    _merge(found, _compare(measure, VOLUMES, whole, others, whole_test, sets.subject.seed))
+    jobs: list[Job] = [
+        (_appearances, tuple(APPEARANCES), labelled, reference, test),
+        (partial(_shapes, outlines), tuple(SHAPES), seen, reference, test),
+        (partial(_volumes, outlines), VOLUMES, whole, others, whole_test),
+    ]
+    with bar("structure of hearts") as progress:
+        for done, job in enumerate(jobs, start=1):
+            _merge(found, _compare(*job, seed=sets.subject.seed))
+            progress(done, len(jobs))
     return found
 
 

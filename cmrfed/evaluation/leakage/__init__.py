@@ -92,8 +92,9 @@ def _spaces(scene: Scene) -> tuple[Evidence, ...]:
 
 
 def _samples(scene: Scene, made: Synthetic, space: Evidence) -> Samples:
-    """All synthetic images against all real ones; by features, whose cost is a network's, against the scored ones."""
-    synthetic = [scene.points(part, space) for part in (made.shown, made.learnt) if len(part)]
+    """All synthetic images against all real ones; by features, which cost a network's pass each, some of both."""
     scored = scene.points(scene.few, space)
-    archive = scored if space == "features" else scene.archive
-    return Samples(scored, Points.joined(synthetic), archive)
+    if space == "features":
+        return Samples(scored, scene.points(scene.shown(made.shown, space), space), scored)
+    synthetic = [scene.points(part, space) for part in (made.shown, made.learnt) if len(part)]
+    return Samples(scored, Points.joined(synthetic), scene.archive)

@@ -30,7 +30,7 @@ def copies(scene: Scene, made: Synthetic, space: Evidence) -> Results:
         subject.train if space == "pixels" else few.subset(set(few.patient_names) & set(subject.train.patient_names))
     )
     count = min(len(made.shown), len(subject.shown))
-    sides = (thin(side, count, subject.seed) for side in (made.shown, subject.shown))
+    sides = (scene.shown(thin(side, count, subject.seed), space) for side in (made.shown, subject.shown))
     return {
         **copying(CopyTest(*(scene.points(side, space) for side in (*sides, train))), subject.bootstrap, subject.seed)
     }

@@ -23,11 +23,15 @@ from cmrfed.attacks import (
 )
 from cmrfed.attacks.loss_threshold import loss_scores
 from cmrfed.config import LeakageConfig, UserError
-from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each
+from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each, thin
 from cmrfed.fidelity import extract_features
 from cmrfed.generators import Generator
 from cmrfed.slices import Slices, concatenate
 from cmrfed.updates import load_weights, write_weights
+
+
+_BY_FEATURES = 150
+"""Synthetic images of each arm that are compared by features: their cost is a network's."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,10 @@ class Scene:
                     progress(len(losses), config.shadow_models)
             self.shadows[key] = trained_on, np.array(losses)
         return self.shadows[key]
+
+    def shown(self, slices: Slices, space: Evidence) -> Slices:
+        """As many of these as are compared in a space; the same rows of equally long sets."""
+        return slices if space == "pixels" else thin(slices, _BY_FEATURES, self.subject.seed)
 
     def points(self, slices: Slices, space: Evidence) -> Points:
         """Slices as points: their pixels, left where they lie, or their features."""

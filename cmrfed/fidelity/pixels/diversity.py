@@ -37,7 +37,7 @@ def pair_similarity(
 
 def _means(
     values: Float[np.ndarray, " pair"], weights: Int[np.ndarray, "replicate pair"]
-) -> Float[np.ndarray, " replicate"]:
+) -> Float[np.ndarray, " kept"]:
     """Weighted means, of the replicates that drew a pair at all."""
     totals = weights.sum(1)
     return (weights @ values)[totals > 0] / totals[totals > 0]

@@ -1,0 +1,106 @@
+"""Utility of every arm: segmenters that learnt from synthetic images for training masks, tested on held-out patients.
+
+Synthetic images for the test patients' own masks would carry their shapes into training. What an arm's results hold:
+
+| key | what it is |
+| --- | --- |
+| real, synthetic, mixed | `summarise` of a segmenter trained on real images, on synthetic ones, on as many of both |
+| mixed_0.25x, ... | the same with that many synthetic images to a real one (`ratios`) |
+| real_augmented | real images alone under strong classical augmentation (`augmented`) |
+| ...: function | bias and limits of agreement of EDV, ESV, EF and mass with the reader's (`function_agreement`) |
+| tests | paired tests between these sets over the same patients, one family (`paired_tests`) |
+| leave_one_vendor_out | what an unseen vendor costs, and what the arm's images of it give back (`group_drops`) |
+| translation | the same with the vendor's images drawn for the other vendors' masks: style alone |
+| cross_dataset | the same for an unseen data set |
+| disease | a classifier of diseases as the second task (`disease_scores`) |
+| backbones | real, synthetic, mixed and tests again, for every further network |
+| not_measured | of what was asked for and is absent, why |
+
+The networks trained on real images alone are trained once for all arms.
+"""
+
+from collections.abc import Mapping
+
+from cmrfed.config import UserError, UtilityConfig
+from cmrfed.evaluation.subject import ProgressBar, Results, Subject
+from cmrfed.evaluation.utility.disease import measure_disease
+from cmrfed.evaluation.utility.function import function_agreement
+from cmrfed.evaluation.utility.left_out import measure_left_out
+from cmrfed.evaluation.utility.training_sets import CORE, Key, budget_of, of_arm, training_sets
+from cmrfed.slices import Slices
+from cmrfed.utility import BACKBONES, Outcome, TrainingSet, compare_training_sets, paired_tests, summarise
+
+__all__ = ["measure_utility"]
+
+BASELINE = "epsilon_0"
+"""The arm that saw no private data; the synthetic images of the others are tested against its."""
+
+Found = dict[Key, Outcome]
+
+
+def measure_utility(subject: Subject, config: UtilityConfig, bar: ProgressBar) -> dict[str, Results]:
+    """Results by arm. Empty when nothing is labelled to learn from, or fewer than two held-out patients are: a single
+    one has no interval. Raises UserError when a network cannot take slices of this size."""
+    tested = subject.held_out.labelled()
+    if not len(subject.learnt) or tested.number_of_patients < 2:
+        return {}
+    _check_size(tested, config)
+    sets, absent = training_sets(subject, config, bar)
+    first, *others = (_trained(sets, backbone, tested, subject, config, bar) for backbone in config.backbones)
+    results = _by_arm(first, subject, config)
+    for backbone, found in zip(config.backbones[1:], others, strict=True):
+        for arm, scores in _by_arm(found, subject, config).items():
+            results[arm].setdefault("backbones", {})[backbone] = scores
+    parts = [measure_left_out(subject, config, first[None, "real"], bar)]
+    parts += [measure_disease(subject, first)] if config.disease else []
+    for arm, kept in results.items():
+        found_or_why = {name: value for part in parts for name, value in part.get(arm, {}).items()}
+        why = absent.get(arm, {}) | {name: value for name, value in found_or_why.items() if isinstance(value, str)}
+        kept |= {name: value for name, value in found_or_why.items() if not isinstance(value, str)}
+        kept |= {"not_measured": why} if why else {}
+    return results
+
+
+def _check_size(tested: Slices, config: UtilityConfig) -> None:
+    side = tested.images.shape[1]
+    for backbone in config.backbones:
+        if side % BACKBONES[backbone].multiple:
+            raise UserError(
+                f"evaluation.utility.backbones: {backbone} takes slices whose sides are multiples of "
+                f"{BACKBONES[backbone].multiple}, found {side}; leave it out, or set preprocessing.size"
+            )
+
+
+def _trained(
+    sets: Mapping[Key, TrainingSet],
+    backbone: str,
+    tested: Slices,
+    subject: Subject,
+    config: UtilityConfig,
+    bar: ProgressBar,
+) -> Found:
+    """What networks of this backbone made of the tested slices; further backbones learn the core sets alone."""
+    wanted = {key: one for key, one in sets.items() if backbone == config.backbones[0] or key[1] in CORE}
+    with bar(f"training segmenters, {backbone}") as progress:
+        return compare_training_sets(wanted, tested, budget_of(subject, config, backbone), progress)
+
+
+def _by_arm(found: Found, subject: Subject, config: UtilityConfig) -> dict[str, Results]:
+    """Every arm's scores by training set, and the tests between them."""
+    summaries = {
+        key: summarise(outcome.scores, subject.bootstrap, subject.seed) | function_agreement(outcome, subject.held_out)
+        for key, outcome in found.items()
+    }
+    return {arm: of_arm(summaries, arm) | {"tests": _tests(found, arm, subject, config)} for arm in subject.synthetic}
+
+
+def _tests(found: Found, arm: str, subject: Subject, config: UtilityConfig) -> list[Results]:
+    """Every set against real images, mixed against what augmentation gives, and synthetic against the start's."""
+    scores = {name: outcome.scores for name, outcome in of_arm(found, arm).items()}
+    pairs = [(name, "real") for name in scores if name != "real"]
+    if "real_augmented" in scores:
+        pairs.append(("mixed", "real_augmented"))
+    if arm != BASELINE and (BASELINE, "synthetic") in found:
+        scores[f"{BASELINE}/synthetic"] = found[BASELINE, "synthetic"].scores
+        pairs.append(("synthetic", f"{BASELINE}/synthetic"))
+    return paired_tests(scores, pairs, config.margin, subject.bootstrap, subject.seed)
