@@ -27,7 +27,7 @@ def extraction_scores(samples: Samples, rows_at_once: int = 512) -> Float[np.nda
 
 
 def extraction_ratios(found: Neighbours) -> Float[np.ndarray, " image"]:
-    """Each image's ratio with its nearest training image, given the 50 nearest; below 1 that one counts as extracted."""
+    """Each image's ratio with its nearest training image, given the 50 nearest; below 1 it counts as extracted."""
     return found.distances[:, 0] / _scale(found.distances)
 
 

@@ -7,7 +7,7 @@ from which the report prints it; a new feature space is a module and a line in `
 from cmrfed.fidelity.catalogue import SCORES, SPACES, Meaning
 from cmrfed.fidelity.density_coverage import density_coverage
 from cmrfed.fidelity.faithfulness import FAITHFULNESS, faithfulness
-from cmrfed.fidelity.features import EXTRACTORS, extract_features, logits_of
+from cmrfed.fidelity.features import EXTRACTORS, extract_features, logits_of, refuse_unusable_spaces
 from cmrfed.fidelity.frechet import frechet_distance
 from cmrfed.fidelity.inception_score import inception_score
 from cmrfed.fidelity.kernel import kernel_distance
@@ -48,6 +48,7 @@ __all__ = [
     "logits_of",
     "mean_scores",
     "precision_recall",
+    "refuse_unusable_spaces",
     "scores_beside_floor",
     "set_distances",
 ]

@@ -6,7 +6,7 @@ A new space is one module from 8-bit grey images to one row of features an image
 import hashlib
 import pickle
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ class Extractor:
     """A feature space: how its module is built from a file of weights, and where that file is if the user gives none.
 
     weights: returns the path; None where only the user can. A space without weights has `learnt` False. standardise:
-    whether features are of many units, so that distances are taken in standard deviations of real ones.
+    whether distances are taken in standard deviations of real images' features, which have no common scale.
     """
 
     build: Callable[[Path], nn.Module] | Callable[[], nn.Module]
@@ -50,7 +50,7 @@ EXTRACTORS = {
     "inception-v3": Extractor(InceptionV3),
     "resnet50": Extractor(ImageNetResNet50),
     "radimagenet-resnet50": Extractor(RadImageNetResNet50),
-    "cardiac": Extractor(CardiacEncoder, encoder_weights),
+    "cardiac": Extractor(CardiacEncoder, encoder_weights, standardise=True),
     "radiomics": Extractor(Radiomics, learnt=False, standardise=True),
 }
 """Every feature space by the name a config uses."""
@@ -115,25 +115,41 @@ def _run(
     return torch.cat(features).clone()
 
 
-def _weights_path(extractor: str, weights: str | None) -> Path | None:
-    """The file of weights, which is there; None for a space that has none."""
-    if extractor not in EXTRACTORS:
-        raise UserError(f"evaluation.fidelity.spaces: no {extractor!r}; choose one of {', '.join(EXTRACTORS)}")
-    chosen = EXTRACTORS[extractor]
-    if not chosen.learnt:
-        return None
-    if weights is not None:
-        path = Path(weights).expanduser()
-    elif chosen.weights is not None:
-        path = chosen.weights()
-    else:
+def refuse_unusable_spaces(spaces: Iterable[str], weights: Mapping[str, str]) -> None:
+    """Raise UserError, before hours are spent, for a name that is no space, and for weights that are not there."""
+    for name in (*spaces, *weights):
+        _chosen_path(_extractor(name), name, weights.get(name))
+
+
+def _extractor(name: str) -> Extractor:
+    if name not in EXTRACTORS:
+        raise UserError(f"evaluation.fidelity.spaces: no {name!r}; choose one of {', '.join(EXTRACTORS)}")
+    return EXTRACTORS[name]
+
+
+def _chosen_path(extractor: Extractor, name: str, weights: str | None) -> Path | None:
+    """The file that the user names, which is there; None where the space has its own or needs none."""
+    if weights is None and extractor.learnt and extractor.weights is None:
         raise UserError(
-            f"{extractor} comes without weights and none are downloaded: name a file of them in "
-            f"evaluation.fidelity.weights, as {{{extractor}: FILE}}"
+            f"{name} comes without weights and none are downloaded: name a file of them in "
+            f"evaluation.fidelity.weights, as {{{name}: FILE}}"
         )
+    if weights is None or not extractor.learnt:
+        return None
+    return _present(Path(weights).expanduser(), name)
+
+
+def _present(path: Path, name: str) -> Path:
     if not path.is_file():
-        raise UserError(f"{path}: no such file of {extractor} weights; reinstall the package or give another path")
+        raise UserError(f"{path}: no such file of {name} weights; reinstall the package or give another path")
     return path
+
+
+def _weights_path(name: str, weights: str | None) -> Path | None:
+    """The file of weights, which is there; None for a space that has none."""
+    extractor = _extractor(name)
+    path = _chosen_path(extractor, name, weights)
+    return _present(extractor.weights(), name) if path is None and extractor.weights is not None else path
 
 
 def _load(extractor: str, path: Path | None) -> nn.Module:

@@ -19,6 +19,7 @@ from cmrfed.report.pictures import plates
 from cmrfed.report.plots import dice_plot, plots_of_training
 from cmrfed.report.repeat import repeat_command
 from cmrfed.report.tables import composite_row, fidelity_table, timing_table, utility_table, vendor_table
+from cmrfed.report.usefulness import usefulness_tables
 from cmrfed.report.verdict import findings, remarks
 from cmrfed.runs import Run
 from cmrfed.shapes import COLOURS
@@ -49,6 +50,7 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         real_images=material.held_out is not None,
         utility=utility_table(material),
         vendors=vendor_table(material),
+        usefulness=usefulness_tables(material),
         dice_plot=dice_plot(material),
         fidelity=fidelity_table(material),
         fidelity_details=fidelity_tables(material),

@@ -18,7 +18,7 @@ from cmrfed.shapes import UNKNOWN
 from cmrfed.statistics import percentile_interval
 from cmrfed.utility.disease_features import DiseaseFeatures
 
-TREES = 300
+TREES = 200
 FEWEST_PATIENTS = 3
 """Of a class, in training."""
 PERMUTATIONS = 2000

@@ -46,7 +46,7 @@ def train_segmenter(
     _check(examples, recipe)
     network = _initial(recipe, seed).to(device).to(memory_format=torch.channels_last)
     loss_function = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True))
-    optimizer = AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     schedule = LambdaLR(optimizer, lambda step: _learning_rate_factor(step / steps, recipe.warm_up))
     rows, random = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     network.train()

@@ -139,6 +139,16 @@ def test_the_patients_that_tell_memory_from_learning_are_apart(subject):
     assert rest.drawn["noise"].patient_names == rest.train.patient_names
 
 
+def test_without_masks_of_training_patients_memory_is_not_judged(subject, few_halves):
+    nothing = subject.learnt.take(np.arange(0))
+    made = {"perfect": replace(subject.synthetic["perfect"], learnt=nothing)}
+    config = FidelityConfig(slices=200, spaces=(SPACE,), pixels=False, structure=False, segmenter_steps=0)
+    found = measure_fidelity(replace(subject, learnt=nothing, synthetic=made), config, bar)
+    space = found["perfect"]["spaces"][SPACE]
+    assert {"fid", "coverage"} <= space.keys()
+    assert "fld" not in space
+
+
 def test_a_patient_with_a_slice_missing_has_no_volume(subject):
     held_out = subject.held_out
     part = held_out.take(np.arange(1, len(held_out)))

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 from torch import nn
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchvision.models import resnet50
 
-from cmrfed.fidelity import EXTRACTORS, SPACES, extract_features, logits_of
+from cmrfed.fidelity import EXTRACTORS, SPACES, extract_features, logits_of, refuse_unusable_spaces
 from cmrfed.fidelity.networks import cardiac
 from cmrfed.fidelity.networks.cardiac import CardiacEncoder, Recipe, encoder_weights, train_encoder
 from cmrfed.fidelity.networks.resnet import torchvision_keys
@@ -59,6 +61,42 @@ def test_radimagenets_release_and_torchvisions_names_are_one_network(published, 
     assert torch.equal(first, second)
     assert first.shape == (2, 2048)
     assert logits_of("radimagenet-resnet50", str(tmp_path / "released.pt")) is None
+
+
+@pytest.fixture(scope="module")
+def inception(tmp_path_factory):
+    """A file of weights that fits, without the ones that would have to be downloaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        patch.setattr("torch_fidelity.feature_extractor_inceptionv3.torch.load", lambda *_, **__: {})
+        empty = tmp_path_factory.mktemp("inception") / "empty.pth"
+        empty.touch()
+        torch.manual_seed(0)
+        network = FeatureExtractorInceptionV3("", ["2048"], feature_extractor_weights_path=str(empty))
+    torch.save(network.state_dict(), empty)
+    return str(empty)
+
+
+def test_inceptions_features_and_logits_are_torch_fidelitys(inception, images):
+    network = FeatureExtractorInceptionV3("", ["2048", "logits_unbiased"], feature_extractor_weights_path=inception)
+    pixels = ((images + 1) * 127.5).round().to(torch.uint8).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        features, logits = network(pixels)
+    found = extract_features(images, "inception-v3", inception)
+    torch.testing.assert_close(found, features)
+    torch.testing.assert_close(logits_of("inception-v3", inception)(found), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_spaces_that_cannot_be_used_are_refused_before_any_work(tmp_path):
+    refuse_unusable_spaces(["efficientnet-lite0", "cardiac", "radiomics"], {})
+    with refuses("'resnet'", "radimagenet-resnet50"):
+        refuse_unusable_spaces(["resnet"], {})
+    with refuses("'inception'"):
+        refuse_unusable_spaces(["radiomics"], {"inception": str(tmp_path)})
+    with refuses("resnet50", "none are downloaded", "evaluation.fidelity.weights"):
+        refuse_unusable_spaces(["radiomics", "resnet50"], {})
+    with refuses("absent.pth"):
+        refuse_unusable_spaces(["resnet50"], {"resnet50": str(tmp_path / "absent.pth")})
 
 
 def test_wrappers_are_taken_off_the_names_of_weights():

@@ -10,7 +10,7 @@ from cmrfed.evaluation.fidelity.sets import compared
 from cmrfed.evaluation.fidelity.spaces import measure_spaces
 from cmrfed.evaluation.fidelity.structure import measure_structure
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject
-from cmrfed.fidelity import headline
+from cmrfed.fidelity import headline, refuse_unusable_spaces
 
 __all__ = ["measure_fidelity"]
 
@@ -21,8 +21,10 @@ def measure_fidelity(subject: Subject, config: FidelityConfig, bar: ProgressBar)
     """By arm: {"fid", "kid", each with "_ci95", "_real" and "_real_ci95", "images"} of the first space, and under
     "spaces", "pixels", "structure" and "faithfulness" every score by its name in `cmrfed.fidelity.SCORES`.
 
-    The real reference has as many images as the test set, and its mix of vendors.
+    The real reference has as many images as the test set, and its mix of vendors. Raises
+    UserError for a space that is not known, or whose weights are not there.
     """
+    refuse_unusable_spaces(config.spaces, config.weights)
     sets = compared(subject)
     spaces = measure_spaces(sets, config, bar)
     pixels = measure_pixels(sets, bar) if config.pixels else {}

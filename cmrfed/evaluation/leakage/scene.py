@@ -29,7 +29,6 @@ from cmrfed.generators import Generator
 from cmrfed.slices import Slices, concatenate
 from cmrfed.updates import load_weights, write_weights
 
-
 _BY_FEATURES = 150
 """Synthetic images of each arm that are compared by features: their cost is a network's."""
 

@@ -51,14 +51,19 @@ def measure_utility(subject: Subject, config: UtilityConfig, bar: ProgressBar) -
     for backbone, found in zip(config.backbones[1:], others, strict=True):
         for arm, scores in _by_arm(found, subject, config).items():
             results[arm].setdefault("backbones", {})[backbone] = scores
-    parts = [measure_left_out(subject, config, first[None, "real"], bar)]
-    parts += [measure_disease(subject, first)] if config.disease else []
-    for arm, kept in results.items():
-        found_or_why = {name: value for part in parts for name, value in part.get(arm, {}).items()}
-        why = absent.get(arm, {}) | {name: value for name, value in found_or_why.items() if isinstance(value, str)}
-        kept |= {name: value for name, value in found_or_why.items() if not isinstance(value, str)}
-        kept |= {"not_measured": why} if why else {}
-    return results
+    left_out = measure_left_out(subject, config, first[None, "real"], bar)
+    disease = measure_disease(subject, first) if config.disease else {}
+    return {
+        arm: scores | _or_why(absent.get(arm, {}) | left_out.get(arm, {}) | disease.get(arm, {}))
+        for arm, scores in results.items()
+    }
+
+
+def _or_why(parts: Mapping[str, Results | str]) -> Results:
+    """What was found, and under "not_measured" the reasons that stand in the place of what was not."""
+    reasons = {name: part for name, part in parts.items() if isinstance(part, str)}
+    found = {name: part for name, part in parts.items() if name not in reasons}
+    return found | ({"not_measured": reasons} if reasons else {})
 
 
 def _check_size(tested: Slices, config: UtilityConfig) -> None:

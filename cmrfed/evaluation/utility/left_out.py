@@ -1,6 +1,7 @@
 """What a vendor or a data set costs that the real training images lack, and what synthetic images of it give back."""
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -53,15 +54,14 @@ def training_sets_without(
 ) -> Iterator[tuple[Key, TrainingSet]]:
     """Real images of all groups but one, alone and with each arm's images of the missing one, for every protocol."""
     for field in sorted({FIELDS[protocol] for protocol in config.protocols}):
+        protocols = [protocol for protocol in config.protocols if FIELDS[protocol] == field]
         for group in groups_of(subject.learnt, tested, field):
             others = where(subject.learnt, field, group, equal=False)
             yield (field, group, None, None), TrainingSet((others,))
-            for protocol in config.protocols:
-                if FIELDS[protocol] == field:
-                    for arm in subject.synthetic:
-                        images = _images(subject, protocol, arm, field, group, bar)
-                        if images is not None and len(images):
-                            yield (field, group, protocol, arm), TrainingSet((others, images))
+            for protocol, arm in product(protocols, subject.synthetic):
+                images = _images(subject, protocol, arm, field, group, bar)
+                if images is not None and len(images):
+                    yield (field, group, protocol, arm), TrainingSet((others, images))
 
 
 def groups_of(learnt: Slices, tested: Slices, field: str) -> list[str]:
