@@ -41,7 +41,7 @@ def draw(generator: Path | None, hearts: int, seed: int, size: int) -> Figure:
     rows = {"mask": coloured(np.asarray(phantoms.masks)), "phantom": np.asarray(phantoms.images)}
     if generator:
         network, _ = load_generator(generator)
-        rows[type(network).__name__.lower()] = np.asarray(synthesise(network, phantoms, SamplingConfig(), seed).images)
+        rows[network.config.family] = np.asarray(synthesise(network, phantoms, SamplingConfig(), seed).images)
     return _panels(rows, [PHASES[phase] for phase in phantoms.conditions[:, 1]])
 
 

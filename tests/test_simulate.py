@@ -159,7 +159,8 @@ def test_what_cannot_work_stops_in_one_line_before_a_run_begins(cache, tmp_path,
 
 
 def test_an_evaluation_of_nothing_still_draws_the_reports_pictures(finished):
-    nothing = dict.fromkeys(("fidelity", "utility", "leakage", "composite"))
+    nothing = dict.fromkeys(("fidelity", "utility", "leakage"))
     found = evaluate(finished, finished.config.evaluation.model_copy(update=nothing), progress_bar)
     assert {kind: found[kind] for kind in nothing} == nothing
+    assert found["composite"] is None
     assert len(Slices.load(finished.arm_folder("private") / "synthetic.safetensors"))

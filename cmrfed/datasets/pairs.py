@@ -35,8 +35,10 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
 
 
 def recognises(root: Path) -> bool:
-    """Whether a mask stands beside an image of the same name."""
-    names = {_stem(root, path) for path in root.rglob("*") if path.name.endswith(_SUFFIXES)}
+    """Whether a mask stands beside an image of the same name, in the folder itself or in a vendor's."""
+    folders = [root, *(root / vendor for vendor in VENDORS)]
+    files = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    names = {_stem(root, path) for path in files if path.name.endswith(_SUFFIXES)}
     return any(name.endswith(_MASK) and name.removesuffix(_MASK) in names for name in names)
 
 

@@ -73,10 +73,11 @@ def feature_likelihood(
     test): the further below that of `others`, the more of the training images the made ones repeat.
 
     Features are standardised by the test images'. Made images that are drawn for masks should be drawn for equally many
-    masks of train and test, for an image resembles that of its mask. Raises ValueError when a set is empty.
+    masks of train and test, for an image resembles that of its mask. Raises ValueError when a set has fewer than two
+    images.
     """
-    if min(map(len, (made, train, test, others))) == 0:
-        raise ValueError("FLD needs images in all four sets, found an empty one")
+    if min(map(len, (made, train, test, others))) < 2:
+        raise ValueError("FLD needs two images in all four sets, found fewer")
     made, train, test, others = _in_units_of_test(made, train, test, others)
     mixture, real = Mixture.fitted(made, train), Mixture.fitted(others, train)
     nats = mixture.nats_a_feature(test)

@@ -117,6 +117,8 @@ def _likelihoods(rest: Unseen, features: dict[str, PatientFeatures], seed: int, 
 
 
 def _likelihood(made: Features, train: Features, test: Features, others: Features) -> dict[str, float]:
+    if min(map(len, (made, train, test, others))) < 2:  # of one image no feature varies
+        return dict.fromkeys(("fld", "fld_gap"), float("nan"))
     fld, gap = feature_likelihood(made, train, test, others)
     return {"fld": fld, "fld_gap": gap}
 
