@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import os
 from contextlib import closing
 from pathlib import Path
 
 from cmrfed import __version__
+from cmrfed.cache import cache_folder
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
 from cmrfed.datasets.phantom.layout import VERSION as PHANTOM_VERSION
@@ -57,11 +57,6 @@ def pretrained_on_phantom(config: RunConfig) -> Path:
     cached.parent.mkdir(parents=True, exist_ok=True)
     save_generator(cached, generator, found.weights, pretraining=notes)
     return cached
-
-
-def cache_folder() -> Path:
-    """Where public intermediate results are kept: $CMRFED_CACHE, else ~/.cache/cmrfed. Never patients' data."""
-    return Path(os.environ.get("CMRFED_CACHE") or Path.home() / ".cache" / "cmrfed")
 
 
 def _model_of(run: Path) -> Path:

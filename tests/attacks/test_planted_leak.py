@@ -39,7 +39,6 @@ def test_a_planted_leak_is_found_by_at_least_three_families(generator, hearts):
 
 
 def test_patients_of_another_generator_are_not_found(generator, hearts):
-    """Of six intervals of 95 % one may miss by chance; after correction for their number none finds anything."""
     found = judged(generator, hearts[1], hearts[2])
-    assert sum(one["auc_ci95"][0] > 0.5 for one in found.values()) <= 1
+    assert all(one["auc_ci95"][0] <= 0.5 <= one["auc_ci95"][1] for one in found.values())
     assert all(one["p_value_adjusted"] > 0.05 for one in found.values())
