@@ -9,6 +9,8 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from cmrfed.config import UserError
 
 Item = TypeVar("Item")
@@ -60,8 +62,13 @@ def _result(future: Future[Result]) -> Result:
 
 
 def _be_modest() -> None:
-    """One thread a worker, since there is a worker a processor; and the foreground goes first."""
+    """One thread a worker, since there is a worker a processor; and the foreground goes first.
+
+    Linear algebra must be told by itself: two workers with as many BLAS threads each as there are processors wait for
+    one another, and do a fifth of the work.
+    """
     import torch
 
     torch.set_num_threads(1)
+    threadpool_limits(1)
     os.nice(5)

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.random import default_rng
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from cmrfed.config import PhantomConfig, UserError
 from cmrfed.datasets.phantom import layout, phantom_cases, phantom_patient, write_phantom
@@ -22,10 +22,10 @@ from cmrfed.datasets.phantom.physics import (
     acquire,
     bssfp_profile,
     bssfp_signal,
+    emphasis,
     fold_rows,
     geometry_factor,
     line_modulation,
-    sharpen,
 )
 from cmrfed.datasets.phantom.receiver import View
 from cmrfed.datasets.phantom.scan import render
@@ -245,7 +245,7 @@ def test_vendors_differ_in_what_is_seen_of_one_heart(anatomy: Anatomy) -> None:
         detail[vendor] = energy_beyond(0.2, silent, spacing_mm)
     assert contrast["Siemens"] > 1.05 * contrast["GE"]
     assert noise["Canon"] > 1.3 * noise["GE"]
-    assert detail["Siemens"] > 3 * detail["Canon"]
+    assert detail["Siemens"] > 2.5 * detail["Canon"]
     full_scale = {vendor: ranges.full_scale for vendor, ranges in STYLES.items()}
     assert full_scale["Siemens"][1] < full_scale["Philips"][0] < full_scale["GE"][1] <= full_scale["Canon"][0]
 
@@ -330,15 +330,18 @@ def test_noise_varies_over_the_image_as_it_was_ordered() -> None:
     assert power[32:].mean() == pytest.approx(2.0 * 2.5**2, rel=0.03)
 
 
-def test_sharpening_steepens_an_edge_by_the_law_of_gaussians_and_leaves_what_is_flat() -> None:
-    step = np.full((1, 40, 40), 100.0, np.float32)
-    step[..., 20:] = 200
-    edge = ndimage.gaussian_filter(step, (0, 0, 3.0))
-    sharp = sharpen(edge, 0.5, 2.0)
-    # the slope of a step blurred by sigma is as 1 / sigma, and variances of blurs add
-    steeper = 1 + 0.5 * (1 - 3.0 / np.hypot(3.0, 2.0))
-    assert np.diff(sharp[0, 20]).max() == pytest.approx(steeper * np.diff(edge[0, 20]).max(), rel=0.02)
-    np.testing.assert_allclose(sharp[0, :, [0, -1]].T, np.tile([100.0, 200.0], (40, 1)), rtol=1e-3)
+def test_sharpening_is_unsharp_masking_of_the_image() -> None:
+    smooth = ndimage.gaussian_filter(default_rng(0).random((2, 64, 48)), (0, 2.0, 2.0), mode="wrap").astype(np.float32)
+    whole = ((64, 48), (64, 48))
+    sharp = acquire(smooth.astype(np.complex64), *whole, 0.0, default_rng(0), sharpening=0.5)
+    blurred = ndimage.gaussian_filter(smooth, (0, 1.2, 1.2), mode="wrap")
+    np.testing.assert_allclose(sharp, smooth + 0.5 * (smooth - blurred), atol=1e-3)
+    assert sharp.std() > 1.05 * smooth.std()
+
+
+def test_sharpening_leaves_what_is_flat_and_lifts_the_finest_detail_by_its_strength() -> None:
+    weights = emphasis((64, 64), (64, 64), 0.5)
+    assert weights[32, 32] == 1 and weights[0, 0] == pytest.approx(1.5, rel=1e-3)
 
 
 def test_a_view_with_a_small_field_in_one_direction_keeps_its_pixels_square_and_its_middle_in_place() -> None:
@@ -352,6 +355,16 @@ def test_a_view_with_a_small_field_in_one_direction_keeps_its_pixels_square_and_
         assert x[0, columns // 2] == y[rows // 2, 0] == 0
     turned, _ = View(np.pi / 2, False, 160).points(160, 160)
     np.testing.assert_allclose(turned, -View(0.0, False, 160).points(160, 160)[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("pixel_mm", [1.0, 1.13, 1.29, 1.47, 1.6])
+def test_images_have_even_sizes_that_fourier_transforms_are_fast_for_and_pixels_of_about_the_size_that_was_ordered(
+    pixel_mm: float,
+) -> None:
+    rows, columns = View(turn_rad=0.0, encode_columns=True, kept=140).pixels(pixel_mm)
+    assert (rows, columns) == (pytest.approx(200 / pixel_mm, rel=0.03), pytest.approx(175 / pixel_mm, rel=0.03))
+    for size in (rows, columns):
+        assert size % 2 == 0 and size == fft.next_fast_len(size)
 
 
 def energy_beyond(per_mm: float, image: np.ndarray, spacing_mm: tuple[float, float]) -> float:

@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from cmrfed.datasets.phantom.anatomy import Anatomy, Reader, image_points, sample_anatomy
+from cmrfed.datasets.phantom.anatomy import SIZE, Anatomy, Reader, image_points, sample_anatomy
+from cmrfed.datasets.phantom.fields import band_noise
 from cmrfed.datasets.phantom.heart import PATHOLOGIES, Heart, Pathology, Ventricles, sample_heart, sample_physiology
 from cmrfed.datasets.phantom.physics import Tissue
+from cmrfed.datasets.phantom.receiver import View
+from cmrfed.datasets.phantom.scan import heart_box
 from cmrfed.shapes import Label
 
 
@@ -94,9 +97,9 @@ def anatomy() -> Anatomy:
 
 
 def masks(anatomy: Anatomy, phase="ED", size: int = 160) -> np.ndarray:
-    x, y = image_points(size)
+    warped = anatomy.warp(*image_points(size))
     slices = range(len(anatomy.slices_z_mm))
-    return np.stack([anatomy.mask(phase, index, anatomy.heart_points(index, x, y)) for index in slices])
+    return np.stack([anatomy.mask(phase, index, anatomy.heart_points(index, warped)) for index in slices])
 
 
 def test_a_reader_who_draws_across_trabeculae_finds_less_blood_and_as_much_heart(anatomy: Anatomy) -> None:
@@ -114,12 +117,39 @@ def test_a_reader_who_stops_early_leaves_out_whole_small_sections(anatomy: Anato
     assert (early == Label.RV).any() and np.count_nonzero(early) < np.count_nonzero(exact)
 
 
+@pytest.mark.parametrize("phase", ["ED", "ES"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_nothing_of_the_heart_lies_outside_the_box_that_is_painted(phase, seed) -> None:
+    rng = default_rng(seed)
+    anatomy = sample_anatomy(rng, sample_physiology(rng, "RV", "M"), adiposity=1.0, slice_spacing_mm=9.0)
+    view = View(turn_rad=0.6, encode_columns=False, kept=SIZE)
+    warped = anatomy.warp(*view.rendered_points((0.0, 0.0)))
+    around = np.full((SIZE, SIZE), Tissue.LUNG, dtype=np.uint8)
+    for index, z in enumerate(anatomy.slices_z_mm):
+        points = anatomy.heart_points(index, warped)
+        painted = anatomy.tissue(phase, index, points, z, around, anatomy.noise[index]) != around
+        painted[heart_box(anatomy, anatomy.outline(index), view)] = False
+        assert not painted.any()
+
+
+@pytest.mark.parametrize("sigma_px", [0.8, 2.0, 6.0])
+def test_noise_has_unit_variance_and_the_correlation_of_its_gaussian_gain(sigma_px) -> None:
+    noise = band_noise(default_rng(0), planes=30, size=160, sigma_px=sigma_px)
+    assert noise.mean() == pytest.approx(0, abs=1e-3)
+    assert noise.var() == pytest.approx(1, abs=0.05)
+    for axis in (1, 2):
+        for lag in (1, 2, 4):
+            # the transform of the squared gain
+            expected = np.exp(-((lag / (2 * sigma_px)) ** 2))
+            assert (noise * np.roll(noise, lag, axis=axis)).mean() == pytest.approx(expected, abs=0.05)
+
+
 def test_trabeculae_stand_in_the_blood_pool_and_belong_to_it(anatomy: Anatomy) -> None:
-    x, y = image_points(160)
+    warped = anatomy.warp(*image_points(160))
     index = len(anatomy.slices_z_mm) // 2
-    points = anatomy.heart_points(index, x, y)
-    around = np.full(x.shape, Tissue.LUNG, dtype=np.uint8)
-    tissue = anatomy.tissue("ES", index, points, anatomy.slices_z_mm[index], around)
+    points = anatomy.heart_points(index, warped)
+    around = np.full((160, 160), Tissue.LUNG, dtype=np.uint8)
+    tissue = anatomy.tissue("ES", index, points, anatomy.slices_z_mm[index], around, anatomy.noise[index])
     mask = anatomy.mask("ES", index, points)
     share = {label: (tissue[mask == label] == Tissue.MYOCARDIUM).mean() for label in (Label.LV, Label.RV, Label.MYO)}
     assert 0.02 < share[Label.LV] < 0.7 and share[Label.RV] > 0.01

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from numpy.random import Generator
 
-from cmrfed.datasets.phantom.fields import Plane, Warp, band_noise
+from cmrfed.datasets.phantom.fields import Plane, Warp, band_noise, length
 from cmrfed.datasets.phantom.heart import (
     ANGLES,
     Heart,
@@ -17,21 +17,42 @@ from cmrfed.datasets.phantom.heart import (
     Turn,
     Ventricles,
     sample_heart,
-    turn_of,
 )
 from cmrfed.datasets.phantom.physics import Tissue
-from cmrfed.datasets.phantom.thorax import Abdomen, ChestWall, Noise, PlaneMask, Posterior, Thorax, TissueMap
+from cmrfed.datasets.phantom.thorax import (
+    Abdomen,
+    ChestWall,
+    Layers,
+    Noise,
+    PlaneMask,
+    PointIndex,
+    Posterior,
+    Thorax,
+    TissueMap,
+    Values,
+    fill,
+)
 from cmrfed.shapes import Label
 
 FIELD_OF_VIEW_MM = 200.0
 SIZE = 160
 PIXEL_MM = FIELD_OF_VIEW_MM / SIZE
 
+Subslice = tuple[float, float, tuple[float, float]]
 # a slice is the weighted sum of sub-slices (offset as a share of its thickness, weight), half a pixel from each other,
 # so that the sum is smooth in the plane as well as through it; a third one costs half as much again and shows little
-SUBSLICES = ((-0.23, 0.5, (-0.25, 0.25)), (0.23, 0.5, (0.25, -0.25)))
+SUBSLICES: tuple[Subslice, ...] = ((-0.23, 0.5, (-0.25, 0.25)), (0.23, 0.5, (0.25, -0.25)))
 
 MaskPlane = UInt8[np.ndarray, "row column"]
+Outline = Float[np.ndarray, " _point"]
+PlanePoints = tuple[Plane, Plane]
+Discs = list[tuple["Atrium", Values]]
+
+_FAR = np.float32(1e3)
+_FAT_AT_MOST_MM = 32.0
+_SPARSE = 8  # angles from one point of an outline to the next
+_BESIDE_MM = 2.5
+"""Sub-slices of the thickest slice lie no further than this from its middle."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,11 @@ class Pose:
         x, y = x - np.float32(self.x_mm), y - np.float32(self.y_mm)
         return -x * cos - y * sin, x * sin - y * cos
 
+    def to_image(self, s: Outline, t: Outline) -> tuple[Outline, Outline]:
+        """The reverse."""
+        cos, sin = np.cos(self.turn_rad), np.sin(self.turn_rad)
+        return self.x_mm - s * cos + t * sin, self.y_mm - s * sin - t * cos
+
 
 @dataclass(frozen=True)
 class Atrium:
@@ -67,6 +93,18 @@ class Atrium:
     turn_rad: float
     growth: float
     kind: Tissue
+
+    def placed(self, section: Section, base_mm: float) -> tuple[float, float, float]:
+        """Centre (s, t) and radius in mm in a section above a base at that height; they grow with the heart."""
+        scale = float(section.epi.mean()) / 32
+        rise = max(base_mm - section.z_mm, 0.0)
+        return self.s * scale, self.t * scale, self.radius * scale + self.growth * rise
+
+    def corners(self, section: Section, base_mm: float) -> tuple[Outline, Outline]:
+        """Of a square (s, t) about it, with some room for its uneven edge."""
+        s, t, radius = self.placed(section, base_mm)
+        half = radius * self.aspect + self.wall + 4
+        return s + half * np.array([-1.0, -1, 1, 1]), t + half * np.array([-1.0, 1, -1, 1])
 
 
 @dataclass(frozen=True)
@@ -100,6 +138,12 @@ class Fat:
     paracardial_mm: float
     patchiness: float
 
+    @property
+    def reach_mm(self) -> float:
+        """Beyond which no layer goes, but for rare patches, which end there."""
+        inner = 1.3 * self.epicardial_mm * (0.7 + 2.6 * self.patchiness) + self.groove_mm + self.pericardium_mm
+        return min(inner + 2 * self.paracardial_mm * (0.8 + 1.4 * self.patchiness), _FAT_AT_MOST_MM)
+
 
 @dataclass(frozen=True)
 class Anatomy:
@@ -124,23 +168,36 @@ class Anatomy:
         """z of the middle of the left ventricle at end diastole."""
         return self.heart.phases["ED"].lv_length_mm / 2
 
-    def surroundings(self, index: int, x: Plane, y: Plane, z: float) -> TissueMap:
-        """Tissue of slice `index` without the heart, at height `z` and at the points (x, y) in image mm.
+    def outline(self, index: int) -> tuple[Outline, Outline]:
+        """Points (x, y) in image mm on or around the heart and its vessels in slice `index`, at either phase."""
+        z = self.slices_z_mm[index]
+        phases = self.heart.phases.values()
+        s, t = _outline([phase.section(z + beside) for phase in phases for beside in (-_BESIDE_MM, _BESIDE_MM)])
+        tilt_mm = _BESIDE_MM + 70 * float(np.hypot(*self.pose.base_tilt))
+        for phase in phases:
+            if z - tilt_mm < phase.lv_base_mm:
+                for atrium in self.atria:
+                    corners = atrium.corners(phase.section(z), phase.lv_base_mm)
+                    s, t = np.concatenate([s, corners[0]]), np.concatenate([t, corners[1]])
+        x, y = self.pose.to_image(s, t)
+        return x + self.shifts_mm[index, 0], y + self.shifts_mm[index, 1]
+
+    def surroundings(self, index: int, warped: PlanePoints, z: float) -> TissueMap:
+        """Tissue of slice `index` without the heart, at height `z` and at points that `thorax_warp` has displaced.
 
         z runs from the left ventricle's base at end diastole, 0, to the apex.
         """
-        x_warped, y_warped = self.thorax_warp(x, y)
+        x, y = warped
         shift = self.shifts_mm[index]
-        moved = (x_warped - shift[0], y_warped - shift[1])
-        return self.thorax.paint(x_warped, y_warped, moved, z - self.middle_mm, self.noise[index])
+        return self.thorax.paint(x, y, (x - shift[0], y - shift[1]), z - self.middle_mm, self.noise[index])
 
-    def tissue(self, phase: Phase, index: int, points: Points, z: float, around: TissueMap) -> TissueMap:
-        """Tissue of slice `index` at `phase`, the heart painted over `around`, what `surroundings` gave."""
+    def tissue(self, phase: Phase, index: int, points: Points, z: float, around: TissueMap, noise: Noise) -> TissueMap:
+        """Tissue of slice `index` at `phase`, the heart painted over `around`, what `surroundings` gave; `noise` is the
+        slice's at the points."""
         ventricles = self.heart.phases[phase]
-        noise = self.noise[index]
         if phase == "ES":
             # the trabecular pattern folds up as the ventricle empties: not the same picture scaled
-            noise = Noise(np.roll(noise.fine, 7, axis=0), np.roll(noise.medium, 11, axis=1), noise.coarse)
+            noise = Noise(noise.fine[::-1], noise.medium[:, ::-1], noise.coarse)
         ridges = self.ridges_mm[0 if phase == "ED" else 1, :, index]
         return _HeartPainter(self, ventricles, ventricles.section(z), points, noise, ridges).paint(around.copy())
 
@@ -148,7 +205,8 @@ class Anatomy:
         """Labels in the middle of slice `index`: trabeculae and papillary muscles belong to the blood pool."""
         ventricles, z = self.heart.phases[phase], self.slices_z_mm[index]
         section = ventricles.section(z)
-        to_endo, to_epi, to_rv = section.distances(points)
+        to_endo, to_epi = section.to_left(points)
+        to_rv = section.to_right(points.about(section.rv_centre))
         mask = np.zeros(points.s.shape, dtype=np.uint8)
         mask[(self.pose.height(points, z) >= ventricles.rv_base_mm) & (to_rv < 0)] = Label.RV
         mask[to_epi < 0] = Label.BACKGROUND
@@ -161,10 +219,11 @@ class Anatomy:
             mask[to_endo < -self.reader.inset_mm[0 if phase == "ED" else 1]] = Label.LV
         return mask
 
-    def heart_points(self, index: int, x: Plane, y: Plane) -> Points:
-        """The points (x, y) of slice `index`, in image mm, as the heart sees them."""
+    def heart_points(self, index: int, warped: PlanePoints) -> Points:
+        """Points of slice `index`, in image mm and as `warp` has displaced them, as the heart sees them."""
+        x, y = warped
         shift = self.shifts_mm[index]
-        return Points.at(*self.pose.to_heart(*self.warp(x - shift[0], y - shift[1])))
+        return Points.at(*self.pose.to_heart(x - shift[0], y - shift[1]))
 
 
 @dataclass(frozen=True)
@@ -179,99 +238,121 @@ class _HeartPainter:
     ridges_mm: Float32[np.ndarray, "chamber angle"]
 
     def paint(self, tissue: TissueMap) -> TissueMap:
-        to_endo, to_epi, to_rv = self.section.distances(self.points)
+        to_endo, to_epi = self.section.to_left(self.points)
+        about_rv = self.points.about(self.section.rv_centre)
+        to_rv = self.section.to_right(about_rv)
         height = self.anatomy.pose.height(self.points, self.section.z_mm)
         lv, rv = height >= self.ventricles.lv_base_mm, height >= self.ventricles.rv_base_mm
-        far = np.float32(1e3)
-        rv_wall = self._rv_wall_mm()
-        ventricular = _smooth_min(np.where(lv, to_epi, far), np.where(rv, to_rv - rv_wall, far), np.float32(12))
-        atrial, discs = self._atria() if not (lv.all() and rv.all()) else (np.full_like(to_epi, far), [])
-        self._paint_fat(tissue, np.minimum(ventricular, np.where(lv, far, atrial)))
+        wall = np.float32(self._rv_wall_mm())
+        outside = _smooth_min(np.where(lv, to_epi, _FAR), np.where(rv, to_rv - wall, _FAR), np.float32(12))
+        above = np.flatnonzero(~lv)
+        discs = self._discs(above) if above.size else []
+        if discs:
+            outside.ravel()[above] = np.minimum(outside.ravel()[above], _outline_of(discs))
+        self._paint_fat(tissue, outside)
         # the right ventricle opens into the atrium and the outflow tract without a wall between them
-        tissue[~rv & (to_rv < 0) & (height > self.ventricles.rv_base_mm - 10)] = Tissue.VENOUS_BLOOD
-        for atrium, distance in discs:  # the great arteries last: their rings stand in front of the atria
-            tissue[~lv & (distance < atrium.wall)] = Tissue.MYOCARDIUM
-            tissue[~lv & (distance < 0)] = atrium.kind
-        tissue[rv & (to_rv < rv_wall)] = Tissue.MYOCARDIUM
-        rv_blood = rv & (to_rv < 0)
-        tissue[rv_blood] = Tissue.VENOUS_BLOOD
-        s, t = (
-            self.points.s - np.float32(self.section.rv_centre[0]),
-            self.points.t - np.float32(self.section.rv_centre[1]),
-        )
-        self._paint_ridges(tissue, rv_blood & (to_epi > 0), -to_rv, turn_of(s, t), self.ridges_mm[1])
-        self._paint_trabeculae(tissue, rv_blood & (to_epi > 0), np.minimum(-to_rv, to_epi), 1.3)
-        tissue[lv & (to_epi < 0)] = Tissue.MYOCARDIUM
-        cavity = lv & (to_endo < 0)
-        tissue[cavity] = Tissue.BLOOD
-        self._paint_ridges(tissue, cavity, -to_endo, self.points.turn, self.ridges_mm[0])
-        self._paint_trabeculae(tissue, cavity, -to_endo, 0.7)
-        self._paint_papillaries(tissue, cavity)
+        fill(tissue, ~rv & (to_rv < 0) & (height > self.ventricles.rv_base_mm - 10), Tissue.VENOUS_BLOOD)
+        _paint_discs(tissue, above, discs)
+        fill(tissue, rv & (to_rv < wall), Tissue.MYOCARDIUM)
+        self._paint_right(tissue, rv & (to_rv < 0), to_epi, to_rv, about_rv.turn)
+        fill(tissue, lv & (to_epi < 0), Tissue.MYOCARDIUM)
+        self._paint_left(tissue, lv & (to_endo < 0), to_endo)
         return tissue
+
+    def _paint_right(self, tissue: TissueMap, blood: PlaneMask, to_epi: Plane, to_rv: Plane, turn: Turn) -> None:
+        fill(tissue, blood, Tissue.VENOUS_BLOOD)
+        free = np.flatnonzero(blood & (to_epi > 0))
+        layers, depth = tissue.take(free), -to_rv.take(free)
+        fill(layers, depth < self.ridges_mm[1].take(turn.take(free)), Tissue.MYOCARDIUM)
+        self._paint_trabeculae(layers, np.minimum(depth, to_epi.take(free)), free, 1.3)
+        tissue.ravel()[free] = layers
+
+    def _paint_left(self, tissue: TissueMap, cavity: PlaneMask, to_endo: Plane) -> None:
+        """Muscle as far as the ridges reach, for the wall's inner face is furrowed; strands; papillary muscles."""
+        inside = np.flatnonzero(cavity)
+        layers, depth = np.full(len(inside), Tissue.BLOOD, np.uint8), -to_endo.take(inside)
+        fill(layers, depth < self.ridges_mm[0].take(self.points.turn.take(inside)), Tissue.MYOCARDIUM)
+        self._paint_trabeculae(layers, depth, inside, 0.7)
+        self._paint_papillaries(layers, inside)
+        tissue.ravel()[inside] = layers
 
     def _rv_wall_mm(self) -> float:
         thickening = 1.3 if self.ventricles.lv_base_mm > 0 else 1.0
         return self.anatomy.heart.physiology.rv_wall_mm * thickening
 
-    def _atria(self) -> tuple[Plane, list[tuple[Atrium, Plane]]]:
-        scale = float(self.section.epi.mean()) / 32
-        rise = max(self.ventricles.lv_base_mm - self.section.z_mm, 0.0)
+    def _discs(self, above: PointIndex) -> Discs:
+        """The atria and great vessels, each with the distance in mm of the points `above` the left ventricle's base."""
+        s_above, t_above = self.points.s.take(above), self.points.t.take(above)
+        uneven = 1.5 * self.noise.coarse.take(above)
         discs = []
         for atrium in self.anatomy.atria:
-            radius = atrium.radius * scale + atrium.growth * rise
-            s, t = self.points.s - np.float32(atrium.s * scale), self.points.t - np.float32(atrium.t * scale)
+            s_centre, t_centre, radius = atrium.placed(self.section, self.ventricles.lv_base_mm)
+            s, t = s_above - np.float32(s_centre), t_above - np.float32(t_centre)
             cos, sin = np.float32(np.cos(atrium.turn_rad)), np.float32(np.sin(atrium.turn_rad))
-            oval = np.hypot((s * cos + t * sin) / np.float32(atrium.aspect), t * cos - s * sin)
-            distance = oval - np.float32(radius) + 1.5 * self.noise.coarse
-            discs.append((atrium, distance))
-        outline = discs[0][1] - np.float32(discs[0][0].wall)
-        for atrium, distance in discs[1:]:
-            outline = _smooth_min(outline, distance - np.float32(atrium.wall), np.float32(20))
-        return outline, discs
+            oval = length((s * cos + t * sin) / np.float32(atrium.aspect), t * cos - s * sin)
+            discs.append((atrium, oval - np.float32(radius) + uneven))
+        return discs
 
     def _paint_fat(self, tissue: TissueMap, outside: Plane) -> None:
+        """Fat within the pericardium, that line, and fat beyond it, up to `outside` mm from heart and vessels."""
         fat = self.anatomy.fat
+        fill(tissue, outside < 0, Tissue.FAT)
+        near = np.flatnonzero((outside >= 0) & (outside < np.float32(fat.reach_mm)))
+        layers, distance, coarse = tissue.ravel()[near], outside.ravel()[near], self.noise.coarse.take(near)
         groove = fat.groove_mm * np.exp(-(((self.section.z_mm - self.ventricles.lv_base_mm) / 9) ** 2))
-        right = 1 / (1 + np.exp(-self.points.s / 15))
+        right = 1 / (1 + np.exp(-self.points.s.take(near) / 15))
         apical = 0.7 + np.clip(self.section.z_mm / self.anatomy.middle_mm - 1, 0, 1)
-        uneven = 0.7 + 1.3 * fat.patchiness * self.noise.coarse
-        inner = np.maximum(fat.epicardial_mm * (0.3 + right) * uneven + np.float32(groove), 0)
-        outer = inner + fat.pericardium_mm * (self.noise.coarse > -0.6)
-        patchy = apical * fat.paracardial_mm * (0.25 + 0.9 * right) * (0.8 + 0.7 * fat.patchiness * self.noise.coarse)
-        reach = outer + np.where(tissue == Tissue.LUNG, np.maximum(patchy, 0), 1.5)
-        tissue[outside < reach] = Tissue.FAT
-        tissue[outside < outer] = Tissue.FIBROUS
-        tissue[outside < inner] = Tissue.FAT
+        uneven = 0.7 + np.float32(1.3 * fat.patchiness) * coarse
+        inner = np.maximum(np.float32(fat.epicardial_mm) * (0.3 + right) * uneven + np.float32(groove), 0)
+        outer = inner + np.float32(fat.pericardium_mm) * (coarse > -0.6)
+        patchy = np.float32(apical * fat.paracardial_mm) * (0.25 + 0.9 * right)
+        patchy *= 0.8 + np.float32(0.7 * fat.patchiness) * coarse
+        reach = outer + np.where(layers == Tissue.LUNG, np.maximum(patchy, 0), np.float32(1.5))
+        fill(layers, distance < reach, Tissue.FAT)
+        fill(layers, distance < outer, Tissue.FIBROUS)
+        fill(layers, distance < inner, Tissue.FAT)
+        tissue.ravel()[near] = layers
 
-    def _paint_trabeculae(self, tissue: TissueMap, blood: PlaneMask, depth: Plane, strength: float) -> None:
+    def _paint_trabeculae(self, layers: Layers, depth: Values, points: PointIndex, strength: float) -> None:
         """Muscle strands where noise exceeds a threshold that rises away from the wall, more of them at the apex."""
         heart = self.anatomy.heart
         towards_apex = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
         reach = np.float32(2.0 + 2.5 * strength * heart.trabeculation * (0.6 + np.clip(towards_apex, 0, 1)))
-        pattern = 0.35 * self.noise.fine + 0.9 * self.noise.medium
-        tissue[blood & (pattern > 0.4 + depth / reach)] = Tissue.MYOCARDIUM
+        pattern = 0.35 * self.noise.fine.take(points) + 0.9 * self.noise.medium.take(points)
+        fill(layers, pattern > 0.4 + depth / reach, Tissue.MYOCARDIUM)
 
-    def _paint_ridges(
-        self, tissue: TissueMap, blood: PlaneMask, depth: Plane, turn: Turn, ridges_mm: Float32[np.ndarray, " angle"]
-    ) -> None:
-        """Muscle as far as the ridges reach: the wall's inner face is furrowed, most of all towards the apex."""
-        tissue[blood & (depth < ridges_mm[turn])] = Tissue.MYOCARDIUM
-
-    def _paint_papillaries(self, tissue: TissueMap, cavity: PlaneMask) -> None:
+    def _paint_papillaries(self, layers: Layers, inside: PointIndex) -> None:
         level = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
-        s_blood, t_blood, blood = self.points.s[cavity], self.points.t[cavity], tissue[cavity]
-        edge = 1 + 0.2 * self.noise.medium[cavity]
+        s, t = self.points.s.take(inside), self.points.t.take(inside)
+        edge = 1 + 0.2 * self.noise.medium.take(inside)
         for muscle in self.anatomy.heart.papillaries:
             if not muscle.first < level < muscle.last:
                 continue
             swell = np.sin(np.pi * (level - muscle.first) / (muscle.last - muscle.first)) ** 0.5
             radius = muscle.radius_mm * float(swell)
-            turn = int((muscle.angle + np.pi) / (2 * np.pi) * len(self.section.endo)) % len(self.section.endo)
+            turn = int((muscle.angle + np.pi) / (2 * np.pi) * ANGLES) % ANGLES
             distance = max(float(self.section.endo[turn]) - radius * muscle.length * (1 + muscle.wall_gap), 0.0)
             cos, sin = np.float32(np.cos(muscle.angle)), np.float32(np.sin(muscle.angle))
-            outwards = (s_blood * cos + t_blood * sin - np.float32(distance)) / np.float32(muscle.length)
-            blood[np.hypot(outwards, t_blood * cos - s_blood * sin) < np.float32(radius) * edge] = Tissue.MYOCARDIUM
-        tissue[cavity] = blood
+            outwards = (s * cos + t * sin - np.float32(distance)) / np.float32(muscle.length)
+            fill(layers, length(outwards, t * cos - s * sin) < np.float32(radius) * edge, Tissue.MYOCARDIUM)
+
+
+def _outline_of(discs: Discs) -> Values:
+    """Distance from the outside of atria and vessels, the concave corners between them filled."""
+    first, distance = discs[0]
+    outline = distance - np.float32(first.wall)
+    for atrium, distance in discs[1:]:
+        outline = _smooth_min(outline, distance - np.float32(atrium.wall), np.float32(20))
+    return outline
+
+
+def _paint_discs(tissue: TissueMap, above: PointIndex, discs: Discs) -> None:
+    """The great arteries, which come last, stand with their rings in front of the atria."""
+    layers = tissue.ravel()[above]
+    for atrium, distance in discs:
+        fill(layers, distance < np.float32(atrium.wall), Tissue.MYOCARDIUM)
+        fill(layers, distance < 0, atrium.kind)
+    tissue.ravel()[above] = layers
 
 
 def image_points(size: int, offset_px: tuple[float, float] = (0.0, 0.0)) -> tuple[Plane, Plane]:
@@ -346,7 +427,9 @@ def _place_slices(rng: Generator, ventricles: Ventricles, spacing_mm: float) -> 
 
 
 def _sample_thorax(rng: Generator, heart: Heart, pose: Pose, adiposity: float) -> Thorax:
-    x, y = _outline(heart, pose)
+    diastole = heart.phases["ED"]
+    levels = (level * diastole.lv_length_mm for level in (0.05, 0.25, 0.5))
+    x, y = pose.to_image(*_outline([diastole.section(z) for z in levels]))
     direction = rng.normal(-2.3, 0.35)
     distance = float((x * np.cos(direction) + y * np.sin(direction)).max()) + rng.uniform(2, 14) + 6 * adiposity
     return Thorax(
@@ -357,18 +440,14 @@ def _sample_thorax(rng: Generator, heart: Heart, pose: Pose, adiposity: float) -
     )
 
 
-def _outline(heart: Heart, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-    """Points (x, y) in image mm on the outside of both ventricles at end diastole, between base and apex."""
-    ventricles = heart.phases["ED"]
-    s, t = [], []
-    for level in (0.05, 0.25, 0.5):
-        section = ventricles.section(level * ventricles.lv_length_mm)
-        angle = np.linspace(-np.pi, np.pi, len(section.epi), endpoint=False)
-        s += [section.epi * np.cos(angle), section.rv_centre[0] + section.rv_radius * np.cos(angle)]
-        t += [section.epi * np.sin(angle), section.rv_centre[1] + section.rv_radius * np.sin(angle)]
-    cos, sin = np.cos(pose.turn_rad), np.sin(pose.turn_rad)
-    s_all, t_all = np.concatenate(s), np.concatenate(t)
-    return pose.x_mm - s_all * cos + t_all * sin, pose.y_mm - s_all * sin - t_all * cos
+def _outline(sections: list[Section]) -> tuple[Outline, Outline]:
+    """Points (s, t) on the outside of both ventricles in these sections."""
+    angle = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False)[::_SPARSE]
+    rv = [(one.rv_centre, one.rv_radius[::_SPARSE]) for one in sections]
+    epi, cos, sin = np.concatenate([one.epi[::_SPARSE] for one in sections]), np.cos(angle), np.sin(angle)
+    s = [np.tile(cos, len(sections)) * epi, *(centre[0] + radius * cos for centre, radius in rv)]
+    t = [np.tile(sin, len(sections)) * epi, *(centre[1] + radius * sin for centre, radius in rv)]
+    return np.concatenate(s), np.concatenate(t)
 
 
 def _sample_atria(rng: Generator) -> tuple[Atrium, ...]:
@@ -405,7 +484,7 @@ def _sample_fat(rng: Generator, adiposity: float) -> Fat:
     )
 
 
-def _smooth_min(a: Plane, b: Plane, k: np.float32) -> Plane:
+def _smooth_min(a: np.ndarray, b: np.ndarray, k: np.float32) -> np.ndarray:
     """The minimum with its concave corner filled over `k` mm (Quilez' polynomial smooth minimum)."""
     blend = np.maximum(k - np.abs(a - b), 0)
     return np.minimum(a, b) - blend**2 / (4 * k)

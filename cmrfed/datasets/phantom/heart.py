@@ -13,22 +13,24 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float, Float32, Int
 from numpy.random import Generator
 
-from cmrfed.datasets.phantom.fields import Plane
+from cmrfed.datasets.phantom.fields import Plane, length
 
 Pathology = Literal["NOR", "DCM", "HCM", "MINF", "RV"]
 Sex = Literal["F", "M"]
 Phase = Literal["ED", "ES"]
 PATHOLOGIES: tuple[Pathology, ...] = ("NOR", "DCM", "HCM", "MINF", "RV")
 
-ANGLES = 512
+ANGLES = 512  # a power of two, for which the remainder is a bitwise "and"
 _ANGLE = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False, dtype=np.float32)
 _STEP_MM = 1.0
 _ABOVE_BASE_MM = 40.0
+_RISE_MM, _CELL_MM = 6.0, 2.5  # slabs and cells that the right ventricle's volume is counted in
 
 Table = Float32[np.ndarray, "level angle"]
+Levels = Float[np.ndarray, " level"]
 Ring = Float32[np.ndarray, " angle"]
 Turn = Int[np.ndarray, "row column"]
 
@@ -116,7 +118,11 @@ class Points:
     @classmethod
     def at(cls, s: Plane, t: Plane) -> "Points":
         """Points (s, t) in mm."""
-        return cls(s, t, np.hypot(s, t), turn_of(s, t))
+        return cls(s, t, length(s, t), turn_of(s, t))
+
+    def about(self, centre: tuple[float, float]) -> "Points":
+        """The same points in coordinates about `centre` (s, t)."""
+        return Points.at(self.s - np.float32(centre[0]), self.t - np.float32(centre[1]))
 
 
 @dataclass(frozen=True)
@@ -129,11 +135,13 @@ class Section:
     rv_centre: tuple[float, float]
     rv_radius: Ring
 
-    def distances(self, points: Points) -> tuple[Plane, Plane, Plane]:
-        """Radial distance in mm, negative inside, to the LV's endocardium, its epicardium, and the RV's endocardium."""
-        s, t = points.s - np.float32(self.rv_centre[0]), points.t - np.float32(self.rv_centre[1])
-        to_rv = np.hypot(s, t) - self.rv_radius[turn_of(s, t)]
-        return points.radius - self.endo[points.turn], points.radius - self.epi[points.turn], to_rv
+    def to_left(self, points: Points) -> tuple[Plane, Plane]:
+        """Radial distance in mm, negative inside, to the LV's endocardium and to its epicardium."""
+        return points.radius - self.endo.take(points.turn), points.radius - self.epi.take(points.turn)
+
+    def to_right(self, about_rv: Points) -> Plane:
+        """The same to the RV's endocardium, of points about `rv_centre`."""
+        return np.asarray(about_rv.radius - self.rv_radius.take(about_rv.turn))
 
 
 @dataclass(frozen=True)
@@ -171,9 +179,11 @@ class Ventricles:
         below = (self._levels() >= self.lv_base_mm)[:, None]
         endo, epi = np.maximum(self.endo_squared, 0) * below, np.maximum(self.epi_squared, 0) * below
         to_ml = np.pi * _STEP_MM / ANGLES / 1000
-        return float(endo.sum() * to_ml), float((epi - endo).sum() * to_ml), _rv_volume_ml(self)
+        rows = _rv_rows(self._levels(), self.rv_base_mm, self.lv_base_mm + self.lv_length_mm)
+        rv_ml = _FreeCells.of(self.epi_squared[rows], self.rv_centre[rows]).volume_ml(self.rv_radius[rows])
+        return float(endo.sum() * to_ml), float((epi - endo).sum() * to_ml), rv_ml
 
-    def _levels(self) -> np.ndarray:
+    def _levels(self) -> Levels:
         return self.top_mm + _STEP_MM * np.arange(len(self.endo_squared))
 
 
@@ -336,23 +346,26 @@ def _with_right_ventricle(lv: _LeftVentricle, shape: _RightShape, volume_ml: flo
     u = (z - lv.base_mm) / lv.length_mm
     endo, epi = _resample(lv.endo_squared, lv.u, u), _resample(lv.endo_squared + lv.ring, lv.u, u)
     # the tricuspid ring descends further than the mitral one
-    rv_base = 1.5 * lv.base_mm - shape.base_above_mm
-    size = 1.0
+    base, apex = 1.5 * lv.base_mm - shape.base_above_mm, lv.base_mm + lv.length_mm
+    epi_mm = np.sqrt(np.maximum(epi.mean(1), 1.0))
+    rows = _rv_rows(z, base, apex)
+    size, cells = 1.0, None
     for _ in range(6):
-        centre, radius = _right_outline(z, u, epi, shape, rv_base, lv.base_mm + lv.length_mm, size)
-        ventricles = Ventricles(float(z[0]), lv.base_mm, rv_base, lv.length_mm, endo, epi, centre, radius)
-        size *= float(np.clip(volume_ml / max(_rv_volume_ml(ventricles), 1.0), 0.5, 2.0)) ** 0.6
-    return ventricles
+        centre, radius = _right_outline(z[rows], epi_mm[rows], float(epi_mm.max()), shape, base, apex, size)
+        cells = cells or _FreeCells.of(epi[rows], centre)
+        size *= float(np.clip(volume_ml / max(cells.volume_ml(radius), 1.0), 0.5, 2.0)) ** 0.6
+    centre, radius = _right_outline(z, epi_mm, float(epi_mm.max()), shape, base, apex, size)
+    return Ventricles(float(z[0]), lv.base_mm, base, lv.length_mm, endo, epi, centre, radius)
 
 
 def _right_outline(
-    z: np.ndarray, u: np.ndarray, epi_squared: Table, shape: _RightShape, base: float, apex: float, size: float
-) -> tuple[np.ndarray, Table]:
-    """A superellipse whose part outside the left ventricle is the crescent: one half reaches away from the septum, a
-    flatter one back to the insertions; it shrinks to the apex and ends before it.
+    z: Levels, epi: Levels, widest: float, shape: _RightShape, base: float, apex: float, size: float
+) -> tuple[Float32[np.ndarray, "level 2"], Table]:
+    """Centre and radius at the levels z: a superellipse whose part outside the left ventricle is the crescent. One half
+    reaches away from the septum, a flatter one back to the insertions; it shrinks to the apex and ends before it.
+
+    epi: mean radius of the epicardium by level; widest: the largest of all levels.
     """
-    epi = np.sqrt(np.maximum(epi_squared.mean(1), 1.0))
-    widest = epi.max()
     v = np.clip((z - base) / (shape.reach * (apex - base)), 0, 1)
     taper = (1 - v**2.2) ** 0.7
     half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.5
@@ -372,15 +385,35 @@ def _right_outline(
     return _f32(np.stack([centre_s, centre_t], 1)), _f32(radius)
 
 
-def _rv_volume_ml(ventricles: Ventricles, step_mm: float = 2.5, rise_mm: float = 6.0) -> float:
-    s, t = np.meshgrid(_f32(np.arange(-35, 125, step_mm)), _f32(np.arange(-80, 80, step_mm)))
-    points = Points.at(s, t)
-    last = ventricles.lv_base_mm + ventricles.lv_length_mm
-    area = 0.0
-    for z in np.arange(ventricles.rv_base_mm + rise_mm / 2, last, rise_mm):
-        _, to_epi, to_rv = ventricles.section(float(z)).distances(points)
-        area += np.count_nonzero((to_rv < 0) & (to_epi > 0)) * step_mm**2
-    return area * rise_mm / 1000
+@dataclass(frozen=True)
+class _FreeCells:
+    """Grid cells which the left ventricle leaves free, in planes `_RISE_MM` apart, as the right ventricle sees them:
+    distance from its centre, and place in its raveled table of radii."""
+
+    radius: Float32[np.ndarray, " cell"]
+    place: Int[np.ndarray, " cell"]
+
+    @classmethod
+    def of(cls, epi_squared: Table, centre: Float32[np.ndarray, "level 2"]) -> "_FreeCells":
+        s, t = np.meshgrid(_f32(np.arange(-35, 125, _CELL_MM)), _f32(np.arange(-80, 80, _CELL_MM)))
+        points = Points.at(s, t)
+        radii, places = [], []
+        for level, (outline, middle) in enumerate(zip(np.sqrt(np.maximum(epi_squared, 0)), centre, strict=True)):
+            free = np.flatnonzero(points.radius > outline.take(points.turn))
+            about_rv = points.about((float(middle[0]), float(middle[1])))
+            radii.append(about_rv.radius.take(free))
+            places.append(about_rv.turn.take(free) + level * ANGLES)
+        return cls(np.concatenate(radii), np.concatenate(places))
+
+    def volume_ml(self, rv_radius: Table) -> float:
+        """Of the cells inside the right ventricle's outline."""
+        inside = np.count_nonzero(self.radius < rv_radius.ravel().take(self.place))
+        return inside * _CELL_MM**2 * _RISE_MM / 1000
+
+
+def _rv_rows(z: Levels, base: float, apex: float) -> Int[np.ndarray, " row"]:
+    """Rows of a table over z in the middles of slabs of `_RISE_MM` from the right ventricle's base on."""
+    return np.searchsorted(z, np.arange(base + _RISE_MM / 2, apex, _RISE_MM))
 
 
 def _sample_papillaries(rng: Generator) -> tuple[Papillary, ...]:
@@ -421,7 +454,8 @@ def _resample(table: Table, u: np.ndarray, wanted: np.ndarray) -> Float32[np.nda
 
 def turn_of(s: Plane, t: Plane) -> Turn:
     """Index into a ring's angles of each point."""
-    return ((np.arctan2(t, s) + np.float32(np.pi)) * np.float32(ANGLES / (2 * np.pi))).astype(np.intp) % ANGLES
+    turn = (np.arctan2(t, s) * np.float32(ANGLES / (2 * np.pi)) + np.float32(ANGLES / 2)).astype(np.intp)
+    return np.asarray(turn & (ANGLES - 1))
 
 
 def _wrapped(angle: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Complex64, Float, Float32
 from numpy.random import Generator
-from scipy import fft, ndimage
+from scipy import fft
 
 from cmrfed.datasets.phantom.fields import Plane
 
@@ -239,6 +239,7 @@ def acquire(
     partial_fourier: float = 1.0,
     noise_gain: Float32[np.ndarray, "rows columns"] | None = None,
     modulation: Complex64[np.ndarray, "slice rows"] | None = None,
+    sharpening: float = 0.0,
 ) -> Float32[np.ndarray, "slice reconstructed_rows reconstructed_columns"]:
     """Take the magnitude image of `image` through k-space; rows are the phase-encoding direction.
 
@@ -246,40 +247,58 @@ def acquire(
     `modulation`. Complex Gaussian noise is added, of standard deviation `noise_sd` in each of the real and imaginary
     parts of an unfiltered image, so that the magnitude is Rician (Rayleigh in air); `noise_gain` multiplies it, as
     parallel imaging does, from point to point of the acquired matrix. Rows beyond the `partial_fourier` share (0.5..1]
-    stay empty; the filter is applied; the rest is filled with zeros up to `reconstructed` pixels over the same field
-    of view. `acquired` and `reconstructed` are even.
+    stay empty; the filter is applied, and `emphasis` of strength `sharpening`; the rest is filled with zeros up to
+    `reconstructed` pixels over the same field of view. `acquired` and `reconstructed` are even.
     """
-    slices = len(image)
     rows, columns = (min(n) for n in zip(acquired, reconstructed, image.shape[1:], strict=True))
-    spectrum = _centre_crop(_spectrum(image), rows, columns)
+    spectrum = _low_frequencies(fft.fft(image, axis=2, norm="forward"), columns, axis=2)
+    spectrum = _low_frequencies(fft.fft(spectrum, axis=1, norm="forward", overwrite_x=True), rows, axis=1)
     if modulation is not None:
-        spectrum = spectrum * modulation[:, :, None]
-    noise = rng.standard_normal((slices, rows, columns, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    noise *= np.float32(noise_sd)
-    if noise_gain is not None:
-        noise = _spectrum(noise * noise_gain)
-    else:
-        noise /= np.float32(np.sqrt(rows * columns))  # white noise has the same spectrum, whatever the basis
-    window = apodisation(rows, kind, strength)[:, None] * apodisation(columns, kind, strength)[None, :]
+        spectrum *= fft.ifftshift(modulation, axes=1)[:, :, None]
+    spectrum += _noise_spectrum(spectrum.shape, noise_sd, noise_gain, rng)
+    window = apodisation(rows, kind, strength)[:, None] * apodisation(columns, kind, strength)
     window[: round((1 - partial_fourier) * rows)] = 0
-    filled = np.zeros((slices, *reconstructed), np.complex64)
-    top, left = (size // 2 - n // 2 for size, n in zip(reconstructed, (rows, columns), strict=True))
-    filled[:, top : top + rows, left : left + columns] = (spectrum + noise) * window
-    return np.abs(fft.ifft2(fft.ifftshift(filled, axes=(1, 2)), norm="forward", overwrite_x=True)).astype(np.float32)
+    window *= emphasis((rows, columns), reconstructed, sharpening)
+    spectrum *= fft.ifftshift(window)
+    # axis by axis, so that most lines of zeros are never transformed
+    filled = fft.ifft(_zero_filled(spectrum, reconstructed[0], axis=1), axis=1, norm="forward", overwrite_x=True)
+    filled = _zero_filled(filled, reconstructed[1], axis=2)
+    return np.abs(fft.ifft(filled, axis=2, norm="forward", overwrite_x=True))
 
 
-def sharpen(
-    image: Float32[np.ndarray, "slice row column"], strength: float, sigma_px: float
-) -> Float32[np.ndarray, "slice row column"]:
-    """Unsharp masking, as image filters after reconstruction do: image + strength (image - blurred), not below 0."""
-    blurred = ndimage.gaussian_filter(image, (0, sigma_px, sigma_px), truncate=3.0)
-    return np.maximum(image + np.float32(strength) * (image - blurred), 0)
+def _noise_spectrum(
+    shape: tuple[int, int, int],
+    noise_sd: float,
+    noise_gain: Float32[np.ndarray, "rows columns"] | None,
+    rng: Generator,
+) -> ComplexPlanes:
+    noise = rng.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    if noise_gain is None:  # white noise has the same spectrum, whatever the basis
+        return np.asarray(noise * np.float32(noise_sd / np.sqrt(shape[1] * shape[2])))
+    return np.asarray(fft.fft2(noise * (np.float32(noise_sd) * noise_gain), norm="forward", overwrite_x=True))
 
 
-def _spectrum(image: ComplexPlanes) -> ComplexPlanes:
-    return np.asarray(fft.fftshift(fft.fft2(image, norm="forward"), axes=(1, 2)))
+def emphasis(
+    matrix: tuple[int, int], pixels: tuple[int, int], strength: float, sigma_px: float = 1.2
+) -> Float32[np.ndarray, "rows columns"]:
+    """Weights of unsharp masking, image + strength (image - image blurred by a Gaussian of `sigma_px` pixels of the
+    image), as a k-space filter, centre first: 1 + strength (1 - exp(-2 (pi sigma |f|)^2)).
+    """
+    row, column = ((np.arange(n) - n // 2) / size for n, size in zip(matrix, pixels, strict=True))
+    blurred = np.exp(-2 * (np.pi * sigma_px) ** 2 * (row[:, None] ** 2 + column**2))
+    return (1 + strength * (1 - blurred)).astype(np.float32)
 
 
-def _centre_crop(spectrum: ComplexPlanes, rows: int, columns: int) -> Complex64[np.ndarray, "slice rows columns"]:
-    top, left = (size // 2 - n // 2 for size, n in zip(spectrum.shape[1:], (rows, columns), strict=True))
-    return spectrum[:, top : top + rows, left : left + columns]
+def _low_frequencies(spectrum: ComplexPlanes, size: int, axis: int) -> Complex64[np.ndarray, "slice rows columns"]:
+    """The `size` lines nearest to frequency 0, which comes first, along an axis; both numbers are even."""
+    last = spectrum.shape[axis]
+    lines = np.r_[: size // 2, last - size // 2 : last]
+    return np.ascontiguousarray(spectrum.take(lines, axis=axis))
+
+
+def _zero_filled(spectrum: ComplexPlanes, size: int, axis: int) -> Complex64[np.ndarray, "slice rows columns"]:
+    """The reverse: zeros at higher frequencies, up to `size` lines."""
+    first, second = np.split(spectrum, 2, axis=axis)
+    shape = list(spectrum.shape)
+    shape[axis] = size - spectrum.shape[axis]
+    return np.concatenate([first, np.zeros(shape, np.complex64), second], axis=axis)

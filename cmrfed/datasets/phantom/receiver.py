@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Complex64, Float32
 from numpy.random import Generator
+from scipy import fft
 
-from cmrfed.datasets.phantom.anatomy import FIELD_OF_VIEW_MM, PIXEL_MM, SIZE
+from cmrfed.datasets.phantom.anatomy import FIELD_OF_VIEW_MM, PIXEL_MM, SIZE, Outline
 from cmrfed.datasets.phantom.fields import Plane, Planes, Warp
 from cmrfed.datasets.phantom.physics import Coils, ComplexPlanes, acquire, fold_rows, geometry_factor, line_modulation
 from cmrfed.datasets.phantom.styles import VendorStyle
@@ -28,7 +29,7 @@ class View:
     @classmethod
     def sample(cls, rng: Generator, style: VendorStyle) -> "View":
         """Short-axis planes are doubly oblique: by site and operator they come turned by tens of degrees."""
-        kept = min(SIZE, 2 * round(SIZE * style.phase_fov / 2))
+        kept = min(SIZE, _even(SIZE * style.phase_fov))
         return cls(rng.normal(0.45, 0.3), bool(rng.random() < 0.5), kept)
 
     @property
@@ -39,7 +40,7 @@ class View:
 
     def pixels(self, pixel_mm: float) -> tuple[int, int]:
         """An even number of rows and of columns, of about `pixel_mm`."""
-        rows, columns = (2 * round(extent / pixel_mm / 2) for extent in self.field_of_view_mm)
+        rows, columns = (_even(extent / pixel_mm) for extent in self.field_of_view_mm)
         return rows, columns
 
     def points(self, rows: int, columns: int, offset_px: tuple[float, float] = (0.0, 0.0)) -> tuple[Plane, Plane]:
@@ -54,6 +55,18 @@ class View:
         """Points of the rendered plane, which has all of `SIZE` pixels along both axes."""
         return self._turned(SIZE, SIZE, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM, offset_px)
 
+    def box(
+        self, x: Outline, y: Outline, margin_mm: float, field_mm: tuple[float, float], pixels: tuple[int, int]
+    ) -> tuple[slice, slice]:
+        """Rows and columns that hold the points (x, y) and all within the margin of them.
+
+        `field_mm` and `pixels`: size of the image along rows' and columns' axes.
+        """
+        cos, sin = np.cos(self.turn_rad), np.sin(self.turn_rad)
+        axes = y * cos - x * sin, x * cos + y * sin
+        rows, columns = (_span(*one, margin_mm) for one in zip(axes, field_mm, pixels, strict=True))
+        return rows, columns
+
     def _turned(
         self, rows: int, columns: int, height: float, width: float, offset_px: tuple[float, float]
     ) -> tuple[Plane, Plane]:
@@ -61,6 +74,19 @@ class View:
         down = ((np.arange(rows) / rows - 0.5) * height + offset_px[1] * PIXEL_MM).astype(np.float32)[:, None]
         cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
         return across * cos - down * sin, across * sin + down * cos
+
+
+def _even(wanted: float) -> int:
+    """The even size nearest to it that Fourier transforms are fast for, as scanners choose theirs."""
+    half = round(wanted / 2)
+    return 2 * min(int(fft.prev_fast_len(half)), int(fft.next_fast_len(half)), key=lambda size: abs(size - wanted / 2))
+
+
+def _span(along_mm: Outline, field_mm: float, pixels: int, margin_mm: float) -> slice:
+    """The pixels of one axis from a margin before the first point to one behind the last."""
+    ends = np.array([along_mm.min() - margin_mm, along_mm.max() + margin_mm])
+    first, last = np.clip((ends / field_mm + 0.5) * pixels, 1, pixels - 2)
+    return slice(int(first) - 1, int(last) + 2)
 
 
 def _place_coils(rng: Generator, wall: ChestWall, style: VendorStyle) -> Coils:
@@ -100,19 +126,20 @@ def _through_k_space(
     if view.encode_columns:
         received, fields_mm, pixels = received.transpose(0, 2, 1), fields_mm[::-1], pixels[::-1]
     along_mm = (style.acquired_mm * style.anisotropy, style.acquired_mm)
-    rows, columns = (2 * round(extent / mm / 2) for extent, mm in zip(fields_mm, along_mm, strict=True))
+    rows, columns = (_even(extent / mm) for extent, mm in zip(fields_mm, along_mm, strict=True))
     matrix = (min(rows, pixels[0], view.kept), min(columns, pixels[1], SIZE))
     image = acquire(
         fold_rows(received, view.kept),
         matrix,
         pixels,
-        noise_sd=_blood_signal(np.abs(received)) / style.snr,
+        noise_sd=_blood_signal(received) / style.snr,
         rng=rng,
         kind=style.filter,
         strength=style.filter_strength,
         partial_fourier=style.partial_fourier,
         noise_gain=_noise_gain(coils, view, style, matrix),
         modulation=_line_errors(len(received), matrix[0], fields_mm[0], style, rng),
+        sharpening=style.sharpening,
     )
     return image.transpose(0, 2, 1) if view.encode_columns else image
 
@@ -141,7 +168,7 @@ def _line_errors(
     )
 
 
-def _blood_signal(planes: Float32[np.ndarray, "slice row column"]) -> float:
-    """The brightest tenth of the image's centre is blood."""
+def _blood_signal(planes: ComplexPlanes) -> float:
+    """The brightest tenth of the image's centre is blood; every third pixel will do."""
     quarter = planes.shape[1] // 4
-    return float(np.percentile(planes[:, quarter:-quarter, quarter:-quarter], 90))
+    return float(np.percentile(np.abs(planes[:, quarter:-quarter:3, quarter:-quarter:3]), 90))

@@ -6,11 +6,15 @@ import numpy as np
 from jaxtyping import Float32, Int
 from numpy.random import Generator
 
-from cmrfed.datasets.phantom.anatomy import FIELD_OF_VIEW_MM, SIZE, Anatomy
+from cmrfed.datasets.phantom.anatomy import FIELD_OF_VIEW_MM, SIZE
 from cmrfed.datasets.phantom.fields import Plane, Warp
+from cmrfed.datasets.phantom.heart import Points
 from cmrfed.datasets.phantom.physics import Tissue, tissue_signals
 from cmrfed.datasets.phantom.styles import VendorStyle
-from cmrfed.datasets.phantom.thorax import TissueMap
+from cmrfed.datasets.phantom.thorax import Noise, TissueMap, Values
+
+Box = tuple[slice, slice]
+WHOLE: Box = (slice(None), slice(None))
 
 _FREQUENCY_BINS = 64
 
@@ -39,7 +43,7 @@ class _Jet:
             depth=rng.uniform(-0.2, 0.7),
         )
 
-    def gain(self, s: Plane, t: Plane) -> Plane:
+    def gain(self, s: Values, t: Values) -> Values:
         """What is left of the signal at the points (s, t) of the heart."""
         ds, dt = s - np.float32(self.centre[0]), t - np.float32(self.centre[1])
         cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
@@ -83,37 +87,30 @@ class Texture:
             jets=(tuple(jets[:slices]), tuple(jets[slices:])),
         )
 
-    def signal(
-        self,
-        tissue: TissueMap,
-        anatomy: Anatomy,
-        index: int,
-        phase: int,
-        box: tuple[slice, slice] = (slice(None), slice(None)),
-    ) -> Plane:
-        """The tissue map of `box`, a part of the rendered plane, as signal."""
-        noise = anatomy.noise[index]
+    def signal(self, tissue: TissueMap, noise: Noise, index: int, phase: int, box: Box = WHOLE) -> Plane:
+        """The tissue map of `box`, a part of the rendered plane, as signal; `noise` is that of the box."""
         kinds = tissue.astype(np.intp)
-        grain = self.fine[kinds] * noise.fine
-        grain += self.medium[kinds] * noise.medium
-        grain += self.coarse[kinds] * noise.coarse
+        grain = self.fine.take(kinds) * noise.fine
+        grain += self.medium.take(kinds) * noise.medium
+        grain += self.coarse.take(kinds) * noise.coarse
         grain += 1
         np.maximum(grain, 0, out=grain)
         kinds *= _FREQUENCY_BINS
         kinds += self.bins[box]
-        grain *= self.tables[phase, index][kinds]
+        grain *= self.tables[phase, index].take(kinds)
         return grain
 
-    def flow(self, phase: int, index: int, s: Plane, t: Plane, tissue: TissueMap) -> Plane | np.float32:
-        """What the jets of that slice leave of the signal of blood."""
+    def flow(self, signal: Plane, phase: int, index: int, points: Points, tissue: TissueMap) -> None:
+        """Take from the signal of blood what the jets of that slice cost it."""
         jets = self.jets[phase][index]
         if not jets:
-            return np.float32(1)
-        blood = (tissue == Tissue.BLOOD) | (tissue == Tissue.VENOUS_BLOOD)
-        gain = jets[0].gain(s, t)
-        for jet in jets[1:]:
-            gain *= jet.gain(s, t)
-        return np.where(blood, gain, np.float32(1))
+            return
+        blood = np.flatnonzero((tissue == Tissue.BLOOD.value) | (tissue == Tissue.VENOUS_BLOOD.value))
+        s, t = points.s.take(blood), points.t.take(blood)
+        left = signal.take(blood)
+        for jet in jets:
+            left *= jet.gain(s, t)
+        signal.ravel()[blood] = left
 
 
 def _tables(

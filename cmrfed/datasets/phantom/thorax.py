@@ -18,16 +18,22 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 from numpy.random import Generator
 
-from cmrfed.datasets.phantom.fields import Plane
+from cmrfed.datasets.phantom.fields import Plane, length
 from cmrfed.datasets.phantom.physics import Tissue
 
 TissueMap = UInt8[np.ndarray, "row column"]
 PlaneMask = Bool[np.ndarray, "row column"]
 Layers = UInt8[np.ndarray, " point"]
 Values = Float32[np.ndarray, " point"]
+PointIndex = Int[np.ndarray, " point"]
 OrganKind = Literal["stomach", "colon", "spleen"]
 
 _RIBS = 16
+
+
+def fill(tissue: TissueMap | Layers, where: PlaneMask | Bool[np.ndarray, " point"], kind: Tissue) -> None:
+    """Make what is true in `where` of that kind; several times faster than to assign by a mask."""
+    np.putmask(tissue, where, kind.value)
 
 
 @dataclass(frozen=True)
@@ -38,9 +44,9 @@ class Noise:
     medium: Plane
     coarse: Plane
 
-    def at(self, points: Int[np.ndarray, " point"]) -> "PointNoise":
+    def at(self, points: PointIndex) -> "PointNoise":
         """The fields at these points of the raveled plane."""
-        return PointNoise(self.fine.ravel()[points], self.medium.ravel()[points], self.coarse.ravel()[points])
+        return PointNoise(self.fine.take(points), self.medium.take(points), self.coarse.take(points))
 
     def window(self, rows: slice, columns: slice) -> "Noise":
         """The fields in a part of the plane, as arrays of their own."""
@@ -54,6 +60,10 @@ class PointNoise:
     fine: Values
     medium: Values
     coarse: Values
+
+    def at(self, points: PointIndex) -> "PointNoise":
+        """The fields at some of them."""
+        return PointNoise(self.fine.take(points), self.medium.take(points), self.coarse.take(points))
 
 
 @dataclass(frozen=True)
@@ -84,11 +94,11 @@ class Ribs:
         place = (along + np.float32(self.phase_mm + self.slant * z)) / np.float32(self.spacing_mm)
         rib = np.floor(place)
         number = rib.astype(np.intp) % _RIBS
-        oval = np.hypot((place - rib - 0.5 - self.shift[number]) / self.width[number], share)
+        oval = length((place - rib - 0.5 - self.shift[number]) / self.width[number], share)
         cartilage = self.cartilage[number]
-        tissue[oval < 1] = Tissue.CORTICAL_BONE
-        tissue[(oval < 0.8) & ~cartilage] = Tissue.MARROW
-        tissue[(oval < 0.85) & cartilage] = Tissue.CARTILAGE
+        fill(tissue, oval < 1, Tissue.CORTICAL_BONE)
+        fill(tissue, (oval < 0.8) & ~cartilage, Tissue.MARROW)
+        fill(tissue, (oval < 0.85) & cartilage, Tissue.CARTILAGE)
 
 
 @dataclass(frozen=True)
@@ -140,33 +150,33 @@ class ChestWall:
         depth += along * along / np.float32(2 * self.curvature_mm)
         depth += noise.coarse
         points = np.flatnonzero(depth > -20)
-        along, depth, near = along.ravel()[points], depth.ravel()[points], noise.at(points)
-        layers = tissue.ravel()[points]
+        along, depth, near = along.take(points), depth.take(points), noise.at(points)
+        layers = tissue.take(points)
         pad = depth > -np.float32(self.pad_mm) * (0.7 + 0.8 * near.coarse)
-        layers[pad] = Tissue.FAT
-        layers[pad & (np.abs(near.medium + 0.3 * near.fine) < 0.05 * near.coarse)] = Tissue.FIBROUS
+        fill(layers, pad, Tissue.FAT)
+        fill(layers, pad & (np.abs(near.medium + 0.3 * near.fine) < 0.05 * near.coarse), Tissue.FIBROUS)
         self._paint_layers(layers, along, depth, z, near)
         tissue.ravel()[points] = layers
 
     def _paint_layers(self, layers: Layers, along: Values, depth: Values, z: float, near: PointNoise) -> None:
         ribs_end = np.float32(1.0 + self.rib_depth_mm)
         muscle_end = ribs_end + 2 + np.float32(self.muscle_mm) * (1 + 0.45 * near.coarse)
-        layers[depth > 0] = Tissue.FAT
-        layers[depth > 1] = Tissue.MUSCLE
+        fill(layers, depth > 0, Tissue.FAT)
+        fill(layers, depth > 1, Tissue.MUSCLE)
         share = (depth - 1) / np.float32(self.rib_depth_mm / 2) - 1
         self.ribs.paint(layers, along, share, z)
-        sternum = np.hypot((along - np.float32(self.sternum_mm)) / 18, share)
-        layers[sternum < 1.1] = Tissue.CORTICAL_BONE
-        layers[sternum < 0.85] = Tissue.MARROW
-        layers[depth > ribs_end] = Tissue.FAT
-        layers[depth > ribs_end + 2] = Tissue.MUSCLE
+        sternum = length((along - np.float32(self.sternum_mm)) / 18, share)
+        fill(layers, sternum < 1.1, Tissue.CORTICAL_BONE)
+        fill(layers, sternum < 0.85, Tissue.MARROW)
+        fill(layers, depth > ribs_end, Tissue.FAT)
+        fill(layers, depth > ribs_end + 2, Tissue.MUSCLE)
         streak = (layers == Tissue.MUSCLE) & (depth > 0) & (near.coarse + 0.7 * near.medium > np.float32(self.streaks))
-        layers[streak] = Tissue.FAT
-        layers[depth > muscle_end] = Tissue.FAT
+        fill(layers, streak, Tissue.FAT)
+        fill(layers, depth > muscle_end, Tissue.FAT)
         septum = np.abs(near.medium + 0.3 * near.fine) < 0.05 * near.coarse
-        layers[(depth > muscle_end + 1) & septum] = Tissue.FIBROUS
-        layers[depth > muscle_end + np.float32(self.fat_mm)] = Tissue.SKIN
-        layers[depth > muscle_end + np.float32(self.fat_mm + 2)] = Tissue.AIR
+        fill(layers, (depth > muscle_end + 1) & septum, Tissue.FIBROUS)
+        fill(layers, depth > muscle_end + np.float32(self.fat_mm), Tissue.SKIN)
+        fill(layers, depth > muscle_end + np.float32(self.fat_mm + 2), Tissue.AIR)
 
 
 @dataclass(frozen=True)
@@ -202,17 +212,17 @@ class Organ:
         """Paint it over what is there; `below`: mm below the diaphragm."""
         dx, dy = x - np.float32(self.centre[0]), below - np.float32(self.centre[1])
         cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
-        radius = np.hypot((dx * cos + dy * sin) / np.float32(self.aspect), dy * cos - dx * sin)
+        radius = length((dx * cos + dy * sin) / np.float32(self.aspect), dy * cos - dx * sin)
         to_edge = radius - np.float32(self.radius_mm) + 2.5 * near.coarse + near.medium
         if self.kind == "spleen":
-            tissue[to_edge < 0] = Tissue.SPLEEN
+            fill(tissue, to_edge < 0, Tissue.SPLEEN)
             return
-        tissue[to_edge < 0] = Tissue.MUSCLE
+        fill(tissue, to_edge < 0, Tissue.MUSCLE)
         lumen = to_edge < -np.float32(self.wall_mm) * (1 + 0.5 * near.medium)
-        tissue[lumen] = Tissue.BOWEL
-        tissue[lumen & (near.medium + 0.8 * near.coarse > np.float32(self.fluid))] = Tissue.FLUID
+        fill(tissue, lumen, Tissue.BOWEL)
+        fill(tissue, lumen & (near.medium + 0.8 * near.coarse > np.float32(self.fluid)), Tissue.FLUID)
         # gas rises to the front of a patient lying on the back
-        tissue[lumen & (dy < np.float32(-self.gas * self.radius_mm))] = Tissue.AIR
+        fill(tissue, lumen & (dy < np.float32(-self.gas * self.radius_mm)), Tissue.AIR)
 
 
 @dataclass(frozen=True)
@@ -264,13 +274,12 @@ class Abdomen:
         if np.isfinite(self.lung_right_of_mm):
             below -= np.maximum(x - np.float32(self.lung_right_of_mm), 0) * np.float32(0.9)
         points = np.flatnonzero(below > -25)
-        x, below, near = x.ravel()[points], below.ravel()[points], noise.at(points)
-        layers = tissue.ravel()[points]
+        x, below, near = x.take(points), below.take(points), noise.at(points)
+        layers = tissue.take(points)
         self._paint_pads(layers, x, below, near)
-        inside = below > 0
-        contents = layers[inside]
-        noise_inside = PointNoise(near.fine[inside], near.medium[inside], near.coarse[inside])
-        self._paint_contents(contents, x[inside], below[inside], z, noise_inside)
+        inside = np.flatnonzero(below > 0)
+        contents = np.full(len(inside), Tissue.FAT, np.uint8)
+        self._paint_contents(contents, x.take(inside), below.take(inside), z, near.at(inside))
         layers[inside] = contents
         tissue.ravel()[points] = layers
 
@@ -279,24 +288,23 @@ class Abdomen:
         for centre, half_width, pad in self.pads:
             height += np.float32(pad) * np.exp(-(((x - np.float32(centre)) / np.float32(half_width)) ** 2))
         fat = (below > -height * (1 + 0.4 * near.coarse)) & (height > 1.5)
-        tissue[fat] = Tissue.FAT
-        tissue[fat & (np.abs(near.medium - 0.3 * near.fine) < 0.06 * near.coarse)] = Tissue.FIBROUS
+        fill(tissue, fat, Tissue.FAT)
+        fill(tissue, fat & (np.abs(near.medium - 0.3 * near.fine) < 0.06 * near.coarse), Tissue.FIBROUS)
 
     def _paint_contents(self, tissue: Layers, x: Values, below: Values, z: float, near: PointNoise) -> None:
-        tissue[:] = Tissue.FAT
-        tissue[np.abs(near.medium + 0.3 * near.fine) < 0.06 * near.coarse] = Tissue.FIBROUS
-        tissue[near.medium + 0.4 * near.fine > 2.2] = Tissue.SMALL_VESSEL
+        fill(tissue, np.abs(near.medium + 0.3 * near.fine) < 0.06 * near.coarse, Tissue.FIBROUS)
+        fill(tissue, near.medium + 0.4 * near.fine > 2.2, Tissue.SMALL_VESSEL)
         for organ in self.organs:
             organ.paint(tissue, x, below, near)
         edge = np.float32(self.liver_edge_mm + 0.4 * z) + 5 * near.coarse - 0.5 * below
         liver = (below > np.float32(self.liver_fat_mm) * (1 + 0.6 * near.coarse)) & (x < edge)
-        tissue[liver] = Tissue.LIVER
+        fill(tissue, liver, Tissue.LIVER)
         vessels = (np.abs(near.medium) < np.float32(self.vessel_width)) & (near.coarse > -0.2)
         vessels |= np.abs(near.coarse - 1.2) < np.float32(0.7 * self.vessel_width)
         vessels |= near.medium + 0.5 * near.coarse > 2.3
-        tissue[liver & vessels] = Tissue.SMALL_VESSEL
-        tissue[liver & (near.coarse > 2.2)] = Tissue.VENOUS_BLOOD
-        tissue[below < 2.0 + 0.6 * near.coarse] = Tissue.MUSCLE
+        fill(tissue, liver & vessels, Tissue.SMALL_VESSEL)
+        fill(tissue, liver & (near.coarse > 2.2), Tissue.VENOUS_BLOOD)
+        fill(tissue, below < 2.0 + 0.6 * near.coarse, Tissue.MUSCLE)
 
 
 @dataclass(frozen=True)
@@ -332,11 +340,11 @@ class Vessel:
             return
         points, dx, dy = _around(x, y, self.centre, self.radius_mm * self.aspect + 6)
         cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
-        oval = np.hypot((dx * cos + dy * sin) / np.float32(self.aspect), dy * cos - dx * sin)
-        oval += 0.8 * noise.medium.ravel()[points]
-        layers = tissue.ravel()[points]
-        layers[oval < np.float32(self.radius_mm + 0.8)] = Tissue.FIBROUS
-        layers[oval < np.float32(self.radius_mm)] = self.kind
+        oval = length((dx * cos + dy * sin) / np.float32(self.aspect), dy * cos - dx * sin)
+        oval += 0.8 * noise.medium.take(points)
+        layers = tissue.take(points)
+        fill(layers, oval < np.float32(self.radius_mm + 0.8), Tissue.FIBROUS)
+        fill(layers, oval < np.float32(self.radius_mm), self.kind)
         tissue.ravel()[points] = layers
 
 
@@ -379,29 +387,29 @@ class Posterior:
         for vessel in self.vessels:
             vessel.paint(tissue, x, y, z, noise)
         points, dx, dy = _around(x, y, self.aorta, 1.5 * self.aorta_mm + 12)
-        near, layers = noise.at(points), tissue.ravel()[points]
-        aorta = np.hypot(dx / np.float32(self.aorta_aspect), dy) + 0.5 * near.coarse
-        layers[aorta < self.aorta_mm + 1 + np.float32(self.aorta_fat_mm) * (1 + 0.8 * near.coarse)] = Tissue.FAT
-        layers[aorta < self.aorta_mm + 1.0] = Tissue.FIBROUS
-        layers[aorta < self.aorta_mm] = Tissue.BLOOD
+        near, layers = noise.at(points), tissue.take(points)
+        aorta = length(dx / np.float32(self.aorta_aspect), dy) + 0.5 * near.coarse
+        fill(layers, aorta < self.aorta_mm + 1 + np.float32(self.aorta_fat_mm) * (1 + 0.8 * near.coarse), Tissue.FAT)
+        fill(layers, aorta < self.aorta_mm + 1.0, Tissue.FIBROUS)
+        fill(layers, aorta < self.aorta_mm, Tissue.BLOOD)
         tissue.ravel()[points] = layers
 
     def _paint_spine(self, tissue: TissueMap, x: Plane, y: Plane, noise: Noise) -> None:
         points, dx, dy = _around(x, y, self.spine, self.spine_mm + 25)
-        near, layers = noise.at(points), tissue.ravel()[points]
-        spine = np.hypot(dx, dy) + near.coarse
-        layers[spine < self.spine_mm + 14 + 2 * near.coarse] = Tissue.MUSCLE
-        layers[spine < self.spine_mm] = Tissue.CORTICAL_BONE
-        layers[spine < self.spine_mm - 1.8] = Tissue.MARROW
+        near, layers = noise.at(points), tissue.take(points)
+        spine = length(dx, dy) + near.coarse
+        fill(layers, spine < self.spine_mm + 14 + 2 * near.coarse, Tissue.MUSCLE)
+        fill(layers, spine < self.spine_mm, Tissue.CORTICAL_BONE)
+        fill(layers, spine < self.spine_mm - 1.8, Tissue.MARROW)
         tissue.ravel()[points] = layers
 
     def _paint_oesophagus(self, tissue: TissueMap, x: Plane, y: Plane, noise: Noise) -> None:
         points, dx, dy = _around(x, y, self.oesophagus, 15.0)
-        layers = tissue.ravel()[points]
-        gullet = np.hypot(dx / np.float32(1.4), dy) + 0.5 * noise.medium.ravel()[points]
-        layers[gullet < 7] = Tissue.FAT
-        layers[gullet < 5.5] = Tissue.MUSCLE
-        layers[gullet < 1.8] = Tissue.AIR
+        layers = tissue.take(points)
+        gullet = length(dx / np.float32(1.4), dy) + 0.5 * noise.medium.take(points)
+        fill(layers, gullet < 7, Tissue.FAT)
+        fill(layers, gullet < 5.5, Tissue.MUSCLE)
+        fill(layers, gullet < 1.8, Tissue.AIR)
         tissue.ravel()[points] = layers
 
 
@@ -429,13 +437,11 @@ def paint_lung_vessels(tissue: TissueMap, noise: Noise, density: float) -> None:
     width = np.clip(0.07 * noise.coarse - 0.02, 0.0, 0.15) * np.float32(density)
     lines = (np.abs(noise.medium) < width) & (noise.fine > -0.6)
     peaks = 0.55 * noise.fine + 0.8 * noise.medium + 0.25 * noise.coarse
-    np.copyto(tissue, np.uint8(Tissue.SMALL_VESSEL), where=lines | (peaks > np.float32(2.9 - 0.7 * density)))
+    fill(tissue, lines | (peaks > np.float32(2.9 - 0.7 * density)), Tissue.SMALL_VESSEL)
 
 
-def _around(
-    x: Plane, y: Plane, centre: tuple[float, float], reach_mm: float
-) -> tuple[Int[np.ndarray, " point"], Values, Values]:
+def _around(x: Plane, y: Plane, centre: tuple[float, float], reach_mm: float) -> tuple[PointIndex, Values, Values]:
     """The points within reach of a centre, by index into the raveled plane, and their offsets from it."""
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
     points = np.flatnonzero((np.abs(dx) < np.float32(reach_mm)) & (np.abs(dy) < np.float32(reach_mm)))
-    return points, dx.ravel()[points], dy.ravel()[points]
+    return points, dx.take(points), dy.take(points)
