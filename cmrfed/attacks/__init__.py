@@ -8,6 +8,7 @@ the generator as a whole. A new attack is one file with a function from evidence
 from cmrfed.attacks.battery import (
     Claim,
     Cohort,
+    blind_does_as_well,
     exposure,
     judge,
     judge_blind,
@@ -40,6 +41,7 @@ __all__ = [
     "Probe",
     "Samples",
     "ShadowLosses",
+    "blind_does_as_well",
     "blind_statistics",
     "copying",
     "exposure",

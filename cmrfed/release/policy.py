@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
+from cmrfed.attacks import blind_does_as_well
 from cmrfed.config import Stage
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.material import Material, Results
@@ -19,7 +20,8 @@ class ReleasePolicy(Stage):
     attacks: that must have been run. minimum_members: that each must have had, and as many patients who were not
         trained on; with fewer it could have found nothing.
     blind_auc, blind_tpr: an attack has found a leak when the whole 95 % interval of its AUC, or of its true-positive
-        rate at 1 % false positives, is above these, unless a classifier that never saw the generator does as well.
+        rate at 1 % false positives, is above these. Where a classifier that never saw the generator reaches the
+        attack's AUC, that AUC shows how two groups of patients differ, and is no reason; its rate stays one.
     with_scores: whether the card tells what was measured on patients, which no epsilon covers; None: only of phantoms.
     contact, license: printed in the documents.
     """
@@ -71,11 +73,12 @@ def _leakage(material: Material, policy: ReleasePolicy) -> Iterator[str]:
 
 def _found(name: str, attack: Results, material: Material, policy: ReleasePolicy) -> Iterator[str]:
     """A leak found, and a guarantee refuted, which no blind baseline excuses."""
-    limits = {"AUC": (attack["auc_ci95"], policy.blind_auc), "TPR": (attack["tpr_at_1pct_fpr_ci95"], policy.blind_tpr)}
-    if attack.get("beats_blind") is not False:
-        for rate, ((low, high), blind) in limits.items():
-            if low > blind:
-                yield f"the {name} attack finds members ({rate} [{low:.2f}, {high:.2f}], above {blind:g})"
+    limits = {"TPR": (attack["tpr_at_1pct_fpr_ci95"], policy.blind_tpr)}
+    if not blind_does_as_well(attack):
+        limits["AUC"] = (attack["auc_ci95"], policy.blind_auc)
+    for rate, ((low, high), blind) in limits.items():
+        if low > blind:
+            yield f"the {name} attack finds members ({rate} [{low:.2f}, {high:.2f}], above {blind:g})"
     claimed, lower = largest_epsilon(material), attack.get("epsilon_lower") or 0.0
     if claimed is not None and lower > claimed:
         yield f"the {name} attack refutes the guarantee (epsilon at least {lower:.3g}, claimed {claimed:.3g})"

@@ -1,6 +1,7 @@
 """What the attacks found, in words: against chance, against what a classifier that never saw the generator can do, and
 against the same attack on a start that never saw the patients."""
 
+from cmrfed.attacks import blind_does_as_well
 from cmrfed.report import formats
 from cmrfed.report.material import Material, Results
 
@@ -29,8 +30,13 @@ def leakage_sentences(material: Material) -> list[str]:
 
 def found_something(attack: Results, control: Results | None) -> bool:
     """Whether the attack beats chance, the blind classifier beside it, and itself on a start without the patients."""
-    excused = attack.get("beats_blind") is False or (control is not None and control["auc_ci95"][0] > 0.5)
-    return bool(attack["auc_ci95"][0] > 0.5 and not excused)
+    return bool(
+        attack["auc_ci95"][0] > 0.5 and not blind_does_as_well(attack) and not _start_does_as_well(attack, control)
+    )
+
+
+def _start_does_as_well(attack: Results, control: Results | None) -> bool:
+    return control is not None and control["auc_ci95"][0] > 0.5 and control["auc"] >= attack["auc"]
 
 
 def _strongest(attacks: Results) -> tuple[str, Results]:
@@ -50,11 +56,12 @@ def _one(name: str, attack: Results, control: Results | None) -> str:
         ": the attack tells training patients from others better than chance, so the generator may leak who was in it"
     )
     if control and control["auc_ci95"][0] > 0.5:
+        part = "all" if _start_does_as_well(attack, control) else "some"
         text += (
             f"; but the start that never saw them scores {_auc(control)}, "
-            "so some or all of it is a difference between the two groups"
+            f"so {part} of it is a difference between the two groups"
         )
-    elif attack.get("beats_blind") is False:
+    elif blind_does_as_well(attack):
         text += (
             "; but a classifier that never saw the generator does as well, "
             "so that this shows a difference between the two groups"

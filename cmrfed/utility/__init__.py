@@ -9,7 +9,13 @@ masks are scored by structure (`dice`, `hd95`, `assd`, `scores`, `strata`), by t
 from cmrfed.utility.agreement import bland_altman
 from cmrfed.utility.arms import Budget, Outcome, compare_training_sets, mean_function
 from cmrfed.utility.backbones import BACKBONES
-from cmrfed.utility.disease import disease_forest, disease_probabilities, disease_scores, diseases_to_learn
+from cmrfed.utility.disease import (
+    disease_forest,
+    disease_probabilities,
+    disease_scores,
+    diseases_to_learn,
+    diseases_to_tell,
+)
 from cmrfed.utility.disease_features import DiseaseFeatures, disease_features
 from cmrfed.utility.function import MEASURES, CardiacFunction, cardiac_function, patients_with_both_phases
 from cmrfed.utility.group_drop import GroupScores, group_drops
@@ -41,6 +47,7 @@ __all__ = [
     "disease_probabilities",
     "disease_scores",
     "diseases_to_learn",
+    "diseases_to_tell",
     "group_drops",
     "holm",
     "mean_function",

@@ -21,6 +21,8 @@ from cmrfed.utility.disease_features import DiseaseFeatures
 TREES = 200
 FEWEST_PATIENTS = 3
 """Of a class, in training."""
+FEWEST_TESTED = 2
+"""Of a class, among those tested: the recall of a single patient has no interval."""
 PERMUTATIONS = 2000
 
 Probabilities = Float[np.ndarray, "patient class"]
@@ -31,6 +33,12 @@ def diseases_to_learn(training: Sequence[str]) -> tuple[str, ...]:
     """Pathologies with enough training patients, sorted; given one pathology a patient."""
     counts = Counter(training)
     return tuple(sorted(name for name, count in counts.items() if name != UNKNOWN and count >= FEWEST_PATIENTS))
+
+
+def diseases_to_tell(tested: Sequence[str], classes: Sequence[str]) -> tuple[str, ...]:
+    """Those of the learnt classes that enough tested patients have; given one pathology a patient."""
+    counts = Counter(tested)
+    return tuple(name for name in classes if counts[name] >= FEWEST_TESTED)
 
 
 def disease_forest(training: Sequence[DiseaseFeatures], classes: Sequence[str], seed: int) -> RandomForestClassifier:
@@ -56,7 +64,8 @@ def disease_scores(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Balanced accuracy and macro AUC over the tested patients of the classes; those of others are left out.
+    """Balanced accuracy and macro AUC over the tested patients of the classes; those of others, and of classes of fewer
+    than `FEWEST_TESTED` tested patients, are left out.
 
     classes: in alphabetical order, as a forest has them. Intervals are bootstrapped over patients within each class, so
     that no replicate loses one. `p` is the share of random assignments of these patients' diseases that are predicted
@@ -64,7 +73,7 @@ def disease_scores(
     "left_out", "confusion": {disease: {prediction: patients}}}. Raises ValueError when fewer than two classes are
     tested.
     """
-    known = np.isin(pathologies, classes)
+    known = np.isin(pathologies, diseases_to_tell(pathologies, classes))
     truth = np.array([classes.index(name) for name in np.array(pathologies)[known]], dtype=np.int64)
     if len(np.unique(truth)) < 2:
         raise ValueError(f"a disease is told from another, found {len(np.unique(truth))} among those tested")

@@ -105,7 +105,9 @@ def test_scores_are_told_when_asked_for_with_what_that_means_or_when_nobody_is_i
         ({"leakage": {"loss": attack(0.7, 0.6, 0.8)}}, "finds members"),
         ({"leakage": {"loss": attack(), "pia": attack(0.7, 0.6, 0.8)}}, "the pia attack finds"),
         ({"leakage": {"loss": attack(tpr_at_1pct_fpr_ci95=[0.2, 0.5])}}, "TPR"),
-        ({"leakage": {"loss": attack(epsilon_lower=2.4, beats_blind=False)}}, "refutes the guarantee"),
+        ({"leakage": {"loss": attack(epsilon_lower=2.4, auc_minus_blind=-0.1)}}, "refutes the guarantee"),
+        ({"leakage": {"loss": attack(0.7, 0.6, 0.8, auc_minus_blind=0.1, beats_blind=False)}}, "finds members"),
+        ({"leakage": {"loss": attack(tpr_at_1pct_fpr_ci95=[0.2, 0.5], auc_minus_blind=-0.1)}}, "TPR"),
         ({"images": "/data/elsewhere"}, "made elsewhere"),
     ],
 )
@@ -121,7 +123,7 @@ def test_every_reason_is_told_at_once(make):
 
 
 def test_an_attack_that_a_blind_classifier_equals_has_found_nothing(make):
-    assert reasons_against(make(leakage={"loss": attack(0.7, 0.6, 0.8, beats_blind=False)}), POLICY) == []
+    assert reasons_against(make(leakage={"loss": attack(0.7, 0.6, 0.8, auc_minus_blind=-0.02)}), POLICY) == []
 
 
 def test_a_folder_that_exists_is_never_written_over(make, tmp_path):

@@ -69,6 +69,17 @@ def test_a_consistent_gain_is_found_and_none_is_not():
     assert all(row["p"] <= row["p_holm"] <= 1 for row in rows)
 
 
+def test_means_are_one_family_and_single_structures_another():
+    random = np.random.default_rng(1)
+    scores = {name: scores_of(random.uniform(0.5, 0.9, 12)) for name in ("a", "b", "real")}
+    rows = paired_tests(scores, [("a", "real"), ("b", "real")], 0.05)
+    for family in ([row for row in rows if (row["structure"] == "mean") is mean] for mean in (True, False)):
+        expected = holm(np.array([row["p"] for row in family]))
+        assert [row["p_holm"] for row in family] == pytest.approx(expected)
+    smallest = min(row["p"] for row in rows)
+    assert min(row["p_holm"] for row in rows) == pytest.approx(min(1, 2 * len(METRICS) * smallest))
+
+
 def test_the_interval_is_that_of_the_patients_differences():
     first, second = np.array([0.9, 0.8, 0.7, 0.9]), np.array([0.8, 0.8, 0.5, 0.95])
     row = paired_tests({"a": scores_of(first), "b": scores_of(second)}, [("a", "b")], 0.05, 300, 7)[0]

@@ -8,7 +8,7 @@ Synthetic images for the test patients' own masks would carry their shapes into 
 | mixed_0.25x, ... | the same with that many synthetic images to a real one (`ratios`) |
 | real_augmented | real images alone under strong classical augmentation (`augmented`) |
 | ...: function | bias and limits of agreement of EDV, ESV, EF and mass with the reader's (`function_agreement`) |
-| tests | paired tests between these sets over the same patients, one family (`paired_tests`) |
+| tests | paired tests between these sets over the same patients, corrected (`paired_tests`) |
 | leave_one_vendor_out | what an unseen vendor costs, and what the arm's images of it give back (`group_drops`) |
 | translation | the same with the vendor's images drawn for the other vendors' masks: style alone |
 | cross_dataset | the same for an unseen data set |

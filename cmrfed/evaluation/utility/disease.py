@@ -18,6 +18,7 @@ from cmrfed.utility import (
     disease_probabilities,
     disease_scores,
     diseases_to_learn,
+    diseases_to_tell,
     patients_with_both_phases,
 )
 
@@ -60,9 +61,8 @@ def measure_disease(subject: Subject, found: Mapping[Key, Outcome]) -> dict[str,
     anatomy = wholly_labelled(subject.train.labelled(), subject.train)
     tested = wholly_labelled(subject.held_out.labelled(), subject.held_out)
     classes = _diseases_of(anatomy)
-    present = {record.pathology for record in patients_with_both_phases(tested)}.intersection(classes)
-    if len(present) < 2:
-        reason = "needs two diseases of three training patients each, and held-out ones of both, at both phases"
+    if len(diseases_to_tell([record.pathology for record in patients_with_both_phases(tested)], classes)) < 2:
+        reason = "needs two diseases of three training patients and two held-out ones each, at both phases"
         return {arm: {"disease": reason} for arm in subject.synthetic}
     task = _Task(subject, anatomy, tested, disease_features(anatomy, subject.learnt), classes)
     forest = task.forest(task.real)
