@@ -44,7 +44,8 @@ class RunRecord(Stage):
     """run.json: what the run was made from. The privacy noise alone cannot be repeated, and must not be.
 
     `images` is None but where nothing was trained: then it is the folder of images, made by somebody else, that the
-    run is about. Its one site stands for whoever trained their generator.
+    run is about. Its one site stands for whoever trained their generator; `members_known` says whether these patients
+    are known to be those it was trained on. Where they are not, nothing about membership can be measured.
     """
 
     name: str
@@ -58,6 +59,7 @@ class RunRecord(Stage):
     plan: PrivacyPlan | None
     pretraining: dict[str, Any]
     images: str | None = None
+    members_known: bool = True
 
 
 class Run:

@@ -21,21 +21,26 @@ SITE = "training"
 
 @dataclass(frozen=True)
 class Reference:
-    """The real patients that images are scored against, and the configuration they were prepared by."""
+    """The real patients that images are scored against, and the configuration they were prepared by.
+
+    members_known: whether the images' generator was trained on `train`, and on none of `held_out`.
+    """
 
     train: Slices
     held_out: Slices
     config: RunConfig
+    members_known: bool = True
 
     @classmethod
     def of_run(cls, run: Run, config: RunConfig) -> "Reference":
-        """The patients of one of our runs."""
+        """The patients of one of our runs, on whose training patients the images' generator was trained too."""
         return cls(run.train_slices(), run.held_out_slices(), config)
 
     @classmethod
     def of_data(cls, config: RunConfig, members: Path | None, out: Path, bar: ProgressBar) -> "Reference":
         """Patients of `config.data`: trained on are those that the text file `members` names, one a line, or, where
-        that is not known, a part drawn by `config.seed`. Raises UserError naming a patient that is not there."""
+        that is not known, a part drawn by `config.seed` stands in for them. Raises UserError naming a patient that is
+        not there."""
         source = Source.of(config.data, config.preprocessing)
         with bar("reading and preparing real cases") as progress:
             slices = source.slices(prepared_folder(out) / f"{source.key}.safetensors", progress)
@@ -46,7 +51,7 @@ class Reference:
             held_out = sorted(set(slices.patient_names).difference(train))
         if not held_out:
             raise UserError(f"{members}: names every patient of the data; some must be left that were not trained on")
-        return cls(slices.subset(train), slices.subset(held_out), config)
+        return cls(slices.subset(train), slices.subset(held_out), config, members_known=members is not None)
 
 
 def lay_out_folder(images: Path, reference: Reference, out: Path, bar: ProgressBar) -> Run:
@@ -100,4 +105,5 @@ def _record(folder: Path, images: Path, made: Slices, reference: Reference) -> R
         plan=None,
         pretraining={"data": "not known: the images were made elsewhere", "pairs": made.number_of_patients},
         images=str(images),
+        members_known=reference.members_known,
     )

@@ -50,6 +50,7 @@ class Subject:
     train: slices of the patients that were trained on; held_out: of patients that were not, drawn beforehand.
     shown, learnt: the parts of them (labelled, for `learnt`) whose masks were drawn for. synthetic: by arm.
     cache: a folder for what is slow to compute again; it is derived from patients and deserves the same protection.
+    members_known: False where somebody else trained the generator, and it is not known on whom.
     """
 
     train: Slices
@@ -63,6 +64,7 @@ class Subject:
     precision: str
     cache: Path
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    members_known: bool = True
 
 
 def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
@@ -86,6 +88,7 @@ def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
         precision=training.precision,
         cache=run.folder / "central" / "cache",
         sampling=run.config.sampling,
+        members_known=run.record.members_known,
     )
 
 

@@ -5,6 +5,11 @@ from cmrfed.attacks import blind_does_as_well
 from cmrfed.report import formats
 from cmrfed.report.material import Material, Results
 
+_MEMBERS_UNKNOWN = (
+    "It is not known on whom this generator was trained, so whether those patients can be found was not measured; "
+    "a list of them makes it so: evaluate it again with members=FILE."
+)
+
 
 def strongest_headline(attacks: Results | None) -> tuple[str, str]:
     """The largest AUC of all attacks, and how many they were."""
@@ -18,6 +23,8 @@ def strongest_headline(attacks: Results | None) -> tuple[str, str]:
 def leakage_sentences(material: Material) -> list[str]:
     """One attack is told by itself; of many, how many found something, the strongest, and what chance would do."""
     attacks = (material.scores.get(material.main_arm) or {}).get("leakage")
+    if not material.run.record.members_known:
+        return [_MEMBERS_UNKNOWN]
     if not attacks:
         return ["Membership inference was not tried."]
     control = (material.scores.get("epsilon_0") or {}).get("leakage") or {}

@@ -41,6 +41,8 @@ def remarks(material: Material) -> list[str]:
         )
     if material.run.record.images:
         said.append("The images were made elsewhere: this report knows of their generator only what they show.")
+        if material.run.record.members_known:
+            said.append("That it was trained on the training patients named here, and on no other, is taken on trust.")
     if incidents(material):
         said.append("Not everything went as planned: see the notes under Training.")
     return said

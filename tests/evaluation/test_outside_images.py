@@ -1,6 +1,7 @@
 """Scores of images that somebody else made."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,7 @@ def members(tmp_path, text):
 
 def test_patients_that_are_named_were_trained_on_and_the_others_were_not(tmp_path):
     found = members(tmp_path, "p1\npairs-p3\n\n")
+    assert found.members_known
     assert found.train.patient_names == ("pairs-p1", "pairs-p3")
     assert found.held_out.patient_names == ("pairs-p0", "pairs-p2")
 
@@ -102,9 +104,24 @@ def test_a_list_of_members_that_cannot_be_right_is_refused(tmp_path, text, said)
         members(tmp_path, text)
 
 
+def test_no_membership_is_attacked_that_nobody_knows(reference, tmp_path):
+    unknown = replace(reference, members_known=False)
+    run = lay_out_folder(write_pairs(tmp_path / "images", 3), unknown, tmp_path / "runs", progress_bar)
+    results = evaluate(Run.open(run.folder), EVALUATION, progress_bar)
+    assert results["leakage"] == {}
+    assert results["audits"]["copies"]["pixels"]["images"] > 0
+    assert set(results["audits"]["left_out"].values()) == {"it is not known on whom the generator was trained"}
+    assert results["composite"] is None
+    text = write_report(run, None).read_text()
+    assert "evaluate it again with members=FILE" in text
+    assert "blind guessing" not in text
+    assert "is off" not in text.split("Are images copies?")[0].split("Leakage:")[1]
+
+
 def test_without_a_list_patients_are_divided_by_the_seed(tmp_path):
     data = DataConfig(root=str(write_pairs(tmp_path / "real", 5)), sources={"pairs": "."})
     config = CONFIG.model_copy(update={"data": data})
     parts = [Reference.of_data(config, None, tmp_path / "runs", progress_bar) for _ in range(2)]
     assert parts[0].train.patient_names == parts[1].train.patient_names
+    assert not parts[0].members_known
     assert len(parts[0].held_out.patient_names) == 1

@@ -27,11 +27,14 @@ from cmrfed.federation import Arm
 
 __all__ = ["Scene", "measure_leakage"]
 
+MEMBERS_UNKNOWN = "it is not known on whom the generator was trained"
+
 
 def measure_leakage(
     subject: Subject, config: LeakageConfig, bar: ProgressBar
 ) -> tuple[dict[str, Results], dict[str, Results]]:
-    """(Attacks, audits), each by arm. Where the generator is not at hand only its samples are attacked.
+    """(Attacks, audits), each by arm. Where the generator is not at hand only its samples are attacked; where it is not
+    known who it was trained on nobody is, for a membership that was drawn by lot cannot be found.
 
     Raises UserError for an attack that does not exist.
     """
@@ -44,6 +47,9 @@ def measure_leakage(
 
 def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Results, Results]:
     """One arm's attacks and audits."""
+    copied = {space: copies(scene, made, space) for space in _spaces(scene) if len(made.shown)}
+    if not scene.subject.members_known:
+        return {}, {"left_out": dict.fromkeys(scene.names, MEMBERS_UNKNOWN), "copies": copied}
     subject, cohort = scene.subject, scene.cohort
     evidence: dict[Evidence, Any] = {}
     if made.generator:
@@ -58,7 +64,7 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
         "calibration_patients": int(cohort.calibration.sum()),
         "strongest": strongest(scores, cohort, subject.bootstrap, subject.seed),
         "worst_patients": worst_patients(scene, scores) if scores else [],
-        "copies": {space: copies(scene, made, space) for space in _spaces(scene) if len(made.shown)},
+        "copies": copied,
         "vendor_style": styles(scene, made),
     }
     if scene.blind is not None:
