@@ -63,6 +63,22 @@ def test_fid_is_torch_fidelitys(count, features):
     assert frechet_distance(first, second) == pytest.approx(expected, rel=1e-3)
 
 
+def reference_fid_by_eigenvalues(first, second):
+    """tr (S_1 S_2)^(1/2) = tr (S_1^(1/2) S_2 S_1^(1/2))^(1/2), which is exact for singular covariances too."""
+    covariances = [np.cov(side.numpy(), rowvar=False) for side in (first, second)]
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ covariances[1] @ root), 0)).sum()
+    difference = first.mean(0).numpy() - second.mean(0).numpy()
+    return difference @ difference + np.trace(covariances[0] + covariances[1]) - 2 * cross
+
+
+@pytest.mark.parametrize(("count", "features"), [(60, 20), (30, 200), (90, 64)])
+def test_fid_is_exact_whether_there_are_more_images_or_more_features(count, features):
+    first, second = normal(count, features, 0), normal(count - 5, features, 1, shift=0.5, scale=2)
+    assert frechet_distance(first, second) == pytest.approx(reference_fid_by_eigenvalues(first, second), rel=1e-6)
+
+
 def test_fid_of_gaussians_tends_to_the_closed_form():
     sigma_1, sigma_2, shift = np.array([1.0, 2.0, 0.5]), np.array([2.0, 1.0, 0.5]), np.array([1.0, 0.0, 3.0])
     first = normal(200_000, 3, 0) * torch.from_numpy(sigma_1)
