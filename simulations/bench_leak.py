@@ -3,8 +3,8 @@
 For each seed a generator is trained far too long on a few hearts. The attacks must tell these from hearts that it
 never saw ("planted"), and must not tell others that it never saw either from the same strangers ("innocent"). Of
 innocent 95 % intervals about one in twenty should miss 0.5, so their share is printed, with its own interval over
-seeds, and beside it the seeds in which any attack is significant after the correction for many attacks, of which there
-should be at most one in twenty.
+seeds; the share that lies above 0.5, and so accuses the innocent; and the seeds in which any attack is significant
+after the correction for many attacks, of which there should be at most one in twenty.
 """
 
 import argparse
@@ -43,6 +43,7 @@ def main() -> None:
         "planted_auc": _means(planted, "auc"),
         "innocent_auc": _means(innocent, "auc"),
         "innocent_intervals_that_miss": _share([[one["misses"] for one in row.values()] for row in innocent]),
+        "innocent_intervals_above": _share([[one["above"] for one in row.values()] for row in innocent]),
         "innocent_seeds_with_a_finding": sum(_significant(row) for row in innocent),
         "seeds": options.seeds,
     }
@@ -93,7 +94,7 @@ def _judged(generator: Generator, members: Slices, strangers: Slices, seed: int)
 def _read(attack: dict[str, float]) -> dict[str, float]:
     low, high = attack["auc_ci95"]  # type: ignore[misc]
     kept = {key: attack[key] for key in ("auc", "tpr_at_1pct_fpr", "p_value_adjusted")}
-    return kept | {"misses": float(not low <= 0.5 <= high)}
+    return kept | {"misses": float(not low <= 0.5 <= high), "above": float(low > 0.5)}
 
 
 def _families(row: Row) -> list[str]:

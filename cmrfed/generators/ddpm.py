@@ -1,11 +1,11 @@
 """Denoising diffusion (Ho et al. 2020, arXiv:2006.11239), sampled by DDIM (Song et al. 2020, arXiv:2010.02502).
 
-x_t = sqrt(a_t) x + sqrt(1 - a_t) e; the network predicts the noise e. MONAI's schedulers hold a_t and the DDIM step.
+x_t = sqrt(a_t) x + sqrt(1 - a_t) e; the network predicts the noise e. MONAI's schedule holds a_t.
 """
 
 import torch
 from jaxtyping import Float
-from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
+from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
 from cmrfed.config import GeneratorConfig
@@ -37,14 +37,17 @@ class DDPM(Generator):
         return (noise - draws.noises).square().flatten(1).mean(1)
 
     def denoise(self, noises: Image, masks: Mask, conditions: Condition, steps: int, guidance: float) -> Image:
-        """Deterministic DDIM (eta = 0) over `steps` of the thousand levels."""
-        schedule = DDIMScheduler(num_train_timesteps=TRAINING_STEPS)
-        schedule.set_timesteps(steps)
+        """Deterministic DDIM (eta = 0) over `steps` of the thousand levels, evenly spaced from noisiest to first.
+
+        MONAI's scheduler steps by 1000 // steps levels, and asks the network at others, 999 / (steps - 1) apart.
+        """
+        levels = torch.linspace(TRAINING_STEPS - 1, 0, steps).round().long().tolist()
         x_t = noises
-        for level in schedule.timesteps.tolist():
+        for level, following in zip(levels, [*levels[1:], None], strict=True):
             t = torch.full((len(x_t),), level / (TRAINING_STEPS - 1), device=x_t.device)
-            noise = self.guided(x_t, t, masks, conditions, guidance)
-            x_t, _ = schedule.step(noise, level, x_t)
+            parts = self.take_apart(self.guided(x_t, t, masks, conditions, guidance), x_t, t)
+            a_next = self.alphas[following] if following is not None else torch.ones_like(self.alphas[0])
+            x_t = a_next.sqrt() * parts.image.clamp(-1, 1) + (1 - a_next).sqrt() * parts.noise
         return x_t
 
     def scales(self, t: Float[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:

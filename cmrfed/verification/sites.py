@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from cmrfed.heart import MYOCARDIUM_G_PER_ML, ejection_fraction
 from cmrfed.shapes import STRUCTURES, Label
 from cmrfed.verification.facts import StackFacts
 
@@ -16,8 +17,6 @@ SITE: tuple[Field, ...] = ("dataset", "vendor", "centre")
 
 Range = tuple[float, float, float]
 """Lowest, median and highest."""
-
-_MYOCARDIUM_G_PER_ML = 1.05
 
 
 @dataclass(frozen=True)
@@ -138,9 +137,11 @@ def _volume(patient: Patient, phase: str, structure: Label) -> float | None:
 
 def _ejected(patient: Patient, ventricle: Label) -> float | None:
     diastole, systole = (_volume(patient, phase, ventricle) for phase in ("ED", "ES"))
-    return None if diastole is None or systole is None else 1 - systole / diastole
+    if not diastole or systole is None:
+        return None
+    return float(ejection_fraction(np.array(diastole), np.array(systole)))
 
 
 def _mass_g(patient: Patient) -> float | None:
     volume_ml = _volume(patient, "ED", Label.MYO)
-    return None if volume_ml is None else volume_ml * _MYOCARDIUM_G_PER_ML
+    return None if volume_ml is None else volume_ml * MYOCARDIUM_G_PER_ML

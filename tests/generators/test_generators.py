@@ -118,6 +118,27 @@ def test_a_perfect_noise_prediction_carries_ddim_to_the_image(tiny_generator_con
     assert torch.allclose(ddpm.denoise(noises, masks, conditions, 20, 1.0), images, atol=1e-3)
 
 
+@pytest.mark.parametrize("steps", [3, 10, 50])
+def test_ddim_asks_the_network_at_the_noise_level_that_its_step_before_came_to(
+    tiny_generator_config, monkeypatch, steps
+):
+    ddpm = build_generator(tiny_generator_config.model_copy(update={"family": "ddpm"}), seed=0)
+    images, masks, conditions = batch()
+    asked = []
+
+    def oracle(x_t, t, masks, conditions, guidance):
+        signal = ddpm.alphas[round(float(t[0]) * 999)]
+        asked.append((x_t - signal.sqrt() * images) / (1 - signal).sqrt())
+        return asked[-1]
+
+    monkeypatch.setattr(ddpm, "guided", oracle)
+    ddpm.denoise(torch.randn(images.shape, generator=torch.Generator().manual_seed(0)), masks, conditions, steps, 1.0)
+    assert len(asked) == steps
+    # a step keeps the noise that was predicted, so whoever knows the image must find the same noise at each level
+    for noise in asked[1:]:
+        assert torch.allclose(noise, asked[0], atol=2e-3)
+
+
 def test_flow_loss_is_the_papers_equation(tiny_generator_config):
     flow = build_generator(tiny_generator_config, seed=0)
     images, masks, conditions = batch()

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from cmrfed.heart import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_ml
 from cmrfed.shapes import PHASES, Label
 
-MYOCARDIUM_G_PER_ML = 1.05
 VOLUMES = ("edv_ml", "esv_ml", "ejection_fraction", "lv_mass_g")
 
 Stack = Int[np.ndarray, "slice row column"]
@@ -18,9 +18,13 @@ def patient_volumes(stacks: dict[str, Stack], spacing_mm: Float[np.ndarray, " 3"
     stacks: the whole mask of each phase, "ED" or "ES"; a phase may be missing. spacing_mm: of (slice, row, column).
     What lacks its phase is NaN, and so is the ejection fraction where no blood was found at end diastole.
     """
-    ml = float(np.prod(spacing_mm)) / 1000
-    blood = {phase: np.count_nonzero(mask == Label.LV) * ml for phase, mask in stacks.items()}
-    end_diastolic, end_systolic = (blood.get(phase, float("nan")) for phase in PHASES[:2])
-    wall = np.count_nonzero(stacks["ED"] == Label.MYO) * ml if "ED" in stacks else float("nan")
-    fraction = (end_diastolic - end_systolic) / end_diastolic if end_diastolic else float("nan")
-    return dict(zip(VOLUMES, (end_diastolic, end_systolic, fraction, MYOCARDIUM_G_PER_ML * wall), strict=True))
+
+    def volume_ml(phase: str, label: Label) -> float:
+        if phase not in stacks:
+            return float("nan")
+        return structure_ml(stacks[phase], label, np.tile(spacing_mm, (len(stacks[phase]), 1)))
+
+    edv, esv = (volume_ml(phase, Label.LV) for phase in PHASES[:2])
+    fraction = float(ejection_fraction(np.array(edv), np.array(esv)))
+    mass_g = MYOCARDIUM_G_PER_ML * volume_ml("ED", Label.MYO)
+    return dict(zip(VOLUMES, (edv, esv, fraction, mass_g), strict=True))
