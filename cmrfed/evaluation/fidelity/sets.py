@@ -50,7 +50,7 @@ def matched(train: Slices, shown: Slices, seed: int) -> Slices:
 
 def images_of(slices: Slices) -> Image:
     """On the CPU."""
-    return torch.from_numpy(np.asarray(slices.images))[:, None]
+    return torch.from_numpy(np.array(slices.images))[:, None]  # a copy: what is read from disk may not be written to
 
 
 def outlines_of(slices: Slices) -> Mask:
