@@ -55,7 +55,7 @@ def images_of(slices: Slices) -> Image:
 
 def outlines_of(slices: Slices) -> Mask:
     """Labels of the ventricles and the myocardium alone, on the CPU."""
-    return structures_of(torch.from_numpy(np.asarray(slices.masks)).long())
+    return structures_of(torch.from_numpy(np.array(slices.masks)).long())
 
 
 @dataclass(frozen=True)

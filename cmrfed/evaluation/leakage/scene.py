@@ -132,7 +132,7 @@ class Scene:
         """Slices as points: their pixels, left where they lie, or their features."""
         if space == "pixels":
             return Points((slices.images,), self.numbers(slices))
-        images = torch.from_numpy(np.asarray(slices.images))[:, None]
+        images = torch.from_numpy(np.array(slices.images))[:, None]
         found = extract_features(
             images, str(self.config.feature_space), device=self.subject.device, cache=self.subject.cache
         )
