@@ -8,6 +8,7 @@ from cmrfed.report.incidents import incidents
 from cmrfed.report.leakage import leakage_sentences, strongest_headline
 from cmrfed.report.material import Material, Results
 
+_SIGNIFICANT = 0.05
 _EQUALS = f"{formats.UNBROKEN}={formats.UNBROKEN}"
 
 
@@ -85,12 +86,20 @@ def _utility(utility: Results | None) -> str:
 
 
 def _against_real(utility: Results) -> str:
-    """What adding synthetic images to real ones brought."""
+    """What adding synthetic images to real ones brought: by the paired test, which sees what overlapping intervals of
+    the same patients hide, where one was made."""
     difference = utility["mixed"]["dice"]["mean"] - utility["real"]["dice"]["mean"]
+    test = _paired(utility, "mixed", "real")
     limits = [utility[name]["dice_ci95"]["mean"] for name in ("mixed", "real")]
-    if formats.overlap(*limits):
+    if test["p_holm"] >= _SIGNIFICANT if test else formats.overlap(*limits):
         return ", not clearly different from real images alone"
     return ", more than real images alone" if difference > 0 else ", less than real images alone"
+
+
+def _paired(utility: Results, a: str, b: str) -> Results | None:
+    """The paired test of mean Dice between two training sets; None where it was not made."""
+    wanted = {"a": a, "b": b, "metric": "dice", "structure": "mean"}
+    return next((row for row in utility.get("tests", ()) if wanted.items() <= row.items()), None)
 
 
 def _ratio(utility: Results) -> float:
@@ -113,8 +122,11 @@ def _gain(material: Material) -> str:
     change = f"Dice {_dice(before['synthetic'])} before, {_dice(after['synthetic'])} after"
     if difference < 0.005:
         return f"{training} did not improve on {start}: {change}."
-    if formats.overlap(*(one["synthetic"]["dice_ci95"]["mean"] for one in (before, after))):
-        doubt = "the intervals overlap, so an improvement is not established"
+    test = _paired(after, "synthetic", "epsilon_0/synthetic")
+    limits = [one["synthetic"]["dice_ci95"]["mean"] for one in (before, after)]
+    if test["p_holm"] >= _SIGNIFICANT if test else formats.overlap(*limits):
+        found = "the same patients' scores differ by no more than chance" if test else "the intervals overlap"
+        doubt = f"{found}, so an improvement is not established"
         return f"{training} changed Dice by {difference:+.2f} from {start} ({change}); {doubt}."
     return f"{training} improved on {start} by {difference:+.2f}: {change}."
 

@@ -198,6 +198,30 @@ def test_the_verdict_claims_an_improvement_only_where_intervals_part(tmp_path, b
 
 
 @pytest.mark.parametrize(
+    ("a", "b", "p", "said"),
+    [
+        ("synthetic", "epsilon_0/synthetic", 0.001, "Private training improved on the public start"),
+        (
+            "synthetic",
+            "epsilon_0/synthetic",
+            0.3,
+            "differ by no more than chance, so an improvement is not established",
+        ),
+        ("mixed", "real", 0.001, " than real images alone"),
+        ("mixed", "real", 0.3, "not clearly different from real images alone"),
+    ],
+)
+def test_a_paired_test_decides_what_overlapping_intervals_of_the_same_patients_hide(tmp_path, a, b, p, said):
+    found = results(epsilon_0=0.69, private=0.71)
+    row = {"a": a, "b": b, "metric": "dice", "structure": "mean", "p_holm": p}
+    for arm in found["arms"].values():
+        arm["utility"] = arm["utility"] | {"tests": [row]}
+    verdict = verdict_of(lay_out(tmp_path, found))
+    assert said in verdict
+    assert ("not clearly different" in verdict) == (a == "synthetic" or p > 0.05)
+
+
+@pytest.mark.parametrize(
     ("private", "control", "said"),
     [
         ((0.53, 0.41, 0.64), (0.5, 0.4, 0.6), "no leak found by this attack, which is not proof that there is none"),
