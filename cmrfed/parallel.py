@@ -64,8 +64,8 @@ def _result(future: Future[Result]) -> Result:
 def _be_modest() -> None:
     """One thread a worker, since there is a worker a processor; and the foreground goes first.
 
-    Linear algebra must be told by itself: two workers with as many BLAS threads each as there are processors wait for
-    one another, and do a fifth of the work.
+    Linear algebra must be told by itself: two workers with as many BLAS threads each as there are processors mostly
+    wait for one another.
     """
     import torch
 

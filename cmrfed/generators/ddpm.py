@@ -3,6 +3,8 @@
 x_t = sqrt(a_t) x + sqrt(1 - a_t) e; the network predicts the noise e. MONAI's schedule holds a_t.
 """
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from monai.networks.schedulers import DDPMScheduler
@@ -41,14 +43,18 @@ class DDPM(Generator):
 
         MONAI's scheduler steps by 1000 // steps levels, and asks the network at others, 999 / (steps - 1) apart.
         """
-        levels = torch.linspace(TRAINING_STEPS - 1, 0, steps).round().long().tolist()
-        x_t = noises
-        for level, following in zip(levels, [*levels[1:], None], strict=True):
-            t = torch.full((len(x_t),), level / (TRAINING_STEPS - 1), device=x_t.device)
+        levels = torch.linspace(TRAINING_STEPS - 1, 0, steps, device=noises.device).round()
+        times = (levels / (TRAINING_STEPS - 1))[:, None].expand(-1, len(noises))
+
+        def seen(x_t: Image, t: Float[Tensor, " batch"]) -> Parts:
             parts = self.take_apart(self.guided(x_t, t, masks, conditions, guidance), x_t, t)
-            a_next = self.alphas[following] if following is not None else torch.ones_like(self.alphas[0])
-            x_t = a_next.sqrt() * parts.image.clamp(-1, 1) + (1 - a_next).sqrt() * parts.noise
-        return x_t
+            return Parts(image=parts.image.clamp(-1, 1), noise=parts.noise)
+
+        x_t = noises
+        for t, to in pairwise(times):
+            parts = seen(x_t, t)
+            x_t = self.corrupt(parts.image, parts.noise, to)
+        return seen(x_t, times[-1]).image
 
     def scales(self, t: Float[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         a_t = self.alphas[(t * (TRAINING_STEPS - 1)).round().long()]

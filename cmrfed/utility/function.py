@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from cmrfed.heart import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_ml
 from cmrfed.shapes import PHASES, Label
 from cmrfed.slices import Patient, Slices
+from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_ml
 
 MEASURES = ("lv_edv_ml", "lv_esv_ml", "lv_ef_percent", "lv_mass_g", "rv_edv_ml", "rv_esv_ml", "rv_ef_percent")
 """What is measured of a heart, by its name in a report."""

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from cmrfed.heart import MYOCARDIUM_G_PER_ML, ejection_fraction
 from cmrfed.shapes import STRUCTURES, Label
 from cmrfed.verification.facts import StackFacts
+from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction
 
 Field = Literal["dataset", "vendor", "centre", "pathology", "phase"]
 SITE: tuple[Field, ...] = ("dataset", "vendor", "centre")
@@ -137,7 +137,7 @@ def _volume(patient: Patient, phase: str, structure: Label) -> float | None:
 
 def _ejected(patient: Patient, ventricle: Label) -> float | None:
     diastole, systole = (_volume(patient, phase, ventricle) for phase in ("ED", "ES"))
-    if not diastole or systole is None:
+    if diastole is None or systole is None:
         return None
     return float(ejection_fraction(np.array(diastole), np.array(systole)))
 

@@ -242,10 +242,11 @@ def test_vendors_differ_in_what_is_seen_of_one_heart(anatomy: Anatomy) -> None:
         blood = np.median(image[mask == Label.LV])
         contrast[vendor] = blood / np.median(image[ndimage.binary_erosion(mask == Label.MYO, np.ones((1, 3, 3)))])
         noise[vendor] = (image - silent)[mask == Label.LV].std() / blood
-        detail[vendor] = energy_beyond(0.2, silent, spacing_mm)
+        # beyond what Canon's matrix can hold, so that it is no matter of the heart that was drawn
+        detail[vendor] = energy_beyond(0.5 / middle("Canon").acquired_mm, silent, spacing_mm)
     assert contrast["Siemens"] > 1.05 * contrast["GE"]
     assert noise["Canon"] > 1.3 * noise["GE"]
-    assert detail["Siemens"] > 2.5 * detail["Canon"]
+    assert detail["Siemens"] > 3.5 * detail["Canon"]
     full_scale = {vendor: ranges.full_scale for vendor, ranges in STYLES.items()}
     assert full_scale["Siemens"][1] < full_scale["Philips"][0] < full_scale["GE"][1] <= full_scale["Canon"][0]
 

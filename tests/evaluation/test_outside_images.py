@@ -64,6 +64,7 @@ def test_a_folder_of_pairs_is_scored_like_a_run_and_reported(run):
     assert {"real", "synthetic", "mixed"} <= results["utility"].keys()
     text = write_report(run, None).read_text()
     assert "made elsewhere" in text
+    assert "is taken on trust" in text
 
 
 def test_the_record_names_the_folder_and_claims_no_privacy(run):

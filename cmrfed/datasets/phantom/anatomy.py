@@ -401,8 +401,7 @@ def _sample_ridges(
         np.array([rng.uniform(0.2, 3.0), rng.uniform(0.3, 2.6)])[None, :]
         * np.array([1.0, rng.uniform(1, 1.6)])[:, None]
     )
-    length = heart.phases["ED"].lv_length_mm
-    apical = 0.7 + 0.8 * np.clip(np.array(slices_z_mm) / length, 0, 1)
+    apical = 0.7 + 0.8 * np.clip(np.array(slices_z_mm) / heart.phases["ED"].lv_length_mm, 0, 1)
     ridges = np.maximum(waves + rng.uniform(-0.2, 1.0), 0) * depth_mm[:, :, None, None] * apical[None, None, :, None]
     return ridges.astype(np.float32)
 

@@ -16,7 +16,7 @@ _BAND = 0.6
 
 
 def length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of the vectors (x, y), in mm and far from any overflow, against which np.hypot guards at ten times the cost."""
+    """Of the vectors (x, y), in mm and far from any overflow, against which np.hypot guards at a cost."""
     return np.asarray(np.sqrt(x * x + y * y))
 
 

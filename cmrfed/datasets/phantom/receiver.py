@@ -126,7 +126,7 @@ def _through_k_space(
     if view.encode_columns:
         received, fields_mm, pixels = received.transpose(0, 2, 1), fields_mm[::-1], pixels[::-1]
     along_mm = (style.acquired_mm * style.anisotropy, style.acquired_mm)
-    rows, columns = (_even(extent / mm) for extent, mm in zip(fields_mm, along_mm, strict=True))
+    rows, columns = (2 * round(extent / mm / 2) for extent, mm in zip(fields_mm, along_mm, strict=True))
     matrix = (min(rows, pixels[0], view.kept), min(columns, pixels[1], SIZE))
     image = acquire(
         fold_rows(received, view.kept),

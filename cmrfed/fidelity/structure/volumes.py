@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from cmrfed.heart import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_ml
 from cmrfed.shapes import PHASES, Label
+from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_ml
 
 VOLUMES = ("edv_ml", "esv_ml", "ejection_fraction", "lv_mass_g")
 
@@ -20,9 +20,7 @@ def patient_volumes(stacks: dict[str, Stack], spacing_mm: Float[np.ndarray, " 3"
     """
 
     def volume_ml(phase: str, label: Label) -> float:
-        if phase not in stacks:
-            return float("nan")
-        return structure_ml(stacks[phase], label, np.tile(spacing_mm, (len(stacks[phase]), 1)))
+        return structure_ml(stacks[phase], label, spacing_mm) if phase in stacks else float("nan")
 
     edv, esv = (volume_ml(phase, Label.LV) for phase in PHASES[:2])
     fraction = float(ejection_fraction(np.array(edv), np.array(esv)))

@@ -12,11 +12,12 @@ MYOCARDIUM_G_PER_ML = 1.05
 
 
 def structure_ml(
-    masks: Integer[np.ndarray, "slice row column"], label: Label, spacing_mm: Float[np.ndarray, "slice 3"]
+    masks: Integer[np.ndarray, "slice row column"], label: Label, spacing_mm: Float[np.ndarray, "*slice 3"]
 ) -> float:
-    """Volume in ml of a structure, summed over slices; spacing_mm: of (slice, row, column), a row for each slice."""
+    """Volume in ml of a structure, summed over slices; spacing_mm: of (slice, row, column), one for all slices or a row
+    for each."""
     voxels = (masks == label).sum(axis=(1, 2))
-    return float((voxels * spacing_mm.prod(axis=1)).sum() / 1000)
+    return float((voxels * spacing_mm.prod(axis=-1)).sum() / 1000)
 
 
 def ejection_fraction(

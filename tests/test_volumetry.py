@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cmrfed.heart import ejection_fraction, structure_ml
 from cmrfed.shapes import Label
+from cmrfed.volumetry import ejection_fraction, structure_ml
 
 
 def test_a_volume_is_the_sum_of_discs_each_with_its_own_thickness():
