@@ -73,33 +73,35 @@ def _utility(utility: Results | None) -> str:
     if not utility:
         return "How useful the images are for training a segmentation network was not measured."
     synthetic, real, mixed = (_dice(utility[name]) for name in ("synthetic", "real", "mixed"))
-    limits = {name: utility[name]["dice_ci95"]["mean"] for name in ("synthetic", "real")}
     ratio = f" ({_ratio(utility):.2f} times as high)" if utility["real"]["dice"]["mean"] > 0 else ""
     text = (
         f"A segmentation network trained only on this generator's images reaches mean Dice {synthetic} on "
         f"{utility['real']['patients']} held-out patients, against {real} for the same network trained on real "
         f"images{ratio}"
     )
-    if formats.overlap(limits["synthetic"], limits["real"]):
-        text += "; the intervals overlap, so this run cannot tell the two apart"
+    if doubt := _doubt(utility, "synthetic", "real", utility["real"]):
+        text += f"; {doubt}, so this run cannot tell the two apart"
     return f"{text}. Trained on both together it reaches {mixed}{_against_real(utility)}."
 
 
 def _against_real(utility: Results) -> str:
-    """What adding synthetic images to real ones brought: by the paired test, which sees what overlapping intervals of
-    the same patients hide, where one was made."""
+    """What adding synthetic images to real ones brought."""
     difference = utility["mixed"]["dice"]["mean"] - utility["real"]["dice"]["mean"]
-    test = _paired(utility, "mixed", "real")
-    limits = [utility[name]["dice_ci95"]["mean"] for name in ("mixed", "real")]
-    if test["p_holm"] >= _SIGNIFICANT if test else formats.overlap(*limits):
+    if _doubt(utility, "mixed", "real", utility["real"]):
         return ", not clearly different from real images alone"
     return ", more than real images alone" if difference > 0 else ", less than real images alone"
 
 
-def _paired(utility: Results, a: str, b: str) -> Results | None:
-    """The paired test of mean Dice between two training sets; None where it was not made."""
+def _doubt(utility: Results, a: str, b: str, other: Results) -> str:
+    """Why mean Dice of training sets a and b, whose scores are `other`, may be the same; empty where they differ.
+
+    Where a paired test was made it decides: it sees what overlapping intervals of the same patients hide.
+    """
     wanted = {"a": a, "b": b, "metric": "dice", "structure": "mean"}
-    return next((row for row in utility.get("tests", ()) if wanted.items() <= row.items()), None)
+    if test := next((row for row in utility.get("tests", ()) if wanted.items() <= row.items()), None):
+        return "the same patients' scores differ by no more than chance" if test["p_holm"] >= _SIGNIFICANT else ""
+    overlap = formats.overlap(utility[a]["dice_ci95"]["mean"], other["dice_ci95"]["mean"])
+    return "the intervals overlap" if overlap else ""
 
 
 def _ratio(utility: Results) -> float:
@@ -122,12 +124,9 @@ def _gain(material: Material) -> str:
     change = f"Dice {_dice(before['synthetic'])} before, {_dice(after['synthetic'])} after"
     if difference < 0.005:
         return f"{training} did not improve on {start}: {change}."
-    test = _paired(after, "synthetic", "epsilon_0/synthetic")
-    limits = [one["synthetic"]["dice_ci95"]["mean"] for one in (before, after)]
-    if test["p_holm"] >= _SIGNIFICANT if test else formats.overlap(*limits):
-        found = "the same patients' scores differ by no more than chance" if test else "the intervals overlap"
-        doubt = f"{found}, so an improvement is not established"
-        return f"{training} changed Dice by {difference:+.2f} from {start} ({change}); {doubt}."
+    if doubt := _doubt(after, "synthetic", "epsilon_0/synthetic", before["synthetic"]):
+        unsure = f"{doubt}, so an improvement is not established"
+        return f"{training} changed Dice by {difference:+.2f} from {start} ({change}); {unsure}."
     return f"{training} improved on {start} by {difference:+.2f}: {change}."
 
 

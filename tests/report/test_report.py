@@ -209,6 +209,7 @@ def test_the_verdict_claims_an_improvement_only_where_intervals_part(tmp_path, b
         ),
         ("mixed", "real", 0.001, " than real images alone"),
         ("mixed", "real", 0.3, "not clearly different from real images alone"),
+        ("synthetic", "real", 0.3, "differ by no more than chance, so this run cannot tell the two apart"),
     ],
 )
 def test_a_paired_test_decides_what_overlapping_intervals_of_the_same_patients_hide(tmp_path, a, b, p, said):
@@ -219,6 +220,16 @@ def test_a_paired_test_decides_what_overlapping_intervals_of_the_same_patients_h
     verdict = verdict_of(lay_out(tmp_path, found))
     assert said in verdict
     assert ("not clearly different" in verdict) == (a == "synthetic" or p > 0.05)
+
+
+def test_a_small_difference_that_a_paired_test_finds_is_not_called_none(tmp_path):
+    found = results(private=0.80)
+    utility = found["arms"]["private"]["utility"]
+    utility["synthetic"]["dice_ci95"]["mean"] = utility["real"]["dice_ci95"]["mean"]
+    assert "so this run cannot tell the two apart" in verdict_of(lay_out(tmp_path / "overlap", found))
+    row = {"a": "synthetic", "b": "real", "metric": "dice", "structure": "mean", "p_holm": 0.001}
+    utility["tests"] = [row]
+    assert "so this run cannot tell the two apart" not in verdict_of(lay_out(tmp_path / "paired", found))
 
 
 @pytest.mark.parametrize(
