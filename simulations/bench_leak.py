@@ -3,8 +3,8 @@
 For each seed a generator is trained far too long on a few hearts. The attacks must tell these from hearts that it
 never saw ("planted"), and must not tell others that it never saw either from the same strangers ("innocent"). Of
 innocent 95 % intervals about one in twenty should miss 0.5, so their share is printed, with its own interval over
-seeds; the share that lies above 0.5, and so accuses the innocent; and the seeds in which any attack is significant
-after the correction for many attacks, of which there should be at most one in twenty.
+seeds, and the share that lies above 0.5, and so accuses the innocent. Of seeds at most one in twenty should have an
+attack that is significant after the correction for many attacks, or one whose simultaneous interval misses 0.5.
 """
 
 import argparse
@@ -45,6 +45,7 @@ def main() -> None:
         "innocent_intervals_that_miss": _share([[one["misses"] for one in row.values()] for row in innocent]),
         "innocent_intervals_above": _share([[one["above"] for one in row.values()] for row in innocent]),
         "innocent_seeds_with_a_finding": sum(_significant(row) for row in innocent),
+        "innocent_seeds_with_a_simultaneous_interval_that_misses": sum(map(_any_misses, innocent)),
         "seeds": options.seeds,
     }
     console.print(json.dumps(found, indent=2), markup=False, highlight=False)
@@ -92,9 +93,14 @@ def _judged(generator: Generator, members: Slices, strangers: Slices, seed: int)
 
 
 def _read(attack: dict[str, float]) -> dict[str, float]:
-    low, high = attack["auc_ci95"]  # type: ignore[misc]
     kept = {key: attack[key] for key in ("auc", "tpr_at_1pct_fpr", "p_value_adjusted")}
-    return kept | {"misses": float(not low <= 0.5 <= high), "above": float(low > 0.5)}
+    low, high = attack["auc_ci95"]  # type: ignore[misc]
+    lowest, highest = attack["auc_ci95_simultaneous"]  # type: ignore[misc]
+    return kept | {
+        "misses": float(not low <= 0.5 <= high),
+        "above": float(low > 0.5),
+        "misses_simultaneously": float(not lowest <= 0.5 <= highest),
+    }
 
 
 def _families(row: Row) -> list[str]:
@@ -103,6 +109,10 @@ def _families(row: Row) -> list[str]:
 
 def _significant(row: Row) -> bool:
     return any(one["p_value_adjusted"] < SIGNIFICANCE for one in row.values())
+
+
+def _any_misses(row: Row) -> bool:
+    return any(one["misses_simultaneously"] for one in row.values())
 
 
 def _means(rows: list[Row], key: str) -> dict[str, float]:

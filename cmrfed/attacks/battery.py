@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import false_discovery_control, mannwhitneyu
 
+from cmrfed.attacks.areas import auc, auc_gain, auc_interval
 from cmrfed.attacks.bound import epsilon_lower_bound, largest_epsilon_lower_bound
 from cmrfed.attacks.calibration import fitted_scores
 from cmrfed.attacks.catalogue import ATTACKS, Evidence
-from cmrfed.attacks.membership import auc, auc_gain, auc_interval, membership_leakage
+from cmrfed.attacks.membership import membership_leakage
 from cmrfed.slices import Patient, split_patients
 
 Progress = Callable[[int, int], None]
@@ -20,12 +21,6 @@ Scores = Float[np.ndarray, " patient"]
 
 GROUPS = ("vendor", "pathology", "centre")
 """What subgroups are made by: risk concentrates in the small ones."""
-_SMALLEST_GROUP = 5
-"""With fewer on a side a subgroup has an AUC but no interval."""
-
-
-_ROW_REPLICATES = 200
-"""Behind a subgroup's interval: there are many, and few patients in each."""
 
 
 @dataclass(frozen=True)
@@ -110,18 +105,20 @@ def judge(
 ) -> dict[str, Results]:
     """What each attack's scores are worth, by attack.
 
-    Everything `membership_leakage` returns (over all patients; over the test patients where the attack is
-    calibrated);
+    Everything `membership_leakage` returns (over all patients; over the test patients where the attack is calibrated);
     "p_value" (Mann and Whitney, one-sided) and "p_value_adjusted" over all attacks, for of many attacks one will look
-    good by chance; "blind_auc", "auc_minus_blind" with "_ci95" and "beats_blind", over the test patients;
+    good by chance; "auc_ci95_simultaneous", intervals all of which hold their true areas with 95 % (Bonferroni);
+    "blind_auc", "auc_minus_blind" with "_ci95" and "beats_blind", over the test patients;
     "epsilon_lower" beside "epsilon_lower_possible", "epsilon_claimed" and "delta"; "access", "family", "calibrated";
     and for each of `GROUPS` "by_<group>", rows of {members, non_members, auc, auc_ci95}.
     """
     found = {name: _judged(name, own, blind, cohort, claim, replicates, seed) for name, own in scores.items()}
     if found:  # Benjamini and Yekutieli's control, which holds however the attacks depend on each other
         adjusted = false_discovery_control([one["p_value"] for one in found.values()], method="by")
+        level = 1 - 0.05 / len(found)
         for one, value in zip(found.values(), adjusted, strict=True):
             one["p_value_adjusted"] = float(value)
+            one["auc_ci95_simultaneous"] = auc_interval(one["auc"], one["members"], one["non_members"], level)
     return found
 
 
@@ -142,9 +139,9 @@ def _judged(
         "access": attack.access,
         "family": attack.family,
         "calibrated": attack.calibrated,
-        **_against_blind(scores, blind, cohort, replicates, seed),
+        **_against_blind(scores, blind, cohort),
         **_against_claim(scores, cohort, claim),
-        **{f"by_{field}": _rows(scores, judged, cohort, field, replicates, seed) for field in GROUPS},
+        **{f"by_{field}": _rows(scores, judged, cohort, field) for field in GROUPS},
     }
 
 
@@ -156,11 +153,11 @@ def blind_does_as_well(attack: Mapping[str, Any]) -> bool:
     return gain is not None and gain <= 0
 
 
-def _against_blind(scores: Scores, blind: Scores | None, cohort: Cohort, replicates: int, seed: int) -> Results:
+def _against_blind(scores: Scores, blind: Scores | None, cohort: Cohort) -> Results:
     if blind is None:
         return dict.fromkeys(("blind_auc", "auc_minus_blind", "auc_minus_blind_ci95", "beats_blind"))
     own, rival = (cohort.sides(one, ~cohort.calibration) for one in (scores, blind))
-    gain, interval = auc_gain(own, rival, replicates, seed)
+    gain, interval = auc_gain(own, rival)
     return {
         "blind_auc": auc(*rival),
         "auc_minus_blind": gain,
@@ -180,22 +177,19 @@ def _against_claim(scores: Scores, cohort: Cohort, claim: Claim) -> Results:
     }
 
 
-def _rows(
-    scores: Scores, judged: Bool[np.ndarray, " patient"], cohort: Cohort, field: str, replicates: int, seed: int
-) -> dict[str, Results]:
+def _rows(scores: Scores, judged: Bool[np.ndarray, " patient"], cohort: Cohort, field: str) -> dict[str, Results]:
     groups = cohort.groups(field).items()
-    return {label: _row(*cohort.sides(scores, judged & inside), replicates, seed) for label, inside in groups}
+    return {label: _row(*cohort.sides(scores, judged & inside)) for label, inside in groups}
 
 
-def _row(members: np.ndarray, non_members: np.ndarray, replicates: int, seed: int) -> Results:
-    """Few patients have an AUC without an interval; one side alone has neither."""
-    row: Results = {"members": len(members), "non_members": len(non_members), "auc": None, "auc_ci95": None}
-    if min(len(members), len(non_members)) == 0:
+def _row(members: np.ndarray, non_members: np.ndarray) -> Results:
+    """Few patients have a wide interval; one side alone has no area."""
+    sides = len(members), len(non_members)
+    row: Results = {"members": sides[0], "non_members": sides[1], "auc": None, "auc_ci95": None}
+    if min(sides) == 0:
         return row
-    row["auc"] = auc(members, non_members)
-    if min(len(members), len(non_members)) >= _SMALLEST_GROUP:
-        row["auc_ci95"] = auc_interval(members, non_members, min(replicates, _ROW_REPLICATES), seed)
-    return row
+    area = auc(members, non_members)
+    return row | {"auc": area, "auc_ci95": auc_interval(area, *sides)}
 
 
 def strongest(scores: Mapping[str, Scores], cohort: Cohort, replicates: int, seed: int) -> Results | None:

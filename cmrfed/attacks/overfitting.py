@@ -4,7 +4,8 @@ arXiv:1709.01604, who show that it bounds the mean advantage of the loss attack)
 import numpy as np
 from jaxtyping import Float
 
-from cmrfed.attacks.membership import Members, NonMembers, resampled
+from cmrfed.attacks.areas import Members, NonMembers
+from cmrfed.attacks.membership import resampled
 from cmrfed.statistics import percentile_interval
 
 
@@ -16,7 +17,7 @@ def overfitting_gap(
 ) -> dict[str, float | list[float]]:
     """Mean losses by patient of both sides, "gap" (held-out minus trained; 0 without overfitting) and "gap_ci95" by
     bootstrap over patients."""
-    draws = [_gap(*pair) for (pair,) in resampled([(trained, held_out)], replicates, seed)]
+    draws = [_gap(*pair) for pair in resampled(trained, held_out, replicates, seed)]
     return {
         "loss_trained": float(trained.mean()),
         "loss_held_out": float(held_out.mean()),

@@ -90,6 +90,7 @@ class Attack(_Part):
 
     auc: Rate
     auc_ci95: Interval
+    auc_ci95_simultaneous: Interval | None = None
     tpr_at_1pct_fpr: Rate
     tpr_at_1pct_fpr_ci95: Interval
     members: int

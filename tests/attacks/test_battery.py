@@ -25,7 +25,7 @@ from cmrfed.attacks import (
     strongest,
     style_statistics,
 )
-from cmrfed.attacks.membership import auc
+from cmrfed.attacks.areas import auc, auc_interval
 from cmrfed.slices import Patient
 
 VENDORS, PATHOLOGIES = ("Siemens", "Philips"), ("NOR", "DCM")
@@ -90,7 +90,7 @@ def test_the_battery_finds_a_memoriser_whom_the_blind_do_not():
     assert strongest(scores, one, 50, 0)["members"] == 10
 
 
-def test_subgroups_have_rows_of_their_own_and_small_ones_no_interval():
+def test_subgroups_have_rows_of_their_own_and_few_patients_a_wide_interval():
     one = cohort(40, 9)
     scores = {"loss": np.random.default_rng(0).normal(size=49) + one.member}
     row = judge(scores, None, one, Claim(), 50, 0)["loss"]
@@ -99,7 +99,8 @@ def test_subgroups_have_rows_of_their_own_and_small_ones_no_interval():
         sides = one.sides(scores["loss"], one.groups("vendor")[vendor])
         assert found["auc"] == pytest.approx(auc(*sides))
         assert (found["members"], found["non_members"]) == tuple(map(len, sides))
-        assert (found["auc_ci95"] is None) == (min(map(len, sides)) < 5)
+        assert found["auc_ci95"] == auc_interval(found["auc"], *map(len, sides))
+        assert np.ptp(found["auc_ci95"]) > np.ptp(row["auc_ci95"])
     alone = replace(one, patients=(replace(one.patients[0], pathology="rare"), *one.patients[1:]))
     rare = judge(scores, None, alone, Claim(), 50, 0)["loss"]["by_pathology"]["rare"]
     assert rare == {"members": 1, "non_members": 0, "auc": None, "auc_ci95": None}

@@ -8,11 +8,11 @@ from sklearn.neighbors import NearestNeighbors
 
 from cmrfed.arrays import Rows
 from cmrfed.attacks import NOBODY, CopyTest, Points, Samples, copying
+from cmrfed.attacks.areas import auc
 from cmrfed.attacks.authenticity import authentic
 from cmrfed.attacks.collapse import share_of_one_patient
 from cmrfed.attacks.data_copying import data_copying
 from cmrfed.attacks.extraction import extraction_ratios, extraction_scores
-from cmrfed.attacks.membership import auc
 from cmrfed.attacks.nearest_sample import nearest_sample_scores
 from cmrfed.attacks.neighbours import nearest
 

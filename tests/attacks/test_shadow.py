@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmrfed.attacks import ShadowLosses, halves, train_shadows
-from cmrfed.attacks.membership import auc
+from cmrfed.attacks.areas import auc
 from cmrfed.attacks.shadow import lira_scores, rmia_scores
 from cmrfed.generators import build_generator
 

@@ -113,9 +113,10 @@ def pooled(summaries: Mapping[str, SiteSummary]) -> dict[str, dict[str, float | 
     """The sites' summaries as one, by attack.
 
     "auc" counts pairs of a member and a non-member of the same site alone (the mean over sites, weighted by their
-    numbers of pairs), so that a difference between sites cannot pass for a leak; "auc_ci95" takes each interval for
-    that of a normal estimate, and sites as independent. "tpr_at_1pct_fpr" is the mean weighted by members, each site at
-    its own threshold. "epsilon_lower" is the largest over sites, none corrected for having been chosen.
+    numbers of pairs), so that a difference between sites cannot pass for a leak; "auc_ci95" is made of the sites'
+    intervals, sites being independent (MOVER: Zou and Donner, Statistics in Medicine 2008). "tpr_at_1pct_fpr" is the
+    mean weighted by members, each site at its own threshold. "epsilon_lower" is the largest over sites, none corrected
+    for having been chosen.
     """
     names = [name for name in ATTACKS if any(name in one.attacks for one in summaries.values())]
     return {
@@ -131,12 +132,13 @@ def _about(name: str) -> dict[str, float | int | str | list[float]]:
 def _pooled(rows: list[AttackSummary]) -> dict[str, float | int | str | list[float]]:
     pairs = np.array([row.members * row.non_members for row in rows], dtype=float)
     members = np.array([row.members for row in rows], dtype=float)
-    auc = float(np.average([row.auc for row in rows], weights=pairs))
-    errors = np.array([np.ptp(row.auc_ci95) / (2 * 1.96) for row in rows])
-    error = 1.96 * float(np.sqrt(np.sum((pairs / pairs.sum() * errors) ** 2)))
+    aucs = np.array([row.auc for row in rows])
+    auc = float(np.average(aucs, weights=pairs))
+    low, high = np.array([row.auc_ci95 for row in rows]).T
+    below, above = (float(np.linalg.norm(pairs / pairs.sum() * side)) for side in (aucs - low, high - aucs))
     return {
         "auc": auc,
-        "auc_ci95": [auc - error, auc + error],
+        "auc_ci95": [auc - below, auc + above],
         "tpr_at_1pct_fpr": float(np.average([row.tpr_at_1pct_fpr for row in rows], weights=members)),
         "epsilon_lower": max(row.epsilon_lower or 0.0 for row in rows),
         "members": int(members.sum()),
