@@ -110,8 +110,8 @@ class Atrium:
 @dataclass(frozen=True)
 class Reader:
     """Whoever drew this patient's outlines. Readers differ most at the base and the apex (Bernard et al., IEEE TMI
-    2018): one follows the ventricles to their last trace, the other stops sooner; one draws the endocardium along the
-    compact wall, the other across the trabeculae.
+    2018): one follows the ventricles to their last trace, the other stops sooner. The endocardium is drawn along the
+    compact wall (Schulz-Menger et al., JCMR 2020), by some a little inside it, most so where trabeculae are folded up.
 
     inset_mm: of the endocardium at ED and ES. least_lv_mm: radius of the smallest section that is outlined;
     least_rv_mm2: area of the smallest one.
@@ -123,7 +123,7 @@ class Reader:
 
     @classmethod
     def sample(cls, rng: Generator, ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]) -> "Reader":
-        shares = rng.uniform(0, 0.3), rng.uniform(0, 1.2)
+        shares = rng.uniform(0, 0.3), rng.uniform(0, 0.6)
         ed, es = (float(share * ridges_mm[phase, 0].mean()) for phase, share in enumerate(shares))
         return cls((ed, es), least_lv_mm=rng.uniform(3, 14), least_rv_mm2=rng.uniform(0, 300))
 
@@ -264,7 +264,7 @@ class _HeartPainter:
         free = np.flatnonzero(blood & (to_epi > 0))
         layers, depth = tissue.take(free), -to_rv.take(free)
         fill(layers, depth < self.ridges_mm[1].take(turn.take(free)), Tissue.MYOCARDIUM)
-        self._paint_trabeculae(layers, np.minimum(depth, to_epi.take(free)), free, 1.3)
+        self._paint_trabeculae(layers, np.minimum(depth, to_epi.take(free)), free, 1.3, self.ventricles.folding[1])
         tissue.ravel()[free] = layers
 
     def _paint_left(self, tissue: TissueMap, cavity: PlaneMask, to_endo: Plane) -> None:
@@ -272,7 +272,7 @@ class _HeartPainter:
         inside = np.flatnonzero(cavity)
         layers, depth = np.full(len(inside), Tissue.BLOOD, np.uint8), -to_endo.take(inside)
         fill(layers, depth < self.ridges_mm[0].take(self.points.turn.take(inside)), Tissue.MYOCARDIUM)
-        self._paint_trabeculae(layers, depth, inside, 0.7)
+        self._paint_trabeculae(layers, depth, inside, 0.7, self.ventricles.folding[0])
         self._paint_papillaries(layers, inside)
         tissue.ravel()[inside] = layers
 
@@ -313,13 +313,15 @@ class _HeartPainter:
         fill(layers, distance < inner, Tissue.FAT)
         tissue.ravel()[near] = layers
 
-    def _paint_trabeculae(self, layers: Layers, depth: Values, points: PointIndex, strength: float) -> None:
+    def _paint_trabeculae(
+        self, layers: Layers, depth: Values, points: PointIndex, strength: float, folding: float
+    ) -> None:
         """Muscle strands where noise exceeds a threshold that rises away from the wall, more of them at the apex."""
         heart = self.anatomy.heart
         towards_apex = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
-        reach = np.float32(2.0 + 2.5 * strength * heart.trabeculation * (0.6 + np.clip(towards_apex, 0, 1)))
+        reach = 2.0 + 2.5 * strength * heart.trabeculation * (0.6 + np.clip(towards_apex, 0, 1))
         pattern = 0.35 * self.noise.fine.take(points) + 0.9 * self.noise.medium.take(points)
-        fill(layers, pattern > 0.4 + depth / reach, Tissue.MYOCARDIUM)
+        fill(layers, pattern > 0.4 + depth / np.float32(folding * reach), Tissue.MYOCARDIUM)
 
     def _paint_papillaries(self, layers: Layers, inside: PointIndex) -> None:
         level = (self.section.z_mm - self.ventricles.lv_base_mm) / self.ventricles.lv_length_mm
@@ -329,7 +331,9 @@ class _HeartPainter:
             if not muscle.first < level < muscle.last:
                 continue
             swell = np.sin(np.pi * (level - muscle.first) / (muscle.last - muscle.first)) ** 0.5
-            radius = muscle.radius_mm * float(swell)
+            # it shortens with the cavity, and keeps its volume
+            shorter = self.ventricles.lv_length_mm / self.anatomy.heart.phases["ED"].lv_length_mm
+            radius = muscle.radius_mm * float(swell) / shorter**0.5
             turn = int((muscle.angle + np.pi) / (2 * np.pi) * ANGLES) % ANGLES
             distance = max(float(self.section.endo[turn]) - radius * muscle.length * (1 + muscle.wall_gap), 0.0)
             cos, sin = np.float32(np.cos(muscle.angle)), np.float32(np.sin(muscle.angle))
@@ -390,17 +394,14 @@ def _sample_ridges(
     rng: Generator, heart: Heart, slices_z_mm: tuple[float, ...]
 ) -> Float32[np.ndarray, "phase chamber slice angle"]:
     """Furrows of 4 to 48 to the circumference. The trabeculated layer is up to as thick as the compact wall in health,
-    thickest at the apex, and folds up in systole (Dawson et al., Circ Cardiovasc Imaging 2011); the right ventricle's
-    is coarser."""
+    thickest at the apex, and folds up in systole (`Ventricles.folding`): Dawson et al., Circ Cardiovasc Imaging 2011."""
     number = np.arange(ANGLES // 2 + 1)
     gain = np.where((number >= 4) & (number <= 48), np.maximum(number, 1) ** -0.5, 0)
     phases = rng.uniform(0, 2 * np.pi, (2, 2, len(slices_z_mm), len(number)))
     waves = np.fft.irfft(gain * np.exp(1j * phases), n=ANGLES)
     waves /= waves.std()
-    depth_mm = (
-        np.array([rng.uniform(0.2, 3.0), rng.uniform(0.3, 2.6)])[None, :]
-        * np.array([1.0, rng.uniform(1, 1.6)])[:, None]
-    )
+    folding = np.array([heart.phases[phase].folding for phase in ("ED", "ES")])
+    depth_mm = folding * np.array([rng.uniform(0.2, 3.0), rng.uniform(0.3, 2.6)])
     apical = 0.7 + 0.8 * np.clip(np.array(slices_z_mm) / heart.phases["ED"].lv_length_mm, 0, 1)
     ridges = np.maximum(waves + rng.uniform(-0.2, 1.0), 0) * depth_mm[:, :, None, None] * apical[None, None, :, None]
     return ridges.astype(np.float32)
