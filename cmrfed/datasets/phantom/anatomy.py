@@ -394,7 +394,7 @@ def _sample_ridges(
     rng: Generator, heart: Heart, slices_z_mm: tuple[float, ...]
 ) -> Float32[np.ndarray, "phase chamber slice angle"]:
     """Furrows of 4 to 48 to the circumference. The trabeculated layer is up to as thick as the compact wall in health,
-    thickest at the apex, and folds up in systole (`Ventricles.folding`): Dawson et al., Circ Cardiovasc Imaging 2011."""
+    thickest at the apex (Dawson et al., Circ Cardiovasc Imaging 2011); it folds up in systole: `Ventricles.folding`."""
     number = np.arange(ANGLES // 2 + 1)
     gain = np.where((number >= 4) & (number <= 48), np.maximum(number, 1) ** -0.5, 0)
     phases = rng.uniform(0, 2 * np.pi, (2, 2, len(slices_z_mm), len(number)))
