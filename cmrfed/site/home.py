@@ -2,6 +2,7 @@
 
 slices.safetensors   its prepared slices
 held_out.safetensors  slices of the patients it keeps out of every training, to audit with, where it keeps any
+division.json        who is trained on and who is held out (`cmrfed.site.division`), where anybody is
 site.yaml            its policy
 identity.pem         the key that its peers know it by, where noise is shared
 ledger.sqlite        what its patients have spent (`cmrfed.privacy.ledger`), and ledger.anchor beside it
@@ -18,14 +19,17 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from cmrfed.config import UserError, read_stage
 from cmrfed.privacy import Cohort, GaussianEvent, Ledger
+from cmrfed.privacy.cohort import people
 from cmrfed.privacy.secure_aggregation import Identity
+from cmrfed.site.division import HELD_OUT, TRAINED_ON, read_division
 from cmrfed.site.policy import Refusal, SitePolicy
 from cmrfed.site.request import Request
-from cmrfed.slices import Slices, split_patients
+from cmrfed.slices import Slices
 from cmrfed.training import Progress
 from cmrfed.updates import write_durably
 
@@ -49,26 +53,21 @@ class Home:
         return Identity.load(self.folder / "identity.pem")
 
     def slices(self) -> Slices:
-        return Slices.load(self.folder / "slices.safetensors")
+        """The slices to train on: of nobody who is held out, whatever was put into the file."""
+        slices, division = Slices.load(self.folder / TRAINED_ON), read_division(self.folder)
+        names = set(slices.patient_names)
+        kept_out = names.intersection(division.held_out if division else ())
+        return slices.subset(names - kept_out) if kept_out else slices
 
     def held_out_slices(self) -> Slices:
         """The slices of patients who are kept out. Raises UserError where there are none."""
-        path = self.folder / "held_out.safetensors"
+        path = self.folder / HELD_OUT
         if not path.exists():
-            raise UserError(f"{path}: is missing; an audit needs patients who were held out before any training")
+            raise UserError(
+                f"{path}: is missing; an audit needs patients who were held out before any training "
+                "(`cmrfed prepare hold_out=0.2`)"
+            )
         return Slices.load(path)
-
-    def hold_out(self, fraction: float, seed: int) -> None:
-        """Keep a share of the patients out of every training from now on, drawn within vendor, centre and pathology.
-
-        Raises UserError once anything was trained here or somebody is held out already: it would be too late.
-        """
-        held_out, slices = self.folder / "held_out.safetensors", self.slices()
-        if held_out.exists() or (self.folder / "plans").exists():
-            raise UserError(f"{self.folder}: patients are held out once, before the first training; prepare a new home")
-        train, kept = split_patients(slices.records, fraction, seed)
-        slices.subset(kept).save(held_out)
-        slices.subset(train).save(self.folder / "slices.safetensors")
 
     def outbox(self, run: str) -> Path:
         return self.folder / "outbox" / f"{_safe(run)}.safetensors"
@@ -93,8 +92,12 @@ class Home:
         self.policy.refuse_audit(family, members.number_of_patients, non_members.number_of_patients)
         if not self._plan(run).exists():
             raise Refusal("this site took no part in that run; there is nothing of its patients to find")
-        if both := sorted(set(members.patient_names) & set(non_members.patient_names)):
-            raise UserError(f"{self.folder}: {len(both)} patients are both trained on and held out; prepare a new home")
+        ours, others = people([Cohort.of(members), Cohort.of(non_members)])
+        if both := len(np.intersect1d(ours, others)):
+            raise UserError(
+                f"{self.folder}: {both} patients are both trained on and held out, by names or images; take every "
+                "copy of them out of the data and prepare again"
+            )
 
     def refuse(self, request: Request, cohort: Cohort) -> None:
         """Raise Refusal or BudgetExceeded before anything is spent on a request that cannot be answered."""

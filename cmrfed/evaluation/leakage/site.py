@@ -1,7 +1,7 @@
 """The audit at a site: in a real federation nobody central holds the members, so each site attacks its own.
 
-Members are the site's training patients, non-members those it kept out of every training (`Home.hold_out`). The same
-code scores them as in a simulation, and a summary leaves the site, if its policy allows, once for each run.
+Members are the site's training patients, non-members those it kept out of every training (`cmrfed.site.division`).
+The same code scores them as in a simulation, and a summary leaves the site, if its policy allows, once for each run.
 
 A summary is computed from patients' data without noise: it is **outside epsilon**. Whoever may ask with weights of
 their own choosing could learn about a patient from it; so a site answers only for runs that it trained in, one question
