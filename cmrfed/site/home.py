@@ -8,6 +8,7 @@ identity.pem         the key that its peers know it by, where noise is shared
 ledger.sqlite        what its patients have spent (`cmrfed.privacy.ledger`), and ledger.anchor beside it
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
 plans/               of each run, the plan it began with: no later request may bring another
+members/             of each run, the patients it began with, by their keys: an audit counts nobody else as a member
 sessions/            of each run, the secure aggregation it is in the middle of: secrets, mode 0600
 audits/              of each run, the one audit that was answered
 rounds.jsonl         a local log of rounds and their times
@@ -59,6 +60,15 @@ class Home:
         kept_out = names.intersection(division.held_out if division else ())
         return slices.subset(names - kept_out) if kept_out else slices
 
+    def members(self, run: str) -> Slices:
+        """Of the slices to train on, those of patients with whom the run began. Who came later was trained on little or
+        never, and as a member would make a leak look smaller than it is."""
+        slices, path = self.slices(), self._members(run)
+        if not path.exists():
+            return slices
+        began = Cohort(bytes.fromhex(path.read_text()))
+        return slices.subset(filter(began.holds, slices.patient_names))
+
     def held_out_slices(self) -> Slices:
         """The slices of patients who are kept out. Raises UserError where there are none."""
         path = self.folder / HELD_OUT
@@ -92,7 +102,7 @@ class Home:
         self.policy.refuse_audit(family, members.number_of_patients, non_members.number_of_patients)
         if not self._plan(run).exists():
             raise Refusal("this site took no part in that run; there is nothing of its patients to find")
-        ours, others = people([Cohort.of(members), Cohort.of(non_members)])
+        ours, others = people([Cohort.of(self.slices()), Cohort.of(non_members)])
         if both := len(np.intersect1d(ours, others)):
             raise UserError(
                 f"{self.folder}: {both} patients are both trained on and held out, by names or images; take every "
@@ -103,6 +113,7 @@ class Home:
         """Raise Refusal or BudgetExceeded before anything is spent on a request that cannot be answered."""
         self.policy.refuse_outside(request, cohort.number_of_patients)
         self._pin_plan(request)
+        self._pin_members(request.run, cohort)
         if plan := request.task.plan:
             event = plan.event(request.task.training.local_steps)
             limits = plan.target_epsilon, self.policy.maximum_epsilon
@@ -117,6 +128,16 @@ class Home:
             write_durably(path, text)
         elif path.read_text() != text:
             raise Refusal("the plan is not the one this run began with; start another run for another plan")
+
+    def _pin_members(self, run: str, cohort: Cohort) -> None:
+        """Keep the patients with whom each run began."""
+        path = self._members(run)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            write_durably(path, cohort.members.hex(), mode=0o600)
+
+    def _members(self, run: str) -> Path:
+        return self.folder / "members" / _safe(run)
 
     def _plan(self, run: str) -> Path:
         return self.folder / "plans" / f"{_safe(run)}.json"

@@ -148,6 +148,16 @@ def test_slices_prepared_anew_with_everybody_are_still_not_trained_on_where_they
     assert set(home.slices().patient_names) == trained
 
 
+def test_patients_who_came_after_a_run_began_are_no_members_of_it(home, weights, took_part, question):
+    took_part(home)
+    before = home.slices()
+    concatenate([before, toy_slices([3] * 5, seed=9, first=50)]).save(home.folder / "slices.safetensors")
+    took_part(home)
+    assert home.slices().number_of_patients == 13
+    assert home.members("run").records == before.records
+    assert {row.members for row in answer_audit(home, question(), weights).attacks.values()} <= {8, 4}
+
+
 def test_a_patient_on_both_sides_under_another_name_ends_the_audit(home, weights, took_part, question):
     took_part(home)
     kept = home.held_out_slices()
