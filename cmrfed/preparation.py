@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -52,6 +52,10 @@ class Source:
         described = [[repr(entry), *map(_stamp, (entry.image_path, entry.mask_path))] for entry in self.entries]
         text = json.dumps([VERSION, self.preprocessing.model_dump(), described], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def only(self, patients: Collection[str]) -> "Source":
+        """The cases of these patients alone."""
+        return Source(tuple(entry for entry in self.entries if entry.patient in patients), self.preprocessing)
 
     def slices(self, store: Path, progress: Progress | None = None) -> Slices:
         """The slices, kept in the file `store`: opened where it was made from the same files in the same way, else made

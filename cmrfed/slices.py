@@ -299,17 +299,24 @@ def split_patients(
 ) -> tuple[list[str], list[str]]:
     """Names of the patients to train on and of those held out, each sorted.
 
-    round(fraction x patients) are held out, at least one on either side. They are shared out over the first stratum's
-    values by largest remainder, those of each value over the second's, and so on; where there are enough, every
-    stratum of two or more patients is on both sides. Decided by the set of patients and the seed alone.
+    round(fraction x patients) are held out, at least one on either side, drawn as `draw_patients` does; where there are
+    enough, every stratum of two or more patients is on both sides. Decided by the set of patients and the seed alone.
     Raises UserError when there are fewer than two patients.
     """
     patients = _patients(records)
     if len(patients) < 2:
         raise UserError(f"held_out_fraction: cannot split {len(patients)} patients; at least 2 are needed")
     seats = min(max(1, round(held_out_fraction * len(patients))), len(patients) - 1)
-    held_out = set(_choose(patients, seats, strata, np.random.default_rng(seed)))
-    return [record.patient for record in patients if record.patient not in held_out], sorted(held_out)
+    held_out = draw_patients(patients, seats, seed, strata)
+    return [record.patient for record in patients if record.patient not in set(held_out)], held_out
+
+
+def draw_patients(
+    records: Iterable[Record], count: int, seed: int, strata: Sequence[Field] = ("vendor", "centre", "pathology")
+) -> list[str]:
+    """Names of that many of the patients, sorted. They are shared out over the first stratum's values by largest
+    remainder, those of each value over the second's, and so on."""
+    return sorted(_choose(_patients(records), count, strata, np.random.default_rng(seed)))
 
 
 def assign_sites(records: Iterable[Record], federation: FederationConfig, seed: int = 0) -> dict[str, list[str]]:

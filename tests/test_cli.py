@@ -134,6 +134,24 @@ def test_a_hospital_prepares_its_home_and_keeps_the_policy_it_has(run, tmp_path,
     assert "maximum_epsilon: 3.0" in policy.read_text()
 
 
+def test_a_hospital_holds_patients_out_and_is_told_how_many(run, finished_tiny_run):
+    source = finished_tiny_run.config.data
+    arguments = [
+        "data=phantom", f"data.root={source.root}", f"data.sources.phantom={source.sources['phantom']}",
+        "preprocessing.size=16", "home=here",
+    ]  # fmt: skip
+    code, printed = run("prepare", *arguments, "hold_out=0.25")
+    assert code == 0, printed
+    assert "9 patients," in printed and "slices to train on in" in printed
+    assert "3 patients," in printed and "kept out of every training, for this site's audits" in printed
+    code, printed = run("prepare", *arguments)
+    assert code == 2
+    assert "cmrfed prepare: hold_out: 0.25 of the patients" in printed and "give hold_out=0.25" in printed
+    code, printed = run("prepare", *arguments, "hold_out=1")
+    assert code == 2
+    assert "hold_out: Input should be less than 1 (found 1)" in printed
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [(["vendor=Simens"], "vendor: unknown vendor 'Simens'"), (["masks=/nowhere"], "/nowhere: holds no .nii")],

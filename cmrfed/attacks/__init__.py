@@ -25,12 +25,13 @@ from cmrfed.attacks.names import hashed_names, name_key
 from cmrfed.attacks.neighbours import NOBODY, Points, Samples
 from cmrfed.attacks.overfitting import overfitting_gap
 from cmrfed.attacks.probe import PatientSlices, Probe
-from cmrfed.attacks.shadow import ShadowLosses, halves, train_shadows
+from cmrfed.attacks.shadow import Answers, Shadows, halves, train_shadows
 from cmrfed.attacks.style import style_recovery
 
 __all__ = [
     "ATTACKS",
     "NOBODY",
+    "Answers",
     "Attack",
     "Claim",
     "Cohort",
@@ -40,7 +41,7 @@ __all__ = [
     "Points",
     "Probe",
     "Samples",
-    "ShadowLosses",
+    "Shadows",
     "blind_does_as_well",
     "blind_statistics",
     "copying",

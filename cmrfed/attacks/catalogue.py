@@ -8,6 +8,7 @@ from cmrfed.attacks.clid import clid_scores
 from cmrfed.attacks.extraction import extraction_scores
 from cmrfed.attacks.fcre import fcre_scores, fcre_ssim_scores
 from cmrfed.attacks.gradient import gradient_logs, gradient_scores
+from cmrfed.attacks.gradient_shadow import gradient_shadow_scores
 from cmrfed.attacks.loss_threshold import loss_curves, loss_scores
 from cmrfed.attacks.nearest_sample import nearest_sample_scores
 from cmrfed.attacks.pfami import pfami_scores
@@ -17,7 +18,7 @@ from cmrfed.attacks.shadow import lira_scores, rmia_scores
 from cmrfed.attacks.sima import sima_scores
 
 Evidence = Literal["probe", "shadows", "pixels", "features"]
-"""What is at hand: a `Probe`, `ShadowLosses`, or `Samples` in one of two spaces."""
+"""What is at hand: a `Probe`, `Shadows`, or `Samples` in one of two spaces."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ _CURVE = "Matsumoto et al. 2023, arXiv:2302.03262"
 _PIA = "Kong et al. 2024, arXiv:2305.18355"
 _FCRE = "Zhao et al. 2025, arXiv:2506.14919"
 _GRADIENT = "Nasr et al. 2019, arXiv:1812.00910; Pang et al. 2023, arXiv:2308.03405"
+_GSA = "Pang et al. 2023, arXiv:2308.03405"
 _LIRA = "Carlini et al. 2022, arXiv:2112.03570"
 _RMIA = "Zarifzadeh et al. 2024, arXiv:2312.03262"
 _NEAREST = "Chen et al. 2020, arXiv:1909.03935"
@@ -97,6 +99,10 @@ ATTACKS: dict[str, Attack] = {
     "gradient": Attack(
         gradient_logs, "probe", "gradients", "gradient", _GRADIENT,
         "The same, layer by layer, weighted as patients of known membership teach.", calibrated=True,
+    ),
+    "gradient_shadow": Attack(
+        gradient_shadow_scores, "shadows", "gradients", "gradient", _GSA,
+        "The same, layer by layer, as similar generators whose patients are known teach.",
     ),
     "lira": Attack(
         lira_scores, "shadows", "loss", "shadow", _LIRA,

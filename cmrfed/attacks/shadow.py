@@ -10,17 +10,22 @@ patient score says how high, and the target's loss is judged against that.
   generator has no p in [0, 1]; exp(-loss) takes its place. The paper's model of training, p_in = a p_out + 1 - a, gives
   a from the shadows, which did see half of the patients.
 
+`cmrfed.attacks.gradient_shadow` reads the same shadows' gradients.
+
 Shadows share with the target the public start, the architecture, the weights that are trained and, in part, the
 patients; not the federation, not privacy, and of each patient they see only the scored slices.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from cmrfed.attacks.gradient import gradient_logs
+from cmrfed.attacks.loss_threshold import loss_scores
+from cmrfed.attacks.probe import Probe
 from cmrfed.config import TrainingConfig
 from cmrfed.generators import Generator
 from cmrfed.slices import Slices
@@ -28,38 +33,61 @@ from cmrfed.training import LocalTask, train
 
 
 @dataclass(frozen=True)
-class ShadowLosses:
-    """Mean losses of the same patients under the target and under every shadow.
+class Answers:
+    """What a model, or each of several, answers about the same patients.
 
-    trained_on: which shadows saw whom. population: patients known not to be members, whom RMIA compares with; none of
-    them may be among those whom the scores are tested on.
+    losses: mean losses. gradients: logarithms of the gradient's norm by trained weight tensor; None where no attack
+    wants them, for they cost a backward pass for every slice.
     """
 
-    target: Float[np.ndarray, " patient"]
-    shadows: Float[np.ndarray, "shadow patient"]
+    losses: Float[np.ndarray, "*model patient"]
+    gradients: Float[np.ndarray, "*model patient layer"] | None = None
+
+    @classmethod
+    def of(cls, probe: Probe, gradients: bool) -> "Answers":
+        """One model's answers."""
+        return cls(-loss_scores(probe), gradient_logs(probe) if gradients else None)
+
+    @classmethod
+    def stacked(cls, models: Sequence["Answers"]) -> "Answers":
+        """Several models' answers as one."""
+        asked = [one.gradients for one in models if one.gradients is not None]
+        return cls(np.array([one.losses for one in models]), np.array(asked) if asked else None)
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """What the target and every shadow answer about the same patients.
+
+    trained_on: which shadows saw whom. population: patients known not to be members, whom RMIA compares with; none of
+    them may be among those whom its scores are tested on.
+    """
+
+    target: Answers
+    shadows: Answers
     trained_on: Bool[np.ndarray, "shadow patient"]
     population: Bool[np.ndarray, " patient"]
 
     @property
     def outside(self) -> Float[np.ndarray, "shadow patient"]:
         """Losses under the shadows that did not see the patient; NaN elsewhere."""
-        return np.where(self.trained_on, np.nan, self.shadows)
+        return np.where(self.trained_on, np.nan, self.shadows.losses)
 
 
-def lira_scores(losses: ShadowLosses) -> Float[np.ndarray, " patient"]:
+def lira_scores(shadows: Shadows) -> Float[np.ndarray, " patient"]:
     """How many standard deviations the target's loss lies below that of shadows without the patient."""
-    mean = np.nanmean(losses.outside, axis=0)
-    spread = np.sqrt(np.nanmean((losses.outside - mean) ** 2))
-    return (mean - losses.target) / max(float(spread), 1e-12)
+    mean = np.nanmean(shadows.outside, axis=0)
+    spread = np.sqrt(np.nanmean((shadows.outside - mean) ** 2))
+    return (mean - shadows.target.losses) / max(float(spread), 1e-12)
 
 
-def rmia_scores(losses: ShadowLosses) -> Float[np.ndarray, " patient"]:
+def rmia_scores(shadows: Shadows) -> Float[np.ndarray, " patient"]:
     """Share of the population whose likelihood ratio is no larger than the patient's."""
-    p = np.exp(-losses.shadows)
-    a = np.mean(1 - p[losses.trained_on]) / np.mean(1 - p[~losses.trained_on])
-    outside = np.nanmean(np.where(losses.trained_on, np.nan, p), axis=0)
-    ratio = np.exp(-losses.target) / ((1 + a) / 2 * outside + (1 - a) / 2)
-    return (ratio[:, None] >= ratio[losses.population]).mean(axis=1)
+    p = np.exp(-shadows.shadows.losses)
+    a = np.mean(1 - p[shadows.trained_on]) / np.mean(1 - p[~shadows.trained_on])
+    outside = np.nanmean(np.where(shadows.trained_on, np.nan, p), axis=0)
+    ratio = np.exp(-shadows.target.losses) / ((1 + a) / 2 * outside + (1 - a) / 2)
+    return (ratio[:, None] >= ratio[shadows.population]).mean(axis=1)
 
 
 def halves(patients: int, shadows: int, seed: int) -> Bool[np.ndarray, "shadow patient"]:

@@ -4,6 +4,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from cmrfed.cli import configs_folder
 from cmrfed.config import (
     DataConfig,
@@ -11,6 +13,7 @@ from cmrfed.config import (
     PreprocessingConfig,
     RunConfig,
     SamplingConfig,
+    Stage,
     UserError,
     read_stage,
 )
@@ -29,18 +32,28 @@ def simulate(values: Values) -> None:
     _evaluate_run(run, run.config.evaluation)
 
 
-def prepare(values: Values) -> None:
-    from cmrfed.preparation import Source
+class _Prepare(Stage):
+    data: DataConfig
+    preprocessing: PreprocessingConfig
+    home: str
+    hold_out: float = Field(ge=0, lt=1)
 
-    data = read_stage(DataConfig, values["data"], "data")
-    source = Source.of(data, read_stage(PreprocessingConfig, values["preprocessing"], "preprocessing"))
-    home = Path(values["home"]).expanduser().resolve()
-    with progress_bar("reading and preparing cases") as progress:
-        slices = source.slices(home / "slices.safetensors", progress)
+
+def prepare(values: Values) -> None:
+    config = read_stage(_Prepare, values)
+    from cmrfed.preparation import Source
+    from cmrfed.site.division import prepare_sides
+
+    source = Source.of(config.data, config.preprocessing)
+    home = Path(config.home).expanduser().resolve()
+    slices, kept = prepare_sides(home, source, config.hold_out, progress_bar)
     policy = home / "site.yaml"
     if not policy.exists():
         policy.write_text((configs_folder() / "site" / "example.yaml").read_text())
-    console.print(f"{slices.number_of_patients} patients, {len(slices)} slices in {home}", soft_wrap=True)
+    console.print(f"{slices.number_of_patients} patients, {len(slices)} slices to train on in {home}", soft_wrap=True)
+    if kept:
+        counts = f"{kept.number_of_patients} patients, {len(kept)} slices"
+        console.print(f"{counts} kept out of every training, for this site's audits", soft_wrap=True)
     console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
     console.print(
         f"public key, for the peers' site.yaml where noise is shared: {_identity(home).public}", soft_wrap=True

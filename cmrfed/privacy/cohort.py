@@ -64,6 +64,15 @@ class Cohort:
         """SHA-256 of the members: a stored list of members verifies itself against it."""
         return hashlib.sha256(self.members).hexdigest()
 
+    def holds(self, patient: str) -> bool:
+        """Whether a patient of that name is among them."""
+        return hashlib.sha256(patient.encode()).digest() in self._names
+
+    @cached_property
+    def _names(self) -> frozenset[bytes]:
+        starts = range(0, len(self.members), _MEMBER)
+        return frozenset(self.members[start : start + _KEY] for start in starts)
+
     @property
     def keys(self) -> np.ndarray:
         """(patient, 2): the keys as fixed-length byte strings."""

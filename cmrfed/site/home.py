@@ -2,11 +2,13 @@
 
 slices.safetensors   its prepared slices
 held_out.safetensors  slices of the patients it keeps out of every training, to audit with, where it keeps any
+division.json        who is trained on and who is held out (`cmrfed.site.division`), where anybody is
 site.yaml            its policy
 identity.pem         the key that its peers know it by, where noise is shared
 ledger.sqlite        what its patients have spent (`cmrfed.privacy.ledger`), and ledger.anchor beside it
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
 plans/               of each run, the plan it began with: no later request may bring another
+members/             of each run, the patients it began with, by their keys: an audit counts nobody else as a member
 sessions/            of each run, the secure aggregation it is in the middle of: secrets, mode 0600
 audits/              of each run, the one audit that was answered
 rounds.jsonl         a local log of rounds and their times
@@ -18,14 +20,17 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from cmrfed.config import UserError, read_stage
 from cmrfed.privacy import Cohort, GaussianEvent, Ledger
+from cmrfed.privacy.cohort import people
 from cmrfed.privacy.secure_aggregation import Identity
+from cmrfed.site.division import HELD_OUT, TRAINED_ON, read_division
 from cmrfed.site.policy import Refusal, SitePolicy
 from cmrfed.site.request import Request
-from cmrfed.slices import Slices, split_patients
+from cmrfed.slices import Slices
 from cmrfed.training import Progress
 from cmrfed.updates import write_durably
 
@@ -49,26 +54,30 @@ class Home:
         return Identity.load(self.folder / "identity.pem")
 
     def slices(self) -> Slices:
-        return Slices.load(self.folder / "slices.safetensors")
+        """The slices to train on: of nobody who is held out, whatever was put into the file."""
+        slices, division = Slices.load(self.folder / TRAINED_ON), read_division(self.folder)
+        names = set(slices.patient_names)
+        kept_out = names.intersection(division.held_out if division else ())
+        return slices.subset(names - kept_out) if kept_out else slices
+
+    def members(self, run: str) -> Slices:
+        """Of the slices to train on, those of patients with whom the run began. Who came later was trained on little or
+        never, and as a member would make a leak look smaller than it is."""
+        slices, path = self.slices(), self._members(run)
+        if not path.exists():
+            return slices
+        began = Cohort(bytes.fromhex(path.read_text()))
+        return slices.subset(filter(began.holds, slices.patient_names))
 
     def held_out_slices(self) -> Slices:
         """The slices of patients who are kept out. Raises UserError where there are none."""
-        path = self.folder / "held_out.safetensors"
+        path = self.folder / HELD_OUT
         if not path.exists():
-            raise UserError(f"{path}: is missing; an audit needs patients who were held out before any training")
+            raise UserError(
+                f"{path}: is missing; an audit needs patients who were held out before any training "
+                "(`cmrfed prepare hold_out=0.2`)"
+            )
         return Slices.load(path)
-
-    def hold_out(self, fraction: float, seed: int) -> None:
-        """Keep a share of the patients out of every training from now on, drawn within vendor, centre and pathology.
-
-        Raises UserError once anything was trained here or somebody is held out already: it would be too late.
-        """
-        held_out, slices = self.folder / "held_out.safetensors", self.slices()
-        if held_out.exists() or (self.folder / "plans").exists():
-            raise UserError(f"{self.folder}: patients are held out once, before the first training; prepare a new home")
-        train, kept = split_patients(slices.records, fraction, seed)
-        slices.subset(kept).save(held_out)
-        slices.subset(train).save(self.folder / "slices.safetensors")
 
     def outbox(self, run: str) -> Path:
         return self.folder / "outbox" / f"{_safe(run)}.safetensors"
@@ -93,13 +102,18 @@ class Home:
         self.policy.refuse_audit(family, members.number_of_patients, non_members.number_of_patients)
         if not self._plan(run).exists():
             raise Refusal("this site took no part in that run; there is nothing of its patients to find")
-        if both := sorted(set(members.patient_names) & set(non_members.patient_names)):
-            raise UserError(f"{self.folder}: {len(both)} patients are both trained on and held out; prepare a new home")
+        ours, others = people([Cohort.of(self.slices()), Cohort.of(non_members)])
+        if both := len(np.intersect1d(ours, others)):
+            raise UserError(
+                f"{self.folder}: {both} patients are both trained on and held out, by names or images; take every "
+                "copy of them out of the data and prepare again"
+            )
 
     def refuse(self, request: Request, cohort: Cohort) -> None:
         """Raise Refusal or BudgetExceeded before anything is spent on a request that cannot be answered."""
         self.policy.refuse_outside(request, cohort.number_of_patients)
         self._pin_plan(request)
+        self._pin_members(request.run, cohort)
         if plan := request.task.plan:
             event = plan.event(request.task.training.local_steps)
             limits = plan.target_epsilon, self.policy.maximum_epsilon
@@ -114,6 +128,16 @@ class Home:
             write_durably(path, text)
         elif path.read_text() != text:
             raise Refusal("the plan is not the one this run began with; start another run for another plan")
+
+    def _pin_members(self, run: str, cohort: Cohort) -> None:
+        """Keep the patients with whom each run began."""
+        path = self._members(run)
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            write_durably(path, cohort.members.hex(), mode=0o600)
+
+    def _members(self, run: str) -> Path:
+        return self.folder / "members" / _safe(run)
 
     def _plan(self, run: str) -> Path:
         return self.folder / "plans" / f"{_safe(run)}.json"

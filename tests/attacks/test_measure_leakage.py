@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cmrfed.attacks import ATTACKS
+from cmrfed.attacks import ATTACKS, shadow
+from cmrfed.attacks.gradient import gradient_logs
 from cmrfed.config import LeakageConfig, UserError
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.subject import Subject, Synthetic
@@ -95,6 +96,16 @@ def test_only_some_members_are_scored_where_that_is_asked_for(subject):
     config = CONFIG.model_copy(update={"most_members": 3, "attacks": ("loss",), "shadow_models": 0})
     row = measure_leakage(subject, config, silent)[0]["free"]["loss"]
     assert (row["members"], row["non_members"]) == (3, subject.held_out.number_of_patients)
+
+
+@pytest.mark.parametrize(("name", "models"), [("lira", 0), ("gradient_shadow", 1 + CONFIG.shadow_models)])
+def test_shadows_are_asked_for_gradients_only_by_an_attack_that_reads_them(subject, monkeypatch, name, models):
+    asked = []
+    monkeypatch.setattr(shadow, "gradient_logs", lambda probe: asked.append(probe) or gradient_logs(probe))
+    one = replace(subject, synthetic={"free": subject.synthetic["free"]})
+    attacks, _ = measure_leakage(one, CONFIG.model_copy(update={"attacks": (name,)}), silent)
+    assert set(attacks["free"]) == {name}
+    assert len(asked) == models
 
 
 def test_images_are_compared_by_features_too_where_a_network_is_named(subject):

@@ -7,7 +7,7 @@ from conftest import toy_slices
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmrfed.attacks import ShadowLosses, halves, train_shadows
+from cmrfed.attacks import Answers, Shadows, halves, train_shadows
 from cmrfed.attacks.areas import auc
 from cmrfed.attacks.shadow import lira_scores, rmia_scores
 from cmrfed.generators import build_generator
@@ -21,7 +21,7 @@ def test_every_patient_is_outside_half_of_the_shadows(patients, pairs, seed):
 
 
 def losses(target, shadows, trained_on, population):
-    return ShadowLosses(np.array(target), np.array(shadows), np.array(trained_on), np.array(population))
+    return Shadows(Answers(np.array(target)), Answers(np.array(shadows)), np.array(trained_on), np.array(population))
 
 
 def test_scores_are_their_papers_equations_and_read_only_shadows_without_the_patient():
@@ -30,10 +30,10 @@ def test_scores_are_their_papers_equations_and_read_only_shadows_without_the_pat
     case = losses([0.3, 0.4, 0.8], shadows, trained_on, [False, True, True])
     outside = np.array([[0.4, 0.6], [0.5, 0.3], [0.9, 0.7]])
     spread = np.sqrt(((outside - outside.mean(axis=1, keepdims=True)) ** 2).mean())
-    np.testing.assert_allclose(lira_scores(case), (outside.mean(axis=1) - case.target) / spread)
+    np.testing.assert_allclose(lira_scores(case), (outside.mean(axis=1) - case.target.losses) / spread)
     p_out = np.exp(-outside).mean(axis=1)
     a = np.mean(1 - np.exp([-0.2, -0.1, -0.3])) / np.mean(1 - np.exp(-outside))
-    ratio = np.exp(-case.target) / (0.5 * ((1 + a) * p_out + 1 - a))
+    ratio = np.exp(-case.target.losses) / (0.5 * ((1 + a) * p_out + 1 - a))
     expected = [np.mean([one >= ratio[1], one >= ratio[2]]) for one in ratio]
     np.testing.assert_allclose(rmia_scores(case), expected)
 

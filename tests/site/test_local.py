@@ -160,7 +160,16 @@ def test_without_privacy_the_loss_is_told_and_no_ledger_begun(home, weights, req
 
 def test_a_hostile_run_name_stays_in_the_outbox(home, weights, request_round):
     answer(home, request_round(run="../../etc/passwd"), weights)
-    expected = {"slices.safetensors", "site.yaml", "identity.pem", "outbox", "plans", "rounds.jsonl", "progress.json"}
+    expected = {
+        "slices.safetensors",
+        "site.yaml",
+        "identity.pem",
+        "outbox",
+        "plans",
+        "members",
+        "rounds.jsonl",
+        "progress.json",
+    }
     outside = {path.name for path in home.folder.iterdir()} - expected
     assert all(name.startswith("ledger.") for name in outside)
     assert len(list((home.folder / "outbox").iterdir())) == 1

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from conftest import toy_plan, toy_slices
 from flwr.app import Context, RecordDict, UserConfig
 from flwr.supercore.task_identity import TaskIdentity
 from homes import make_home
+from refusals import refuses
 from tiny_runs import tiny_run_config
 
-from cmrfed.config import LeakageConfig, UserError
+from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.leakage import site as site_audit
 from cmrfed.evaluation.leakage.site import AttackSummary, AuditRequest, SiteSummary, answer_audit, pooled
@@ -20,6 +22,8 @@ from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
 from cmrfed.site import Home, Refusal, Request, answer
+from cmrfed.site.division import Division
+from cmrfed.slices import concatenate
 from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights, save_generator
 from server.audit import audit_sites
@@ -47,11 +51,13 @@ def audited_home(folder, seed=0, **policy):
     """Twelve patients, of whom a third are held out."""
     folder.mkdir(exist_ok=True)
     make_home(folder)
-    toy_slices([3] * 12, seed=seed, first=100 * seed).save(folder / "slices.safetensors")
+    everybody = toy_slices([3] * 12, seed=seed, first=100 * seed)
+    division = Division(hold_out=1 / 3).extended(everybody.records)
+    (folder / "division.json").write_text(division.model_dump_json())
+    everybody.subset(division.trained_on).save(folder / "slices.safetensors")
+    everybody.subset(division.held_out).save(folder / "held_out.safetensors")
     allowed = {"allow_audit": True, "minimum_audit_patients": 3, "allow_without_privacy": True}
-    home = make_home(folder, **(allowed | policy))
-    home.hold_out(1 / 3, seed=0)
-    return home
+    return make_home(folder, **(allowed | policy))
 
 
 @pytest.fixture
@@ -134,25 +140,37 @@ def test_a_run_is_audited_once_and_the_same_question_gets_the_same_answer(
             answer_audit(home, asked, with_weights)
 
 
-def test_patients_are_held_out_once_before_any_training_and_are_in_no_training_set(home, took_part, tmp_path):
+def test_slices_prepared_anew_with_everybody_are_still_not_trained_on_where_they_are_held_out(home, took_part):
     trained, kept = set(home.slices().patient_names), set(home.held_out_slices().patient_names)
     assert len(trained) == 8 and len(kept) == 4 and not trained & kept
-    with pytest.raises(UserError, match="held out once"):
-        home.hold_out(0.5, 0)
-    (tmp_path / "later").mkdir()
-    later = make_home(tmp_path / "later", allow_without_privacy=True)
-    took_part(later)
-    with pytest.raises(UserError, match="before the first training"):
-        later.hold_out(0.5, 0)
-
-
-def test_without_held_out_patients_or_with_some_on_both_sides_there_is_no_audit(home, weights, took_part, question):
+    toy_slices([3] * 12).save(home.folder / "slices.safetensors")
     took_part(home)
-    toy_slices([3] * 12).save(home.folder / "slices.safetensors")  # prepared anew, and nobody was held out again
-    with pytest.raises(UserError, match="4 patients are both"):
+    assert set(home.slices().patient_names) == trained
+
+
+def test_patients_who_came_after_a_run_began_are_no_members_of_it(home, weights, took_part, question):
+    took_part(home)
+    before = home.slices()
+    concatenate([before, toy_slices([3] * 5, seed=9, first=50)]).save(home.folder / "slices.safetensors")
+    took_part(home)
+    assert home.slices().number_of_patients == 13
+    assert home.members("run").records == before.records
+    assert {row.members for row in answer_audit(home, question(), weights).attacks.values()} <= {8, 4}
+
+
+def test_a_patient_on_both_sides_under_another_name_ends_the_audit(home, weights, took_part, question):
+    took_part(home)
+    kept = home.held_out_slices()
+    again = replace(kept, records=tuple(replace(one, patient=f"again-{one.patient}") for one in kept.records))
+    concatenate([home.slices(), again]).save(home.folder / "slices.safetensors")
+    with refuses("4 patients are both trained on and held out, by names or images"):
         answer_audit(home, question(), weights)
-    (home.folder / "held_out.safetensors").unlink()
-    with pytest.raises(UserError, match="held out before any training"):
+
+
+def test_without_held_out_patients_there_is_no_audit(tmp_path, weights, took_part, question):
+    home = make_home(tmp_path, allow_audit=True, minimum_audit_patients=2, allow_without_privacy=True)
+    took_part(home)
+    with refuses("held out before any training (`cmrfed prepare hold_out=0.2`)"):
         answer_audit(home, question(), weights)
 
 

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 
 from cmrfed.attacks import (
+    ATTACKS,
     Claim,
     Evidence,
     Points,
     Probe,
     Samples,
-    ShadowLosses,
+    Shadows,
     judge,
     judge_blind,
     left_out,
@@ -84,13 +85,14 @@ def _claim(made: Synthetic) -> Claim:
 
 
 def _shadows(scene: Scene, made: Synthetic, probe: Probe, bar: ProgressBar) -> dict[Evidence, Any]:
-    """Losses under shadow models, where they are asked for and the arm's start is at hand."""
+    """What shadow models answer, where an attack needs them and the arm's start is at hand."""
     assert made.generator
     start, cohort = made.generator.with_name("initial.safetensors"), scene.cohort
-    if not (scene.config.shadow_models and start.exists() and scene.wants("lira", "rmia") and cohort.calibrates):
+    wanted = any(ATTACKS[name].needs == "shadows" for name in scene.names)
+    if not (scene.config.shadow_models and start.exists() and wanted and cohort.calibrates):
         return {}
-    trained_on, losses = scene.shadow_losses(made, bar)
-    return {"shadows": ShadowLosses(-loss_scores(probe), losses, trained_on, cohort.calibration & ~cohort.member)}
+    trained_on, answers = scene.shadows(made, bar)
+    return {"shadows": Shadows(scene.answers(probe), answers, trained_on, cohort.calibration & ~cohort.member)}
 
 
 def _spaces(scene: Scene) -> tuple[Evidence, ...]:

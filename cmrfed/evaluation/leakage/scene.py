@@ -11,6 +11,7 @@ import torch
 from cmrfed.attacks import (
     ATTACKS,
     NOBODY,
+    Answers,
     Cohort,
     Evidence,
     PatientSlices,
@@ -21,7 +22,6 @@ from cmrfed.attacks import (
     halves,
     train_shadows,
 )
-from cmrfed.attacks.loss_threshold import loss_scores
 from cmrfed.config import LeakageConfig, UserError
 from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each, thin
 from cmrfed.fidelity import extract_features
@@ -42,7 +42,7 @@ class Scene:
 
     subject: Subject
     config: LeakageConfig
-    shadows: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _trained: dict[str, tuple[np.ndarray, Answers]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.config.attacks or ()) - ATTACKS.keys()):
@@ -77,9 +77,9 @@ class Scene:
             return None
         return fitted_scores(blind_statistics(self.slices), self.cohort.member, self.cohort.calibration)
 
-    def wants(self, *names: str) -> bool:
-        """Whether one of these attacks is asked for."""
-        return self.config.attacks is None or any(name in self.config.attacks for name in names)
+    def wants(self, name: str) -> bool:
+        """Whether an attack is asked for."""
+        return self.config.attacks is None or name in self.config.attacks
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,12 +104,12 @@ class Scene:
         """The pixels of every real image, left where they lie."""
         return Points.joined([self.points(part, "pixels") for part in (self.subject.train, self.subject.held_out)])
 
-    def shadow_losses(self, made: Synthetic, bar: ProgressBar) -> tuple[np.ndarray, np.ndarray]:
-        """(Who each shadow saw, its losses); arms with the same start have the same shadows."""
+    def shadows(self, made: Synthetic, bar: ProgressBar) -> tuple[np.ndarray, Answers]:
+        """(Who each shadow saw, what they answer); arms with the same start have the same shadows."""
         assert made.generator
         start = made.generator.with_name("initial.safetensors")
         key = hashlib.sha256(start.read_bytes()).hexdigest()
-        if key not in self.shadows:
+        if key not in self._trained:
             config, subject = self.config, self.subject
             trained_on = halves(self.few.number_of_patients, config.shadow_models, subject.seed)
             fresh = partial(_fresh, made, start)
@@ -117,12 +117,16 @@ class Scene:
                 fresh, self.few, trained_on, config.shadow_steps, subject.seed, subject.device, subject.precision
             )
             with bar("training shadow models") as progress:
-                losses = []
+                answers = []
                 for shadow in found:
-                    losses.append(-loss_scores(self.probe(shadow)))
-                    progress(len(losses), config.shadow_models)
-            self.shadows[key] = trained_on, np.array(losses)
-        return self.shadows[key]
+                    answers.append(self.answers(self.probe(shadow)))
+                    progress(len(answers), config.shadow_models)
+            self._trained[key] = trained_on, Answers.stacked(answers)
+        return self._trained[key]
+
+    def answers(self, probe: Probe) -> Answers:
+        """What a target or a shadow is asked: of gradients only where an attack on shadows reads them."""
+        return Answers.of(probe, gradients=self.wants("gradient_shadow"))
 
     def shown(self, slices: Slices, space: Evidence) -> Slices:
         """As many of these as are compared in a space; the same rows of equally long sets."""

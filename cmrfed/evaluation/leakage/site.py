@@ -1,7 +1,8 @@
 """The audit at a site: in a real federation nobody central holds the members, so each site attacks its own.
 
-Members are the site's training patients, non-members those it kept out of every training (`Home.hold_out`). The same
-code scores them as in a simulation, and a summary leaves the site, if its policy allows, once for each run.
+Members are the patients with whom the site began the run, non-members those it kept out of every training
+(`cmrfed.site.division`). The same code scores them as in a simulation, and a summary leaves the site, if its policy
+allows, once for each run.
 
 A summary is computed from patients' data without noise: it is **outside epsilon**. Whoever may ask with weights of
 their own choosing could learn about a patient from it; so a site answers only for runs that it trained in, one question
@@ -67,7 +68,7 @@ def answer_audit(home: Home, request: AuditRequest, weights: Weights) -> SiteSum
     The first answer of a run is kept and given again to the very same question; any other question about that run is
     refused. Raises Refusal where the policy does not allow it, and UserError where nobody was held out.
     """
-    members, non_members = home.slices(), home.held_out_slices()
+    members, non_members = home.members(request.run), home.held_out_slices()
     home.refuse_audit(request.run, request.generator.family, members, non_members)
     key, path = digest(request.model_dump_json(), weights), home.audit(request.run)
     if (kept := home.kept_audit(path, key)) is not None:
