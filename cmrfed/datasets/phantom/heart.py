@@ -231,7 +231,7 @@ def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
         {
             "ED": _with_right_ventricle(diastole, shape, physiology.rv_edv_ml),
             "ES": replace(
-                _with_right_ventricle(systole, replace(shape, reach=shape.reach * rng.uniform(0.8, 1.0)), target),
+                _with_right_ventricle(systole, replace(shape, reach=shape.reach * rng.uniform(0.85, 1.0)), target),
                 folding=_folding(physiology, target),
             ),
         },
@@ -329,7 +329,11 @@ def _contract(lv: _LeftVentricle, physiology: Physiology, akinesia: float) -> _L
 
 @dataclass(frozen=True)
 class _RightShape:
-    """The right ventricle's outline relative to the left one: see `_right_outline` for how each number is used."""
+    """The right ventricle's outline relative to the left one: see `_right_outline` for how each number is used.
+
+    reach: where it ends, as a share of the way from its base to the left one's apex. It is about 7 cm long (Rudski et
+    al., JASE 2010), the left one 8.
+    """
 
     centre: float
     height: float
@@ -349,7 +353,7 @@ class _RightShape:
             outflow_mm=rng.uniform(0, 14),
             outflow=rng.uniform(0.0, 0.45),
             squareness=rng.uniform(1.7, 2.6),
-            reach=rng.uniform(0.65, 0.97),
+            reach=rng.uniform(0.72, 1.0),
             insertion=rng.uniform(0.0, 0.3),
             base_above_mm=rng.uniform(-10, 10),
             harmonics=_f32(_uneven(rng, np.zeros(1), (0.0, 0.05, 0.07, 0.05, 0.03))[0]),

@@ -20,7 +20,7 @@ from cmrfed.parallel import map_in_order
 Progress = Callable[[int, int], None]
 """Called after each patient with (done, total)."""
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the same configuration would give different images."""
 
 FEW = 8
