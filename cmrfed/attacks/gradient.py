@@ -18,6 +18,8 @@ from cmrfed.training import autocast
 
 _SHARES = (0.25, 0.5, 0.75)
 _SMALLEST = 1e-12
+_SLICES_AT_ONCE = 8
+"""Of one patient, so that memory does not grow with how many there are."""
 
 
 def gradient_scores(probe: Probe) -> Float[np.ndarray, " patient"]:
@@ -37,24 +39,22 @@ def layer_norms(probe: Probe) -> Float[np.ndarray, "patient layer"]:
 
 
 def _norms(probe: Probe, rows: Tensor) -> list[float]:
-    """The norms for one patient: its slices one after the other, so that memory does not grow with their number."""
+    """The norms for one patient."""
     weights = [weight for weight in probe.generator.parameters() if weight.requires_grad]
     total = [torch.zeros_like(weight) for weight in weights]
-    for row in rows:
-        found = torch.autograd.grad(_loss(probe, int(row)) / len(rows), weights, allow_unused=True)
+    for some in rows.split(_SLICES_AT_ONCE):
+        found = torch.autograd.grad(_loss(probe, some) * (len(some) / len(rows)), weights, allow_unused=True)
         total = [have if one is None else have + one for have, one in zip(total, found, strict=True)]
     return [float(one.norm()) for one in total]
 
 
-def _loss(probe: Probe, row: int) -> Tensor:
-    """One slice's mean loss over the noise shares."""
+def _loss(probe: Probe, rows: Tensor) -> Tensor:
+    """Some slices' mean loss over the noise shares."""
     parts = (probe.slices.images, probe.slices.masks, probe.slices.conditions)
-    images, masks, conditions = (
-        part[row : row + 1].repeat_interleave(len(_SHARES), dim=0).to(probe.device) for part in parts
-    )
-    times = torch.tensor([probe.generator.time_at(share) for share in _SHARES], device=probe.device)
-    noises = _noises(probe).to(probe.device)
-    kept = torch.ones(len(_SHARES), dtype=torch.bool, device=probe.device)
+    images, masks, conditions = (part[rows].repeat_interleave(len(_SHARES), dim=0).to(probe.device) for part in parts)
+    times = torch.tensor([probe.generator.time_at(share) for share in _SHARES], device=probe.device).repeat(len(rows))
+    noises = _noises(probe).repeat(len(rows), 1, 1, 1).to(probe.device)
+    kept = torch.ones(len(images), dtype=torch.bool, device=probe.device)
     with autocast(probe.device, probe.precision):
         return probe.generator.losses(images, masks, conditions, Draws(times, noises, kept)).mean()
 
