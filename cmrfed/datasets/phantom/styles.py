@@ -161,7 +161,7 @@ STYLES: dict[str, StyleRanges] = {
         gamma=(0.85, 0.98),
         slice_thickness_mm=(8.0, 10.0),
         slice_gap_mm=(0.0, 1.0),
-        sharpening=(0.2, 0.5),
+        sharpening=(0.1, 0.25),
         parallel=(0.4, 1.0),
     ),
     "GE": StyleRanges(
@@ -197,7 +197,7 @@ STYLES: dict[str, StyleRanges] = {
 
 RANDOMISED = StyleRanges(
     flip_deg=(35.0, 85.0),
-    acquired_mm=(1.6, 3.2),
+    acquired_mm=(1.6, 3.4),
     pixel_mm=(1.0, 1.6),
     tr_ms=(2.7, 4.2),
     filters=("none", "hamming", "hamming", "hamming", "fermi"),
@@ -220,7 +220,7 @@ RANDOMISED = StyleRanges(
     off_resonance_hz=(0.0, 45.0),
     ghosting=(0.0, 0.06),
     motion_mm=(0.0, 1.5),
-    sharpening=(0.0, 0.5),
+    sharpening=(0.0, 0.25),
     contrast_spread=(0.02, 0.2),
 )
 """Any scanner: the wide ranges of public pretraining, which cover every named vendor and more, and scale `vector`."""

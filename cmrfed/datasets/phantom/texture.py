@@ -76,7 +76,7 @@ class Texture:
         medium[[Tissue.LIVER, Tissue.SMALL_VESSEL]] = 0.1, 0.3
         coarse = np.full(len(Tissue), 0.04)
         coarse[[Tissue.BLOOD, Tissue.VENOUS_BLOOD, Tissue.LUNG, Tissue.FAT]] = 0.06, 0.08, 0.3, 0.1
-        fine, medium, coarse = (rng.uniform(0.4, 1.6) * np.stack([fine, medium, coarse])).astype(np.float32)
+        fine, medium, coarse = (rng.uniform(0.8, 2.4) * np.stack([fine, medium, coarse])).astype(np.float32)
         jets = [tuple(_Jet.sample(rng) for _ in range(rng.poisson(0.7))) for _ in range(2 * slices)]
         return cls(
             tables=_tables(rng, style, frequencies, slices),
