@@ -22,7 +22,15 @@ def attack_table(material: Material) -> Table | None:
     attacks = (material.scores.get(material.main_arm) or {}).get("leakage")
     if not attacks:
         return None
-    columns = ["AUC", "minus blind", "TPR at 1 % FPR", "ε at least", "Members / others", "Attacker holds"]
+    columns = [
+        "AUC",
+        "p, corrected",
+        "minus blind",
+        "TPR at 1 % FPR",
+        "ε at least",
+        "Members / others",
+        "Attacker holds",
+    ]
     return Table(columns, [Row(name, _cells(attack), about=_about(name)) for name, attack in attacks.items()])
 
 
@@ -102,6 +110,7 @@ def _cells(attack: Results) -> list[Figure]:
     bound = Figure(formats.number(lower), f"could show {possible:.1f}" if possible is not None else "")
     return [
         _rate(attack, "auc"),
+        Figure(formats.number(attack.get("p_value_adjusted"))),
         _rate(attack, "auc_minus_blind"),
         _rate(attack, "tpr_at_1pct_fpr"),
         bound,

@@ -95,7 +95,7 @@ def test_nothing_is_gained_over_itself_which_is_surer_than_the_area_is():
 
 @pytest.mark.parametrize(("areas", "shared"), [((0.5, 0.5), 0.6), ((0.8, 0.5), 0.3), ((0.97, 0.9), 0.5)])
 @pytest.mark.parametrize("sides", [(8, 24), (25, 25)])
-def test_the_gain_s_interval_holds_the_true_gain_about_95_times_in_100(areas, shared, sides):
+def test_the_gain_s_interval_holds_the_true_gain_more_than_90_times_in_100(areas, shared, sides):
     random, held = np.random.default_rng(0), []
     mixing = np.linalg.cholesky([[1, shared], [shared, 1]])
     for _ in range(300):
@@ -103,7 +103,7 @@ def test_the_gain_s_interval_holds_the_true_gain_about_95_times_in_100(areas, sh
         members += norm.ppf(areas) * np.sqrt(2)
         low, high = auc_gain((members[:, 0], others[:, 0]), (members[:, 1], others[:, 1]))[1]
         held.append(low <= areas[0] - areas[1] <= high)
-    assert 0.88 <= np.mean(held) <= 1.0
+    assert np.mean(held) > 0.9
 
 
 def test_a_single_patient_on_a_side_leaves_everything_open():

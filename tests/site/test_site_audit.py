@@ -183,9 +183,9 @@ def summary(auc, low, high, members, non_members, tpr=0.1, bound=0.2):
 
 
 def test_pooling_counts_pairs_within_sites():
-    found = pooled({"a": summary(0.6, 0.5, 0.7, 30, 10), "b": summary(0.8, 0.6, 1.0, 10, 10, tpr=0.5, bound=None)})
+    found = pooled({"a": summary(0.6, 0.5, 0.75, 30, 10), "b": summary(0.8, 0.6, 0.9, 10, 10, tpr=0.5, bound=None)})
     assert found["loss"]["auc"] == pytest.approx((0.6 * 300 + 0.8 * 100) / 400)
-    below, above = np.hypot(0.75 * 0.1, 0.25 * 0.2), np.hypot(0.75 * 0.1, 0.25 * 0.2)
+    below, above = np.hypot(0.75 * 0.1, 0.25 * 0.2), np.hypot(0.75 * 0.15, 0.25 * 0.1)
     assert found["loss"]["auc_ci95"] == pytest.approx([0.65 - below, 0.65 + above])
     assert found["loss"]["tpr_at_1pct_fpr"] == pytest.approx(0.75 * 0.1 + 0.25 * 0.5)
     assert (found["loss"]["epsilon_lower"], found["loss"]["members"], found["loss"]["sites"]) == (0.2, 40, 2)

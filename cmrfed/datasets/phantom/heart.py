@@ -243,7 +243,8 @@ def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
 def _folding(physiology: Physiology, rv_esv_ml: float) -> tuple[float, float]:
     """At end systole. The muscle within a cavity, about a fifth of the left ventricle's mass (papillary muscles 9 %:
     Vogel-Claussen et al., JCMR 2006; trabeculae 12 %: Jacquier et al., Eur Heart J 2010), keeps its volume, while the
-    cavity's girth falls with the root of its area, and its length by the shortening."""
+    cavity's girth falls with the root of its area, and its length by the shortening. Less of it is seen where the
+    cavity all but closes, as in HCM."""
     emptied = 1 / (1 - physiology.ejection_fraction), physiology.rv_edv_ml / rv_esv_ml
     lv, rv = (float(np.sqrt(ratio / (1 - physiology.longitudinal_shortening))) for ratio in emptied)
     return lv, rv
