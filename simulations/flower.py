@@ -21,9 +21,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
 
 _START_TIMEOUT_S = 60
+_END_TIMEOUT_S = 10
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -93,15 +96,28 @@ def _wait_until_healthy(port: int, process: "subprocess.Popen[bytes]", log: Path
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a process, and its group where it leads one: Ray's workers must not outlive the run."""
+    """End a process and all that it started: neither Flower's executors, which lead sessions of their own and outlive
+    their SuperLink for a while, nor Ray's workers may go on without the run."""
+    started = _descendants(process.pid)  # before it ends: orphans are nobody's children
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_TIMEOUT_S)
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        for one in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                end(one)
+        _, started = psutil.wait_procs(started, timeout=_END_TIMEOUT_S)
+    process.kill()
     with contextlib.suppress(ProcessLookupError):  # it led no group, or nobody is left in it
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _descendants(number: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(number).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def free_ports(count: int) -> list[int]:

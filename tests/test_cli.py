@@ -1,8 +1,12 @@
 """The command line teaches, and what a user can mend ends in one line and exit code 2."""
 
+import contextlib
 import gzip
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +172,34 @@ def test_importing_the_command_line_is_quick_and_needs_no_network():
     root = Path(cli.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "False", "help must not wait for torch"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_command_told_to_end_ends_its_workers_too_and_says_so(tmp_path, number):
+    command = [Path(sys.executable).with_name("cmrfed"), "data", "phantom", str(tmp_path / "out"), "patients=1000"]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob("*_gt.nii.gz")):  # hearts are being drawn by workers
+            assert time.monotonic() < deadline and run.poll() is None
+            time.sleep(0.1)
+        run.send_signal(number)
+        _, said = run.communicate(timeout=60)
+        assert f"cmrfed data phantom: ended by {number.name}" in said
+        assert run.returncode == 128 + number
+        assert wait_for_none_left(run.pid, seconds=10), "workers go on without the command that started them"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+def wait_for_none_left(group, seconds):
+    """Whether every process of a group ends within some time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False

@@ -8,11 +8,14 @@ as a word of its own, which Hydra never parses: folders may have any name.
 import functools
 import importlib
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import hydra
@@ -133,13 +136,16 @@ def _hydra_main(name: str, command: Command, words: list[str]) -> None:
     def run(config: DictConfig) -> None:
         function = getattr(importlib.import_module(f"cmrfed.cli.{command.module}"), command.function)
         try:
-            function(plain(config, literal))
+            with _ended_in_order():
+                function(plain(config, literal))
         except UserError as error:
             _fail(name, error)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            number = interrupt.args[0] if interrupt.args else signal.SIGINT
+            what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
             kept = "; finished rounds are kept (resume=RUN goes on)" if name == "simulate" else ""
-            errors.print(f"cmrfed {name}: interrupted{kept}", markup=False)
-            sys.exit(130)
+            errors.print(f"cmrfed {name}: {what}{kept}", markup=False)
+            sys.exit(128 + number)
 
     try:
         literal, overrides = _take_literal(words, command.literal)
@@ -150,6 +156,26 @@ def _hydra_main(name: str, command: Command, words: list[str]) -> None:
         version_base="1.3", config_path=str(configs_folder()), config_name=command.config
     )
     decorate(run)()
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let what a job scheduler, `kill` or a closed terminal sends end a command as Ctrl-C does. Left to themselves
+    these signals end Python at once, and the processes it started go on. One that is ignored (nohup) stays so."""
+    ends = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ends:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in ends:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    """Said once is enough: a second such signal must not cut the clearing up short."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt(signal.Signals(number))
 
 
 def _fail(name: str, error: UserError) -> NoReturn:
