@@ -20,5 +20,10 @@ def distribution_distances(
         own, reference = own[np.isfinite(own)], reference[np.isfinite(reference)]
         enough, spread = len(own) and len(reference), reference.std() if len(reference) else 0.0
         found[name] = float(wasserstein_distance(own, reference) / spread) if enough and spread else float("nan")
-        found[f"{name}_ks"] = float(ks_2samp(own, reference, method="asymp").statistic) if enough else float("nan")
+        found[f"{name}_ks"] = _kolmogorov_smirnov(own, reference) if enough else float("nan")
     return found
+
+
+def _kolmogorov_smirnov(own: Float[np.ndarray, " n"], reference: Float[np.ndarray, " m"]) -> float:
+    with np.errstate(divide="ignore"):  # of one value against one, in the p-value, which is not used
+        return float(ks_2samp(own, reference, method="asymp").statistic)
