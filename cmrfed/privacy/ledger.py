@@ -98,6 +98,12 @@ class Book:
         histories = np.unique(book._exposure(cohort) @ steps, axis=0)
         return max(epsilon(_events(kinds, history), delta) for history in _undominated(histories))
 
+    def exposed(self, cohort: Cohort, run: str) -> int:
+        """How many of the cohort's people any release of a run was made from."""
+        made_from = {row.fingerprint for row in self.entries if row.run == run}
+        ours, *theirs = people([cohort, *(one for one in self.cohorts if one.fingerprint in made_from)])
+        return int(np.isin(ours, np.concatenate(theirs)).sum()) if theirs else 0
+
     def _steps(self, releases: list[tuple[str, GaussianEvent]]) -> tuple[list[GaussianEvent], np.ndarray]:
         """The kinds of events, each as one step, and how many steps of each kind were taken on each cohort."""
         column: dict[GaussianEvent, int] = {}
@@ -153,6 +159,10 @@ class Ledger:
     def spent(self, cohort: Cohort, delta: float) -> float:
         """Epsilon at `delta` that the cohort's worst-off patient has spent over all runs; 0 without a ledger."""
         return self._book().spent(cohort, delta)
+
+    def exposed(self, cohort: Cohort, run: str) -> int:
+        """How many of the cohort's people any release of a run was made from; 0 without a ledger."""
+        return self._book().exposed(cohort, run)
 
     def verify(self, head: str | None = None) -> Book:
         """The verified contents; `head` is the hash of any row, written down earlier and kept elsewhere.

@@ -108,6 +108,11 @@ class Home:
                 f"{self.folder}: {both} patients are both trained on and held out, by names or images; take every "
                 "copy of them out of the data and prepare again"
             )
+        if known := self.ledger.exposed(Cohort.of(non_members), run):
+            raise Refusal(
+                f"{known} of the patients who are held out were trained on in this run before, as the ledger has it; "
+                "it cannot be audited here"
+            )
 
     def refuse(self, request: Request, cohort: Cohort) -> None:
         """Raise Refusal or BudgetExceeded before anything is spent on a request that cannot be answered."""

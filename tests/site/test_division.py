@@ -5,7 +5,7 @@ import shutil
 from contextlib import contextmanager
 
 import pytest
-from conftest import toy_slices
+from conftest import toy_plan, toy_slices
 from homes import make_home
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,9 +13,16 @@ from refusals import refuses
 from toy_hearts import SPACING_MM, toy_image, toy_mask
 
 from cmrfed.config import DataConfig, PreprocessingConfig
+from cmrfed.generators import build_generator
 from cmrfed.preparation import Source
+from cmrfed.privacy import epsilon
+from cmrfed.privacy.cohort import Cohort
+from cmrfed.privacy.secure_aggregation import Identity
+from cmrfed.site import Request, answer
 from cmrfed.site.division import Division, prepare_sides, read_division
 from cmrfed.slices import Patient, Slices
+from cmrfed.training import LocalTask
+from cmrfed.updates import read_weights
 from cmrfed.volumes import write_volume
 
 VENDORS = ("Siemens", "Philips")
@@ -235,3 +242,38 @@ def test_however_patients_arrive_sides_only_grow_and_the_share_is_kept(arrivals,
         known = later
     assert abs(len(known.held_out) - share * count) <= 1
     assert known.extended(patients(0, count)) == known
+
+
+def test_a_new_home_with_the_old_ones_ledger_holds_out_and_goes_on_counting(
+    hospital, tiny_generator_config, fp32_training
+):
+    """As the refusal advises: "prepare another home and copy ledger.sqlite and ledger.anchor there first"."""
+    plan = toy_plan(seed=None, target_epsilon=1000.0)
+    weights = read_weights(build_generator(tiny_generator_config, seed=0))
+
+    def train(home, run):
+        task = LocalTask(training=fp32_training, plan=plan, round=1, rounds=1)
+        return answer(home, Request(run=run, generator=tiny_generator_config, task=task), weights).event
+
+    hospital.prepare(0.0)
+    old = at_home(hospital.home)
+    events = [train(old, "before")]
+    with refuses("copy ledger.sqlite and ledger.anchor there first"):
+        hospital.prepare(0.25)
+
+    hospital.home = hospital.home.with_name("new")
+    hospital.home.mkdir()
+    for name in ("ledger.sqlite", "ledger.anchor"):
+        shutil.copy(old.folder / name, hospital.home)
+    hospital.prepare(0.25)
+    new = at_home(hospital.home)
+    events.append(train(new, "after"))
+    assert [len(side) for side in hospital.sides] == [6, 2]
+    assert new.ledger.entries()[-1].epsilon == pytest.approx(epsilon(events, plan.delta))
+    everybody = Cohort.of(Slices.load(old.folder / "slices.safetensors"))
+    assert new.ledger.verify().number_of_patients == everybody.number_of_patients == 8
+
+
+def at_home(folder):
+    Identity.create(folder / "identity.pem")
+    return make_home(folder)

@@ -1,6 +1,7 @@
 """A site attacks its own patients as the evaluator would, says only what its policy allows, and says it once."""
 
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -218,3 +219,23 @@ def grid(homes):
         for number, home in enumerate(homes.values(), start=2)
     }
     return InProcessGrid(contexts, lambda: None)
+
+
+def test_whoever_a_run_trained_on_in_an_earlier_home_is_no_stranger_to_it(
+    tmp_path, weights, question, tiny_generator_config, fp32_training
+):
+    """A run goes on in a new home that has the old one's ledger, and holds out patients it began with."""
+    plan = toy_plan(seed=None, target_epsilon=1000.0)
+
+    def train(home, round):
+        task = LocalTask(training=fp32_training, plan=plan, round=round, rounds=2)
+        answer(home, Request(run="run", generator=tiny_generator_config, task=task), weights)
+
+    old, new = make_home(tmp_path / "old"), audited_home(tmp_path / "new")
+    concatenate([new.slices(), new.held_out_slices()]).save(old.folder / "slices.safetensors")
+    train(old, round=1)
+    for name in ("ledger.sqlite", "ledger.anchor"):
+        shutil.copy(old.folder / name, new.folder)
+    train(new, round=2)
+    with refuses("4 of the patients who are held out were trained on in this run before"):
+        answer_audit(new, question(), weights)
