@@ -2,26 +2,16 @@
 
 import numpy as np
 import pytest
+from finished_runs import PLAN
 from refusals import refuses
 
 from cmrfed.config import DataConfig, GeneratorConfig, RunConfig
 from cmrfed.generators import build_generator
-from cmrfed.privacy import Clipping, PrivacyPlan
 from cmrfed.release import ReleasePolicy, reasons_against, release
 from cmrfed.report.material import Material
 from cmrfed.runs import Run, RunRecord
 from cmrfed.updates import load_generator, read_weights, save_generator
 
-PLAN = PrivacyPlan(
-    sample_rate=0.5,
-    noise_multiplier=2.0,
-    clipping=Clipping(max_grad_norm=1.0),
-    declared_patients=30,
-    minimum_patients=8,
-    steps=4,
-    delta=1e-4,
-    target_epsilon=2.4,
-)
 POLICY = ReleasePolicy(contact="dpo@hospital.example")
 
 
