@@ -174,6 +174,16 @@ def test_importing_the_command_line_is_quick_and_needs_no_network():
     assert done.stdout.strip() == "False", "help must not wait for torch"
 
 
+@pytest.mark.parametrize("words", [(), ("a library's own words",)])
+def test_an_interruption_ends_in_one_line_whoever_raised_it(run, monkeypatch, words):
+    def interrupted(_):
+        raise KeyboardInterrupt(*words)
+
+    monkeypatch.setattr("cmrfed.cli.data.phantom", interrupted)
+    code, printed = run("data", "phantom", "out")
+    assert (code, printed.strip()) == (130, "cmrfed data phantom: interrupted")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_command_told_to_end_ends_its_workers_too_and_says_so(tmp_path, number):
     command = [Path(sys.executable).with_name("cmrfed"), "data", "phantom", str(tmp_path / "out"), "patients=1000"]

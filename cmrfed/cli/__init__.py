@@ -141,7 +141,7 @@ def _hydra_main(name: str, command: Command, words: list[str]) -> None:
         except UserError as error:
             _fail(name, error)
         except KeyboardInterrupt as interrupt:
-            number = interrupt.args[0] if interrupt.args else signal.SIGINT
+            number = next((one for one in interrupt.args if isinstance(one, signal.Signals)), signal.SIGINT)
             what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
             kept = "; finished rounds are kept (resume=RUN goes on)" if name == "simulate" else ""
             errors.print(f"cmrfed {name}: {what}{kept}", markup=False)

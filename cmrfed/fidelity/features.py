@@ -6,12 +6,11 @@ A new space is one module from 8-bit grey images to one row of features an image
 import hashlib
 import pickle
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
@@ -24,7 +23,6 @@ from cmrfed.fidelity.networks import EfficientNetLite0, ImageNetResNet50, Incept
 from cmrfed.fidelity.networks.cardiac import CardiacEncoder, encoder_weights
 from cmrfed.fidelity.networks.efficientnet import SHIPPED_WEIGHTS
 from cmrfed.fidelity.radiomics import Radiomics
-from cmrfed.parallel import map_in_order
 from cmrfed.shapes import Image
 
 Features = Float[torch.Tensor, "image feature"]
@@ -38,15 +36,13 @@ class Extractor:
     """A feature space: how its module is built from a file of weights, and where that file is if the user gives none.
 
     weights: returns the path; None where only the user can. A space without weights has `learnt` False. standardise:
-    whether distances are taken in standard deviations of real images' features, which have no common scale. in_workers:
-    whether batches go to worker processes, for what NumPy computes on one processor.
+    whether distances are taken in standard deviations of real images' features, which have no common scale.
     """
 
     build: Callable[[Path], nn.Module] | Callable[[], nn.Module]
     weights: Callable[[], Path] | None = None
     learnt: bool = True
     standardise: bool = False
-    in_workers: bool = False
 
 
 EXTRACTORS = {
@@ -55,7 +51,7 @@ EXTRACTORS = {
     "resnet50": Extractor(ImageNetResNet50),
     "radimagenet-resnet50": Extractor(RadImageNetResNet50),
     "cardiac": Extractor(CardiacEncoder, encoder_weights, standardise=True),
-    "radiomics": Extractor(Radiomics, learnt=False, standardise=True, in_workers=True),
+    "radiomics": Extractor(Radiomics, learnt=False, standardise=True),
 }
 """Every feature space by the name a config uses."""
 
@@ -84,9 +80,7 @@ def extract_features(
     stored = cache / f"{_key(pixels.cpu(), extractor, path)}.safetensors" if cache is not None else None
     found = _read(stored, len(pixels)) if stored is not None else None
     if found is None:
-        batches = pixels.split(batch_size)
-        network, run = _load(extractor, path), _in_workers if _extractor(extractor).in_workers else _on_device
-        found = _joined(run(network, batches, torch.device(device)), len(pixels), progress)
+        found = _run(_load(extractor, path).to(device), pixels, batch_size, torch.device(device), progress)
         if stored is not None:
             _write(stored, found)
     elif progress is not None:
@@ -108,30 +102,17 @@ def _classified(classifier: nn.Module, features: Features) -> Logits:
     return classifier(features.float())
 
 
-def _on_device(network: nn.Module, batches: Sequence[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
-    network = network.to(device)
-    for batch in batches:
-        with torch.inference_mode():
-            features = network(batch.to(device)).float().cpu()
-        yield features.clone()  # an ordinary tensor, which autograd may use
-
-
-def _in_workers(network: nn.Module, batches: Sequence[torch.Tensor], _: torch.device) -> Iterator[torch.Tensor]:
-    yield from map(torch.from_numpy, map_in_order(partial(_rows, network), [batch.cpu().numpy() for batch in batches]))
-
-
-def _rows(network: nn.Module, pixels: UInt8[np.ndarray, "image 1 row column"]) -> Float[np.ndarray, "image feature"]:
-    return network(torch.from_numpy(pixels)).float().numpy()
-
-
-def _joined(batches: Iterable[torch.Tensor], images: int, progress: Progress | None) -> Features:
-    found, done = [], 0
-    for features in batches:
-        found.append(features)
-        done += len(features)
+@torch.inference_mode()
+def _run(
+    network: nn.Module, pixels: Pixels, batch_size: int, device: torch.device, progress: Progress | None
+) -> Features:
+    features, done = [], 0
+    for batch in pixels.split(batch_size):
+        features.append(network(batch.to(device)).float().cpu())
+        done += len(batch)
         if progress is not None:
-            progress(done, images)
-    return torch.cat(found)
+            progress(done, len(pixels))
+    return torch.cat(features).clone()
 
 
 def refuse_unusable_spaces(spaces: Iterable[str], weights: Mapping[str, str]) -> None:

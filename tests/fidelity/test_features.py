@@ -63,7 +63,7 @@ def test_radiomic_features_need_no_weights(images):
 
 def test_a_cached_answer_is_identical_and_not_computed_again(images, tmp_path, monkeypatch):
     first = extract_features(images, cache=tmp_path)
-    monkeypatch.setattr(features, "_joined", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(features, "_run", lambda *_: pytest.fail("computed again"))
     seen = []
     second = extract_features(images, cache=tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert torch.equal(first, second)

@@ -13,7 +13,6 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import label
 from skimage.feature import graycomatrix
 
-from cmrfed.fidelity import extract_features
 from cmrfed.fidelity.radiomics import Radiomics, grey_levels, radiomic_features, standardised
 from cmrfed.fidelity.radiomics.cooccurrence import cooccurrence
 from cmrfed.fidelity.radiomics.neighbourhood import neighbourhood
@@ -134,14 +133,3 @@ def test_the_module_gives_a_row_an_image():
 def test_odd_sides_are_refused():
     with pytest.raises(ValueError, match="even sides"):
         radiomic_features(np.zeros((1, 15, 16)))
-
-
-def test_worker_processes_give_the_same_rows_in_the_same_order():
-    images = torch.rand(24, 1, 16, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    seen = []
-    inline = extract_features(images, "radiomics", batch_size=24)
-    shared = extract_features(
-        images, "radiomics", batch_size=2, progress=lambda done, total: seen.append((done, total))
-    )
-    torch.testing.assert_close(shared, inline)
-    assert seen == [(done, 24) for done in range(2, 25, 2)]

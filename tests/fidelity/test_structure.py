@@ -139,3 +139,9 @@ def test_what_is_missing_is_left_out_of_a_distribution():
     found = distribution_distances(made, real, ("known", "unknown"))
     assert found["known"] == pytest.approx(1.0)
     assert np.isnan([found["unknown"], found["unknown_ks"]]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_heart_against_one_is_a_distance_without_a_warning():
+    found = distribution_distances(torch.tensor([[1.0]]), torch.tensor([[2.0]]), ("x",))
+    assert found["x_ks"] == 1.0
