@@ -1,5 +1,11 @@
-"""The site's Flower app: turns a message into a request to `cmrfed.site` and its answer into a reply. Nothing else."""
+"""The site's Flower app: turns a message into a request to `cmrfed.site` and its answer into a reply. Nothing else.
 
+Whatever goes wrong, the server is told one constant, `REFUSED`: Flower would send it an error's text, which may hold
+counts, sizes or names. The reason is for the site's own log and console.
+"""
+
+import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,32 +21,47 @@ from cmrfed.updates import Weights
 
 app = ClientApp()
 
+REFUSED = "this site does not answer this request"
+"""All that a server learns of a request that is declined or fails, whatever the cause."""
+
 Answer = RecordDict
 """What goes back, apart from who it is from."""
 
+_log = logging.getLogger("cmrfed.site")
+
 
 def _answering(action: Callable[[Home, int, Message], Answer]) -> Callable[[Message, Context], Message]:
-    """An action as Flower calls it. A refusal is an answer too, with the reason in it."""
+    """An action as Flower calls it. An answer carries the site's name and its ledger's head; a refusal nothing."""
 
     def answering(message: Message, context: Context) -> Message:
-        folder, number = _home(context)
-        home = Home(folder)
+        home = None
         try:
+            folder, number = _home(context)
+            home = Home(folder)
+            torch.set_num_threads(home.policy.execution.threads)
             content = action(home, number, message)
-        except UserError as refusal:
-            content = RecordDict({"answer": ConfigRecord({"refused": str(refusal)})})
-        content.config_records["answer"]["site"] = home.policy.name
+            content.config_records["answer"].update({"site": home.policy.name, "ledger_head": home.ledger.head()})
+        except Exception as error:  # also of memory, or of a library: none of its words may leave
+            _note(home, error)
+            content = RecordDict({"answer": ConfigRecord({"refused": REFUSED})})
         return Message(content, reply_to=message)
 
     return answering
+
+
+def _note(home: Home | None, error: Exception) -> None:
+    """The reason, on this site's console and in its log."""
+    reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    _log.warning("%s: not answered: %s", home.folder if home else "no home", reason)
+    if home:
+        home.log_refusal(reason)
 
 
 @app.train()
 @_answering
 def train(home: Home, number: int, message: Message) -> Answer:
     """A round of local training, with this site's own noise or without any."""
-    request = _request(message, number)
-    run = answer(home, request, _weights(message))
+    run = answer(home, _request(message, number), _weights(message))
     told = {"loss": run.loss, "max_grad_norm": run.max_grad_norm}
     notes = ConfigRecord({name: value for name, value in told.items() if value is not None})
     return RecordDict({"answer": notes, "update": ArrayRecord({n: Array(array) for n, array in run.update.items()})})
@@ -51,8 +72,7 @@ def train(home: Home, number: int, message: Message) -> Answer:
 def audit(home: Home, number: int, message: Message) -> Answer:
     """Attacks on this site's own patients, summed up."""
     asked = read_stage_json_text(AuditRequest, str(message.content["asked"]["json"]), where="the server's message")
-    torch.set_num_threads(asked.training.threads)
-    return _said(answer_audit(home, asked, _weights(message)))
+    return _said(answer_audit(home, asked))
 
 
 @app.query("offer")
@@ -100,13 +120,13 @@ def _home(context: Context) -> tuple[Path, int]:
     if "home" in context.node_config:
         return Path(str(context.node_config["home"])), 0
     number = int(context.node_config["partition-id"])
-    homes = sorted(Path(str(context.run_config["arm"])).parents[1].glob("sites/*/site.yaml"))
-    return homes[number].parent, number
+    arm = Path(str(context.run_config["arm"]))
+    sites = json.loads((arm / "arm.json").read_text())["sites"]
+    return arm.parents[1] / "sites" / str(sites[number]), number
 
 
 def _request(message: Message, number: int) -> Request:
     request = read_stage_json_text(Request, str(message.content["request"]["json"]), where="the server's request")
-    torch.set_num_threads(request.task.training.threads)
     return request.for_site(number)
 
 

@@ -80,10 +80,12 @@ class GeneratorConfig(Stage):
     `tissue_classes` is that of the preprocessing."""
 
     family: Literal["flow", "ddpm"] = "flow"
-    channels: tuple[int, ...] = (48, 96, 128)
-    residual_blocks: int = Field(default=1, ge=1)
-    norm_groups: int = Field(default=8, ge=1)
-    patch: int = Field(default=2, ge=1)
+    channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        default=(48, 96, 128), min_length=1, max_length=8
+    )
+    residual_blocks: int = Field(default=1, ge=1, le=16)
+    norm_groups: int = Field(default=8, ge=1, le=256)
+    patch: int = Field(default=2, ge=1, le=32)
     condition_dropout: float = Field(default=0.1, ge=0, lt=1)
     tissue_classes: int = Field(default=0, ge=0, le=MOST_TISSUES)
     trainable: Literal["all", "adaptation", "modulation"] = "all"
@@ -155,12 +157,24 @@ class PrivacyConfig(Stage):
         return self
 
 
-class TrainingConfig(Stage):
+class ExecutionConfig(Stage):
+    """How a computation runs, not what it computes: a site's own matter, whatever a server asks for.
+
+    `precision` auto is bf16 where the device computes in it and fp32 elsewhere. `patient_gradients` says how they are
+    computed: a micro-batch a patient ("loop"), several patients at once by vmap, at most `rows_at_once` rows together
+    ("vmap"), or whichever is faster on the device ("auto"). `threads` are a site's CPU threads."""
+
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    patient_gradients: Literal["auto", "loop", "vmap"] = "auto"
+    rows_at_once: int = Field(default=64, ge=1, le=65_536)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")
+    threads: int = Field(default=1, ge=1, le=1024)
+
+
+class TrainingConfig(ExecutionConfig):
     """One site's local run: `local_steps` a round. `batch_size` counts slices without privacy;
     with it, each sampled patient gives `slices_per_patient` x `draws_per_slice` rows. `schedule` lowers the learning
-    rate over the rounds; `precision` auto is bf16 where the device computes in it and fp32 elsewhere.
-    `patient_gradients` says how they are computed: a micro-batch a patient ("loop"), several patients at once by vmap,
-    at most `rows_at_once` rows together ("vmap"), or whichever is faster on the device ("auto")."""
+    rate over the rounds."""
 
     local_steps: int = Field(default=6, ge=1)
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -169,11 +183,20 @@ class TrainingConfig(Stage):
     batch_size: int = Field(default=32, ge=1)
     slices_per_patient: int = Field(default=4, ge=1)
     draws_per_slice: int = Field(default=1, ge=1)
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    patient_gradients: Literal["auto", "loop", "vmap"] = "auto"
-    rows_at_once: int = Field(default=64, ge=1)
-    device: str = "auto"
-    threads: int = Field(default=1, ge=1)
+
+    @property
+    def rows_of_patient(self) -> int:
+        """Rows that a sampled patient gives to a step."""
+        return self.slices_per_patient * self.draws_per_slice
+
+    def executed_as(self, execution: ExecutionConfig) -> "TrainingConfig":
+        """The same computation, run as `execution` says."""
+        return self.model_copy(update={name: getattr(execution, name) for name in ExecutionConfig.model_fields})
+
+    @property
+    def execution(self) -> ExecutionConfig:
+        """How it runs, alone."""
+        return ExecutionConfig(**{name: getattr(self, name) for name in ExecutionConfig.model_fields})
 
 
 class PretrainingConfig(Stage):

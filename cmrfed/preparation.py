@@ -24,7 +24,7 @@ from cmrfed.volumes import Case, Entry, load_case
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same files and configuration would give other slices."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,13 +29,18 @@ Field = Literal["dataset", "vendor", "centre", "pathology"]
 
 @dataclass(frozen=True, order=True)
 class Patient:
-    """One patient without images: the name and what sites and strata are made from."""
+    """One patient without images: the name and what sites and strata are made from.
+
+    voxels: SHA-256 (hex) of each of the patient's volumes as it was read, by which the patient is known again however
+        the volumes are prepared; empty where they were made in memory.
+    """
 
     patient: str
     dataset: str
     vendor: str
     centre: str
     pathology: str
+    voxels: tuple[str, ...] = ()
 
 
 Record = Case | Entry | Patient
@@ -153,7 +158,7 @@ class Slices:
         """Open what `save` or `write_slices` wrote. Raises UserError when it is missing, damaged or something else."""
         try:
             arrays, metadata = map_arrays(path)
-            records = tuple(Patient(**values) for values in json.loads(metadata["records"]))
+            records = tuple(_read_record(values) for values in json.loads(metadata["records"]))
             small = {name: np.array(arrays[name]) for name in _ARRAYS if name not in ("images", "masks")}
             return cls(images=arrays["images"], masks=arrays["masks"], records=records, **small)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -225,8 +230,9 @@ class _Stacks:
         record = _record(case)
         if self._last is not None:
             self._check_after(self._last, case, record)
-        if not self.records or self.records[-1] != record:
-            self.records.append(record)
+        if self.records and self.records[-1].patient == record.patient:
+            record = replace(record, voxels=tuple(sorted({*self.records.pop().voxels, *record.voxels})))
+        self.records.append(record)
         self._last = replace(case, image=case.image[:0], mask=case.mask[:0], motion=None)
         self._stacks += 1
         depth = len(case.image)
@@ -374,13 +380,18 @@ def _patients(records: Iterable[Record]) -> list[Patient]:
 
 def _check_same(one: Patient, other: Patient) -> None:
     for name, value in vars(one).items():
-        if value != getattr(other, name):
+        if name != "voxels" and value != getattr(other, name):
             found = f"{value!r} and {getattr(other, name)!r}"
             raise UserError(f"patient {one.patient}: {name} is {found}; give every volume of a patient the same")
 
 
 def _record(record: Record) -> Patient:
-    return Patient(record.patient, record.dataset, record.vendor, record.centre, record.pathology)
+    voxels = (record.voxels,) if isinstance(record, Case) and record.voxels else ()
+    return Patient(record.patient, record.dataset, record.vendor, record.centre, record.pathology, voxels)
+
+
+def _read_record(values: dict[str, Any]) -> Patient:
+    return Patient(**(values | {"voxels": tuple(values.get("voxels", ()))}))
 
 
 def _names_by(patients: Iterable[Patient], fields: Sequence[Field]) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from torch import nn
 
 from cmrfed.config import GeneratorConfig, UserError
 from cmrfed.generators import Generator, build_generator
+from cmrfed.privacy.chain import sync_folder
 
 Weights: TypeAlias = dict[str, np.ndarray]
 """Name -> float32 array; all of a generator's weights, or the trained ones of an update."""
@@ -73,20 +74,26 @@ def average(averaged: Weights, weights: Weights, decay: float) -> Weights:
 
 
 def save_weights(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> None:
-    """Write safetensors with a JSON `metadata` header, under a temporary name first: a reader sees all or nothing."""
+    """Write safetensors with a JSON `metadata` header: a reader, and a crash of the machine, leave all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(dict(weights), temporary, metadata={"cmrfed": json.dumps(metadata)})
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def write_durably(path: Path, text: str, mode: int = 0o644) -> None:
     """Replace a small file: a crash, of the machine too, leaves the old text or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def load_weights(path: Path) -> tuple[Weights, dict[str, object]]:

@@ -38,7 +38,7 @@ def main(grid: Grid, context: Context) -> None:
             arm.note_stop(str(stop))
     arm.finish(strategy.state)
     if context.run_config.get("audit"):
-        audit_sites(arm, strategy.state, grid)
+        audit_sites(arm, grid)
 
 
 def _wait_for_sites(grid: Grid, arm: Arm) -> None:

@@ -8,17 +8,17 @@ from flwr.serverapp import Grid
 
 from cmrfed.config import UserError, read_stage_json_text
 from cmrfed.evaluation.leakage.site import AuditRequest, SiteSummary, pooled
-from cmrfed.federation import Arm, GlobalState
+from cmrfed.federation import Arm
 from cmrfed.updates import write_durably
-from server.strategy import said, to_record
+from server.strategy import said
 
 
-def audit_sites(arm: Arm, state: GlobalState, grid: Grid) -> None:
-    """Ask every connected site to attack its own patients with the arm's averaged weights, those that are released.
+def audit_sites(arm: Arm, grid: Grid) -> None:
+    """Ask every connected site to attack its own patients with the global weights that it last trained from.
 
     Writes audit.json into the arm's folder: the pooled rates, each site's own, and why any site did not answer.
     """
-    content = {"weights": to_record(state.averaged), "asked": said(_request(arm))}
+    content = {"asked": said(_request(arm))}
     messages = [Message(RecordDict(dict(content)), node, f"{MessageType.QUERY}.audit") for node in grid.get_node_ids()]  # type: ignore[arg-type]
     timeout = arm.config.federation.round_timeout_s
     summaries, reasons = _sorted(grid.send_and_receive(messages, timeout=timeout))

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cmrfed.config import RunConfig
 from cmrfed.console import console
 from cmrfed.federation import Arm, GlobalState
-from cmrfed.privacy import Ledger, PrivacyPlan
+from cmrfed.privacy import PrivacyPlan
 from cmrfed.runs import Run
+from cmrfed.site import Home
 from cmrfed.updates import Weights
 from simulations.flower import run_on_flower
 from simulations.inprocess import run_in_process
@@ -89,19 +90,19 @@ class _Watch:
         return int(now["step"]) if (now["run"], now["round"]) == (self.arm.run_at_sites, round) else 0
 
     def _print_round(self, line: dict) -> None:  # type: ignore[type-arg]
-        parts = [self._site(site, notes) for site, notes in line["sites"].items()]
+        parts = [self._site(site, line["round"], notes) for site, notes in line["sites"].items()]
         validation = line["validation"]
         held_out = f"held-out loss {sum(validation.values()) / len(validation):.4f}  " if validation else ""
         rounds = self.arm.config.federation.rounds
         console.print(f"  round {line['round']}/{rounds}  {held_out}{'  '.join(parts)}", soft_wrap=True)
 
-    def _site(self, site: str, notes: dict) -> str:  # type: ignore[type-arg]
+    def _site(self, site: str, round: int, notes: dict) -> str:  # type: ignore[type-arg]
         if notes["reason"]:
             return f"[yellow]{site}: {notes['reason']}[/yellow]"
         if self.arm.plan is None:
             return f"{site} loss {notes['loss']:.4f}"
-        entries = Ledger(self.run.site_home(site) / "ledger.sqlite").entries()
-        return f"{site} epsilon {entries[-1].epsilon:.2f}" if entries else site
+        spent = dict(Home(self.run.site_home(site)).spent_in(self.arm.run_at_sites))
+        return f"{site} epsilon {spent[round]:.2f}" if round in spent else site
 
 
 def _lines(path: Path) -> list[dict]:  # type: ignore[type-arg]

@@ -14,6 +14,8 @@ from cmrfed.privacy import PrivacyPlan
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, prepared_folder, software_versions
 from cmrfed.site import SitePolicy
+from cmrfed.site.division import refuse_twins
+from cmrfed.site.policy import default_ledger
 from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_patients
 from cmrfed.updates import load_weights
 from simulations.arms import federate
@@ -33,7 +35,7 @@ def simulate(config: RunConfig, out: Path) -> Run:
     with progress_bar("reading and preparing cases") as progress:
         slices = source.slices(prepared_folder(out) / f"{source.key}.safetensors", progress)
     sites, held_out = _divide(slices, config)
-    _refuse_small_sites(sites, plan)
+    _refuse_unfit_sites(sites, config)
     plan = plan and plan.shared_by(len(sites), config.privacy)
     initial, pretraining = initial_weights(config)
     folder = new_run_folder(out)
@@ -75,27 +77,39 @@ def _divide(slices: Slices, config: RunConfig) -> tuple[dict[str, Slices], Slice
     return {name: training.subset(patients) for name, patients in sites.items()}, slices.subset(held_out)
 
 
-def _refuse_small_sites(sites: dict[str, Slices], plan: PrivacyPlan | None) -> None:
+def _refuse_unfit_sites(sites: dict[str, Slices], config: RunConfig) -> None:
+    """What `cmrfed prepare` would find at each hospital."""
+    needed = config.privacy.minimum_patients if config.privacy.mode != "none" else 1
     for name, own in sites.items():
-        if plan and own.number_of_patients < plan.minimum_patients:
+        refuse_twins(own, f"site {name}")
+        if own.number_of_patients < needed:
             raise UserError(
-                f"privacy.minimum_patients: site {name} has {own.number_of_patients} training patients, the plan needs "
-                f"{plan.minimum_patients}; add patients, merge sites (federation.site_by) or lower the minimum"
+                f"privacy.minimum_patients: site {name} has {own.number_of_patients} training patients, it takes part "
+                f"with {needed}; add patients, merge sites (federation.site_by) or lower the minimum"
             )
 
 
 def _policy(name: str, config: RunConfig, peers: dict[str, str]) -> dict[str, object]:
-    """A simulated hospital allows what the experiment is about, and no more."""
+    """A simulated hospital allows what the experiment is about, and no more.
+
+    What real patients spend in simulations adds up in this account's one ledger, and no total keeps an experiment from
+    being made; the phantom's hearts are nobody's, and every run has a ledger of its own for them.
+    """
     privacy = config.privacy
+    nobody = set(config.data.sources) == {"phantom"}
     return {
         "name": name,
+        "ledger": "../../ledger/ledger.sqlite" if nobody else str(default_ledger()),
+        "execution": config.training.execution.model_dump(mode="json"),
         "noise": ["shared" if privacy.mode == "distributed" else "site"],
         "minimum_noise_multiplier": privacy.noise_multiplier
         or SitePolicy.model_fields["minimum_noise_multiplier"].default,
         "peers": peers,
-        "maximum_epsilon": privacy.target_epsilon if privacy.noise_multiplier is None else float("inf"),
+        "maximum_epsilon": float("inf"),
         "maximum_delta": privacy.delta,
+        "maximum_steps": max(config.federation.rounds * config.training.local_steps, 10_000),
         "minimum_patients": privacy.minimum_patients,
+        "minimum_colluders": privacy.colluders,
         "allow_seeded_noise": privacy.seed is not None,
         "allow_without_privacy": privacy.mode == "none" or config.federation.arms == "all",
     }

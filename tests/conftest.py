@@ -33,6 +33,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CMRFED_CACHE", str(folder))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield folder
 
 
@@ -54,6 +55,7 @@ def run_cmrfed(
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CMRFED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr(console, "_width", 100)
 
     def call(*arguments: str) -> tuple[int, str]:
@@ -110,7 +112,6 @@ def toy_plan(**changes: object) -> PrivacyPlan:
         "sample_rate": 0.5,
         "noise_multiplier": 1.0,
         "declared_patients": 4,
-        "minimum_patients": 1,
         "steps": 4,
         "delta": 1e-3,
         "target_epsilon": 100.0,

@@ -86,9 +86,9 @@ def export(values: Values) -> None:
 
 
 def _verified(home: str, head: str | None = None) -> "Book":
-    from cmrfed.privacy import Ledger
+    from cmrfed.site import Home
 
-    return Ledger(Path(home).expanduser().resolve() / "ledger.sqlite").verify(head)
+    return Home(Path(home).expanduser().resolve()).ledger.verify(head)
 
 
 def _table_of_rows(rows: "tuple[Entry, ...]") -> Table:

@@ -1,6 +1,7 @@
 """Commands about runs: simulate, prepare, pretrain, generate, evaluate, report."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,17 @@ class _Prepare(Stage):
 def prepare(values: Values) -> None:
     config = read_stage(_Prepare, values)
     from cmrfed.preparation import Source
-    from cmrfed.site.division import prepare_sides
+    from cmrfed.site import Home
+    from cmrfed.site.division import prepare_sides, refuse_twins
 
     source = Source.of(config.data, config.preprocessing)
     home = Path(config.home).expanduser().resolve()
-    slices, kept = prepare_sides(home, source, config.hold_out, progress_bar)
     policy = home / "site.yaml"
     if not policy.exists():
-        policy.write_text((configs_folder() / "site" / "example.yaml").read_text())
+        _write_policy(policy)
+    refuse_few = Home(home).policy.refuse_few
+    slices, kept = prepare_sides(home, source, config.hold_out, progress_bar, refuse_few)
+    refuse_twins(slices, str(home))
     console.print(f"{slices.number_of_patients} patients, {len(slices)} slices to train on in {home}", soft_wrap=True)
     if kept:
         counts = f"{kept.number_of_patients} patients, {len(kept)} slices"
@@ -58,6 +62,15 @@ def prepare(values: Values) -> None:
     console.print(
         f"public key, for the peers' site.yaml where noise is shared: {_identity(home).public}", soft_wrap=True
     )
+
+
+def _write_policy(path: Path) -> None:
+    """The example to edit, with this hospital's ledger by its absolute place: a home that is copied goes on with it."""
+    from cmrfed.site.policy import default_ledger
+
+    example = (configs_folder() / "site" / "example.yaml").read_text()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
 
 
 def _identity(home: Path) -> Any:

@@ -15,8 +15,8 @@ from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject, few_of_each, subject_of, thin
 from cmrfed.evaluation.timing import timing_of
 from cmrfed.evaluation.utility import measure_utility
-from cmrfed.privacy import Ledger
 from cmrfed.runs import Run
+from cmrfed.site import Home
 
 __all__ = ["Subject", "evaluate", "few_of_each", "thin"]
 
@@ -71,13 +71,13 @@ def _site(run: Run, site: str) -> Results:
     if plan is None:
         federation, training = run.config.federation, run.config.training
         return own | {"sample_rate": None, "steps": federation.rounds * training.local_steps}
-    entries = Ledger(run.site_home(site) / "ledger.sqlite").entries()
+    spent = Home(run.site_home(site)).spent_in(f"{run.record.name}/private")
     return own | {
-        "epsilon": entries[-1].epsilon if entries else 0.0,
+        "epsilon": spent[-1][1] if spent else 0.0,
         "delta": plan.delta,
         "noise_multiplier": plan.noise_multiplier,
         "sample_rate": plan.sample_rate,
-        "steps": sum(entry.event.steps for entry in entries),
+        "steps": len(spent) * run.config.training.local_steps,
     }
 
 

@@ -14,11 +14,12 @@ from cmrfed.privacy.accounting import (
 from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound, guess
 from cmrfed.privacy.chain import Entry
 from cmrfed.privacy.clipping import Clipping
-from cmrfed.privacy.cohort import Cohort
+from cmrfed.privacy.cohort import Cohort, individuals, twins
+from cmrfed.privacy.filter import renyi_order
 from cmrfed.privacy.gradients import clipped_gradient_sum, looped_gradients, vmapped_gradients
-from cmrfed.privacy.ledger import Book, BudgetExceeded, Ledger
+from cmrfed.privacy.ledger import Book, BudgetExceeded, Ledger, Limits
 from cmrfed.privacy.plan import NoiseSharing, PrivacyPlan
-from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom
+from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom, fresh_key
 
 __all__ = [
     "AuditResult",
@@ -32,6 +33,7 @@ __all__ = [
     "Entry",
     "GaussianEvent",
     "Ledger",
+    "Limits",
     "NoiseSharing",
     "PrivacyPlan",
     "Random",
@@ -44,8 +46,12 @@ __all__ = [
     "compare",
     "epsilon",
     "epsilon_lower_bound",
+    "fresh_key",
     "guess",
+    "individuals",
     "looped_gradients",
+    "renyi_order",
     "strongest_attack",
+    "twins",
     "vmapped_gradients",
 ]

@@ -46,8 +46,9 @@ _EVENTS = {"gaussian": GaussianEvent}
 class Entry(Stage):
     """One row: `event` was paid for, and `epsilon` (at `delta`) is what the cohort's worst-off patient had spent after.
 
-    `fingerprint` is the cohort's, `time` in UTC. `request` is the hash of request and answer together; the same bytes
-    may be sent again at no cost.
+    `fingerprint` is the cohort's, `time` in UTC. `request` is the receipt: the hash of request, patients and a secret
+    of 256 bits, from which sample and noise were drawn. It makes the row's hash unguessable to whoever knows all else,
+    so that a head may be told to anybody.
     """
 
     sequence: int
@@ -134,20 +135,25 @@ def _parse_event(text: str, where: str) -> GaussianEvent:
 
 
 class Head(Stage):
-    """The last row of a ledger: its number and its hash."""
+    """The last row of a ledger: its number and its hash; number 0 and zeros before the first row."""
 
-    sequence: int = Field(ge=1)
+    sequence: int = Field(ge=0)
     hash: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Anchor:
-    """The file beside a ledger that remembers its head: behind by one row after a crash, and never ahead.
+BEGINNING = Head(sequence=0, hash=GENESIS)
 
-    Readers take `read` before they look at the ledger, since a writer moves the ledger first.
+
+class Anchor:
+    """A file that remembers a ledger's head: behind by one row after a crash, and never ahead.
+
+    The one beside the ledger is there before the first row. A witness is kept elsewhere, by whoever uses the ledger: it
+    may be missing, or behind by what others wrote. Readers take `read` before they look at the ledger, since a writer
+    moves the ledger first.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, witness: bool = False) -> None:
+        self.path, self.witness = path, witness
 
     def read(self) -> Head | None:
         """None where there is no anchor. Raises UserError when the file is something else."""
@@ -162,6 +168,7 @@ class Anchor:
 
     def write(self, head: Head) -> None:
         """Replace the file, durably. Only one writer at a time: whoever holds the ledger's lock."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(head.model_dump_json() + "\n")
@@ -173,13 +180,12 @@ class Anchor:
     def check(self, head: Head | None, rows: Sequence[Stored], path: Path) -> None:
         """Raise UserError when checked rows do not hold the `head` that was read before them."""
         if head is None:
-            # after a crash the first row may have no anchor yet, and while others write the file may have come since
-            if len(rows) > 1 and not self.path.exists():
+            if rows and not self.witness and not self.path.exists():  # while others write the file may have come since
                 raise UserError(f"{self.path}: is missing, and with it the ledger's last row; {RESTORE}")
         elif head.sequence > len(rows):
             missing = f"row {head.sequence} of the ledger is missing" if rows else "the ledger's rows are missing"
             raise UserError(f"{path}: {missing}, and with it all after row {len(rows)}; {RESTORE}")
-        elif rows[head.sequence - 1]["hash"] != head.hash:
+        elif head.sequence and rows[head.sequence - 1]["hash"] != head.hash:
             raise UserError(f"{path}: row {head.sequence} of the ledger is not the one in {self.path.name}; {RESTORE}")
 
 

@@ -1,27 +1,32 @@
-"""A site's ledger: what each of its patients has been exposed to, on the site's own disk, for good.
+"""A hospital's ledger: what each of its patients has been exposed to, on its own disk, for good.
 
 **Per patient.** A row names the cohort that a release was made from, and the ledger keeps who was in it
-(`cmrfed.privacy.cohort`). A release concerns a patient if its cohort holds the same person; what a cohort has spent is
-what its worst-off patient has. Patients who come or go, another run's name, new names for the patients or another
-resolution open no new budget for anybody.
+(`cmrfed.privacy.cohort`). A release concerns a patient if its cohort holds the same person. Patients who come or go,
+another run's name, new names for the patients, another reader or resolution open no new budget for anybody. Whoever's
+budget is used up is left out of the next release (`cmrfed.privacy.filter` says why that is private), and nobody who
+asks for one is told.
+
+**One a hospital.** It lies outside the homes that use it, so that a home copied, reinstalled or prepared anew goes on
+with what was spent. Any number of processes may use it.
 
 **Durable.** Rows are only ever appended, to a SQLite file that syncs file and folder at each commit. A row commits
-before the update it pays for is released: a crash between the two overstates what was spent and never understates it.
+before patients' data are touched: a crash afterwards overstates what was spent and never understates it.
 
 **Evident.** Rows are chained by their hashes, and the last one's is in an anchor, `ledger.anchor` (`cmrfed.privacy.
-chain`), replaced after each commit. Every reading checks all of it, and finds and names rows that were changed,
-dropped, inserted or moved, lists of patients that were changed or are missing, and, since the anchor remembers later
-rows, a tail cut off, an older copy put back and a deleted ledger.
+chain`), replaced after each commit, and in a witness that each home keeps for itself. Every reading checks all of it,
+and finds and names rows that were changed, dropped, inserted or moved, lists of patients that were changed or are
+missing, and, since anchor and witness remember later rows, a tail cut off, an older copy put back and a deleted ledger.
 
-Not found: no secret is involved, so that whoever rewrites ledger and anchor together, puts older copies of both back
-or deletes both leaves what looks whole. Only a head that somebody else wrote down finds that, `verify(head)`. Nor can
-a ledger know a person who comes back under another name and with other images at once.
+Not found: whoever rewrites ledger, anchor and all witnesses together, puts older copies of all of them back or deletes
+all leaves what looks whole. Only a head that somebody else wrote down finds that, `verify(head)`; every answer to a
+server carries one. Nor can a ledger know a copy of itself on another machine, or a person who comes back under another
+name and with other images at once.
 """
 
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -30,8 +35,10 @@ from pathlib import Path
 import numpy as np
 
 from cmrfed.config import UserError
+from cmrfed.privacy import filter
 from cmrfed.privacy.accounting import GaussianEvent, epsilon
 from cmrfed.privacy.chain import (
+    BEGINNING,
     COLUMNS,
     GENESIS,
     RESTORE,
@@ -61,8 +68,28 @@ _TABLES = (
 )
 
 
+History = tuple[int, ...]
+"""Steps of each kind of event that a person was exposed to."""
+
+
 class BudgetExceeded(UserError):
     """The next release would cost more than is allowed; nothing was recorded and nothing may be released."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a release may bring anybody to.
+
+    run_epsilon: of one run at `delta`, by the plan's `accountant`. Its events are public, and so is a refusal.
+    total_epsilon: of each patient over all runs at `delta`, by the filter at `order`, which must come from the site's
+        own limits (`filter.renyi_order`). Whoever would exceed it is left out.
+    """
+
+    run_epsilon: float
+    total_epsilon: float
+    delta: float
+    order: float
+    accountant: str = "prv"
 
 
 @dataclass(frozen=True)
@@ -78,64 +105,83 @@ class Book:
         """The last row's hash, which stands for the whole ledger; zeros where there is no row."""
         return self.entries[-1].hash if self.entries else GENESIS
 
+    def followed_by(self, entry: Entry, cohort: Cohort) -> "Book":
+        """The book with one more row, made from that cohort."""
+        return replace(self._with(cohort), entries=(*self.entries, entry))
+
     @property
     def number_of_patients(self) -> int:
         """How many people the rows are about, each counted once however often a data set held them."""
-        return 1 + max(int(persons.max()) for persons in self._people) if self.cohorts else 0
+        return len(set(np.concatenate([np.empty(0, int), *self._people]).tolist()))
 
-    def spent(self, cohort: Cohort, delta: float, run: str | None = None, then: GaussianEvent | None = None) -> float:
-        """Epsilon at `delta` of the cohort's worst-off patient, in one run or in all, with event `then` on top.
+    def run_epsilon(self, run: str, delta: float, accountant: str, then: GaussianEvent | None = None) -> float:
+        """Epsilon at `delta` of all of a run's rows, whoever they were made from, with event `then` on top.
 
-        An upper bound. Patients are grouped by what they were exposed to, and a group that another one exceeds in
-        every kind of event cannot be the worst-off: usually one group is left, and the accountant is asked once.
+        A function of public facts: what a server asked for and was answered.
         """
-        book = self if cohort in self.cohorts else replace(self, cohorts=(*self.cohorts, cohort))
-        releases = [(row.fingerprint, row.event) for row in self.entries if run in (None, row.run)]
-        releases += [(cohort.fingerprint, then)] if then else []
-        if not releases:
-            return 0.0
-        kinds, steps = book._steps(releases)
-        histories = np.unique(book._exposure(cohort) @ steps, axis=0)
-        return max(epsilon(_events(kinds, history), delta) for history in _undominated(histories))
+        events = [row.event for row in self.entries if row.run == run]
+        return epsilon([*events, then] if then else events, delta, accountant)
 
-    def exposed(self, cohort: Cohort, run: str) -> int:
-        """How many of the cohort's people any release of a run was made from."""
-        made_from = {row.fingerprint for row in self.entries if row.run == run}
+    def spent(self, cohort: Cohort, delta: float, order: float | None = None) -> float:
+        """Epsilon at `delta` that the cohort's worst-off patient has spent in all, by the filter at `order` (None: the
+        order of a limit of 8)."""
+        chosen = filter.renyi_order(8.0, delta) if order is None else order
+        kinds, histories = self._with(cohort)._histories(cohort)
+        bounds = [filter.spent(_events(kinds, one), delta, chosen) for one in _undominated(set(histories.values()))]
+        return max(bounds, default=0.0)
+
+    def within_budget(self, cohort: Cohort, event: GaussianEvent, limits: Limits) -> Cohort:
+        """Those of the cohort's patients who may be exposed to one more event: each decided by what that patient was
+        exposed to before, and by nobody else's state."""
+        kinds, histories = self._with(cohort)._histories(cohort)
+        after = {
+            one: filter.spent([*_events(kinds, one), event], limits.delta, limits.order)
+            for one in set(histories.values())
+        }
+        return cohort.only({key for key, one in histories.items() if after[one] <= limits.total_epsilon})
+
+    def exposed(self, cohort: Cohort, is_of_run: Callable[[str], bool]) -> int:
+        """How many of the cohort's people any release of the runs so named was made from."""
+        made_from = {row.fingerprint for row in self.entries if is_of_run(row.run)}
         ours, *theirs = people([cohort, *(one for one in self.cohorts if one.fingerprint in made_from)])
-        return int(np.isin(ours, np.concatenate(theirs)).sum()) if theirs else 0
+        return len(set(ours.tolist()) & {person for one in theirs for person in one.tolist()})
 
-    def _steps(self, releases: list[tuple[str, GaussianEvent]]) -> tuple[list[GaussianEvent], np.ndarray]:
+    def _with(self, cohort: Cohort) -> "Book":
+        return self if cohort in self.cohorts else replace(self, cohorts=(*self.cohorts, cohort))
+
+    def _histories(self, cohort: Cohort) -> tuple[list[GaussianEvent], dict[bytes, History]]:
+        """The kinds of events, each as one step; and, by the key of each patient of a cohort of this book, the steps of
+        each kind that the person was exposed to."""
+        kinds, steps = self._steps()
+        persons = self._people[self.cohorts.index(cohort)]
+        exposure = np.stack([np.isin(persons, of) for of in self._people], axis=1) @ steps
+        return kinds, dict(zip(cohort.first_keys(), map(tuple, exposure.tolist()), strict=True))
+
+    def _steps(self) -> tuple[list[GaussianEvent], np.ndarray]:
         """The kinds of events, each as one step, and how many steps of each kind were taken on each cohort."""
-        column: dict[GaussianEvent, int] = {}
+        kinds = [row.event.model_copy(update={"steps": 1, "noise": "site"}) for row in self.entries]
+        column = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}  # both noises are composed alike
         row = {cohort.fingerprint: number for number, cohort in enumerate(self.cohorts)}
-        steps = np.zeros((len(self.cohorts), len(releases)), dtype=np.int64)
-        for fingerprint, event in releases:
-            kind = event.model_copy(update={"steps": 1})
-            steps[row[fingerprint], column.setdefault(kind, len(column))] += event.steps
-        return list(column), steps[:, : len(column)]
-
-    def _exposure(self, cohort: Cohort) -> np.ndarray:
-        """(patient, cohort): 1 where that person, a patient of this cohort, is in a cohort."""
-        present = np.zeros((self.number_of_patients, len(self.cohorts)), dtype=np.int64)
-        for number, persons in enumerate(self._people):
-            present[persons, number] = 1
-        return present[self._people[self.cohorts.index(cohort)]]
+        steps = np.zeros((len(self.cohorts), len(column)), dtype=np.int64)
+        for entry, kind in zip(self.entries, kinds, strict=True):
+            steps[row[entry.fingerprint], column[kind]] += entry.event.steps
+        return list(column), steps
 
     @cached_property
     def _people(self) -> list[np.ndarray]:
         return people(self.cohorts)
 
 
-def _events(kinds: list[GaussianEvent], history: np.ndarray) -> list[GaussianEvent]:
+def _events(kinds: list[GaussianEvent], history: History) -> list[GaussianEvent]:
     """A history of steps by kind, as events."""
-    return [kind.model_copy(update={"steps": int(n)}) for kind, n in zip(kinds, history, strict=True) if n]
+    return [kind.model_copy(update={"steps": n}) for kind, n in zip(kinds, history, strict=True) if n]
 
 
-def _undominated(histories: np.ndarray) -> list[np.ndarray]:
-    """The rows of (history, kind) that no other row exceeds in every kind."""
-    kept: list[np.ndarray] = []
-    for history in sorted(histories, key=lambda steps: -int(steps.sum())):
-        if not any((history <= larger).all() for larger in kept):
+def _undominated(histories: Iterable[History]) -> list[History]:
+    """The histories that no other one exceeds in every kind: one of them is the worst."""
+    kept: list[History] = []
+    for history in sorted(histories, key=sum, reverse=True):
+        if not any(all(np.less_equal(history, larger)) for larger in kept):
             kept.append(history)
     return kept
 
@@ -143,13 +189,15 @@ def _undominated(histories: np.ndarray) -> list[np.ndarray]:
 class Ledger:
     """An append-only, hash-chained record of releases. Safe to use from several processes at once.
 
-    Neither making this object nor reading creates a file; the first `record` creates ledger and folder. Whatever is
-    wrong with the ledger is a UserError of one line, from every method.
+    `witness` is a file elsewhere, in the home of whoever uses the ledger, that remembers the last head it saw. Neither
+    making this object nor reading creates a file; the first `record` creates ledger and folder. Whatever is wrong with
+    the ledger is a UserError of one line, from every method.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, witness: Path | None = None) -> None:
         self.path = path
         self.anchor = Anchor(path.with_suffix(".anchor"))
+        self._witness = Anchor(witness, witness=True) if witness else None
 
     def entries(self, fingerprint: str | None = None, run: str | None = None) -> list[Entry]:
         """Verified rows in order, of one cohort and one run or of all; none where there is no ledger yet."""
@@ -160,9 +208,13 @@ class Ledger:
         """Epsilon at `delta` that the cohort's worst-off patient has spent over all runs; 0 without a ledger."""
         return self._book().spent(cohort, delta)
 
-    def exposed(self, cohort: Cohort, run: str) -> int:
-        """How many of the cohort's people any release of a run was made from; 0 without a ledger."""
-        return self._book().exposed(cohort, run)
+    def exposed(self, cohort: Cohort, is_of_run: Callable[[str], bool]) -> int:
+        """How many of the cohort's people any release of the runs so named was made from; 0 without a ledger."""
+        return self._book().exposed(cohort, is_of_run)
+
+    def head(self) -> str:
+        """The last row's hash, which stands for all of them; zeros without a ledger."""
+        return self._book().head
 
     def verify(self, head: str | None = None) -> Book:
         """The verified contents; `head` is the hash of any row, written down earlier and kept elsewhere.
@@ -178,74 +230,82 @@ class Ledger:
             )
         return book
 
-    def refuse_beyond(
-        self, cohort: Cohort, run: str, event: GaussianEvent, delta: float, run_epsilon: float, total_epsilon: float
-    ) -> None:
-        """Raise BudgetExceeded where `record` would, and record nothing; ask before work is spent on a release."""
-        _spend(self._book(), cohort, run, event, delta, run_epsilon, total_epsilon)
+    def refuse_beyond(self, run: str, event: GaussianEvent, limits: Limits) -> None:
+        """Raise BudgetExceeded where one more event is too much for the run: by the run's own rows, which are public,
+        and by no patient's."""
+        _refuse_beyond_run(self._book(), run, event, limits)
 
     def record(
-        self,
-        cohort: Cohort,
-        run: str,
-        round: int,
-        request: str,
-        event: GaussianEvent,
-        delta: float,
-        run_epsilon: float,
-        total_epsilon: float,
-    ) -> Entry:
-        """Pay for an event: commit its row, durably, and return it. Call before the update leaves.
+        self, cohort: Cohort, run: str, round: int, request: str, event: GaussianEvent, limits: Limits
+    ) -> tuple[Entry, Cohort]:
+        """Pay for an event: commit its row, durably; return it and those of the cohort's patients who may take part.
 
-        Raises BudgetExceeded, and records nothing, when a patient of the cohort would have spent more than
-        `run_epsilon` in this run or `total_epsilon` over all runs.
+        Call before patients' data are touched, and then touch nobody else's. Patients without budget are left out,
+        possibly all of them. Raises BudgetExceeded, and records nothing, where the run itself would have spent more
+        than `limits.run_epsilon`.
         """
         with self._locked() as connection:
-            anchored = self.anchor.read()
-            book = self._read(connection, anchored)
-            spent = _spend(book, cohort, run, event, delta, run_epsilon, total_epsilon)
+            heads = self._heads()
+            book = self._read(connection, heads)
+            _refuse_beyond_run(book, run, event, limits)
             last = book.stored[-1] if book.stored else None
-            if last and (head := _head(last)) != anchored:  # a crash came between commit and anchor: never two behind
+            if last and (head := _head(last)) != heads[0]:  # a crash came between commit and anchor: never two behind
                 self.anchor.write(head)
-            row = next_row(last, cohort.fingerprint, run, round, request, event, delta, spent)
-            _append(connection, row, None if cohort in book.cohorts else cohort)
+            admitted = book.within_budget(cohort, event, limits)
+            row = next_row(last, admitted.fingerprint, run, round, request, event, limits.delta, 0.0)
+            after = book.followed_by(parse(row, self.path), admitted)
+            spent = after.spent(admitted, limits.delta, limits.order)
+            row = next_row(last, admitted.fingerprint, run, round, request, event, limits.delta, spent)
+            _append(connection, row, None if admitted in book.cohorts else admitted)
         self._anchor_head()
-        return parse(row, self.path)
+        return parse(row, self.path), admitted
 
-    def paid(self, run: str, request: str) -> bool:
-        """Whether a row of this run paid for these very bytes, which may then be sent again at no cost.
+    def paid(self, run: str, request: str) -> Cohort | None:
+        """Whom a row of this run with that receipt paid for; None where there is no such row.
 
         Unlike `entries` it heals the anchor, which a crash may have left behind that row: nothing leaves before both.
         """
-        if all(row.request != request for row in self.entries(run=run)):
-            return False
+        book = self._book()
+        found = [row.fingerprint for row in book.entries if (row.run, row.request) == (run, request)]
+        if not found:
+            return None
         self._anchor_head()
-        return True
+        return next(cohort for cohort in book.cohorts if cohort.fingerprint == found[-1])
 
     def _anchor_head(self) -> None:
-        """Set the anchor on the last row, which may be another process' by now."""
+        """Set anchor and witness on the last row, which may be another process' by now."""
         with self._locked() as connection:
-            self.anchor.write(_head(_rows(connection, "ORDER BY sequence DESC LIMIT 1")[0]))
+            head = _head(_rows(connection, "ORDER BY sequence DESC LIMIT 1")[0])
+            self.anchor.write(head)
+            if self._witness:
+                self._witness.write(head)
+
+    def _heads(self) -> tuple[Head | None, Head | None]:
+        """What anchor and witness remember, read before the ledger is."""
+        return self.anchor.read(), self._witness.read() if self._witness else None
 
     def _book(self) -> Book:
-        anchored = self.anchor.read()
-        if self._is_missing(anchored):
+        heads = self._heads()
+        if self._is_missing(heads):
             return Book()
         with self._connection() as connection:
             connection.execute("BEGIN")
-            return self._read(connection, anchored)
+            return self._read(connection, heads)
 
-    def _is_missing(self, anchored: Head | None) -> bool:
+    def _is_missing(self, heads: Sequence[Head | None]) -> bool:
         """Whether there is no file yet. Raises UserError when there was one."""
-        if anchored and not self.path.exists():
-            raise UserError(f"{self.path}: is missing, and had {anchored.sequence} rows; {RESTORE}")
+        had = max((head.sequence for head in heads if head), default=0)
+        if had and not self.path.exists():
+            raise UserError(f"{self.path}: is missing, and had {had} rows; {RESTORE}")
         return not self.path.exists()
 
-    def _read(self, connection: sqlite3.Connection, anchored: Head | None) -> Book:
-        """Check everything, then parse it. `anchored` was read before the connection's transaction began."""
+    def _read(self, connection: sqlite3.Connection, heads: tuple[Head | None, Head | None]) -> Book:
+        """Check everything, then parse it. `heads` were read before the connection's transaction began."""
         rows = _rows(connection) if _has_tables(connection, self.path) else []
         check_chain(rows, self.path)
-        self.anchor.check(anchored, rows, self.path)
+        self.anchor.check(heads[0], rows, self.path)
+        if self._witness:
+            self._witness.check(heads[1], rows, self.path)
         return Book(
             entries=tuple(parse(row, self.path) for row in rows),
             stored=tuple(rows),
@@ -255,7 +315,10 @@ class Ledger:
     @contextmanager
     def _locked(self) -> Iterator[sqlite3.Connection]:
         """The only writer, until the end commits: durably, or nothing of it."""
-        with self._connection(create=self._is_missing(self.anchor.read())) as connection:
+        begins = self._is_missing(self._heads())
+        if begins and self.anchor.read() is None:
+            self.anchor.write(BEGINNING)
+        with self._connection(create=begins) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
@@ -282,21 +345,12 @@ class Ledger:
                 connection.close()
 
 
-def _spend(
-    book: Book, cohort: Cohort, run: str, event: GaussianEvent, delta: float, run_epsilon: float, total_epsilon: float
-) -> float:
-    """What the cohort will have spent over all runs after the event. Raises BudgetExceeded."""
-    _refuse_above(run_epsilon, book.spent(cohort, delta, run, then=event), delta, "this run")
-    spent = book.spent(cohort, delta, then=event)
-    _refuse_above(total_epsilon, spent, delta, "all runs")
-    return spent
-
-
-def _refuse_above(allowed_epsilon: float, spent: float, delta: float, scope: str) -> None:
-    if spent > allowed_epsilon:
+def _refuse_beyond_run(book: Book, run: str, event: GaussianEvent, limits: Limits) -> None:
+    spent = book.run_epsilon(run, limits.delta, limits.accountant, then=event)
+    if spent > limits.run_epsilon:
         raise BudgetExceeded(
-            f"this release would bring a patient to epsilon {spent:.3f} at delta {delta:g} over {scope}, above the "
-            f"allowed {allowed_epsilon:.3f}; nothing was released"
+            f"this release would bring the run to epsilon {spent:.3f} at delta {limits.delta:g}, above the "
+            f"{limits.run_epsilon:.3f} of its plan; nothing was released"
         )
 
 

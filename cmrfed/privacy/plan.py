@@ -65,12 +65,11 @@ class PrivacyPlan(Stage):
     """
 
     unit: Literal["patient"] = "patient"
-    sample_rate: float = Field(gt=0, le=1)
-    noise_multiplier: float = Field(gt=0)
+    sample_rate: float = Field(ge=1e-4, le=1)
+    noise_multiplier: float = Field(gt=0, le=1e4)
     clipping: Clipping
-    declared_patients: int = Field(ge=1)
-    minimum_patients: int = Field(ge=1)
-    steps: int = Field(ge=1)
+    declared_patients: int = Field(ge=1, le=10_000_000)
+    steps: int = Field(ge=1, le=10_000_000)
     delta: float = Field(gt=0, lt=1)
     target_epsilon: float = Field(gt=0)
     accountant: Literal["prv", "rdp"] = "prv"
@@ -93,7 +92,7 @@ class PrivacyPlan(Stage):
         else:
             event = GaussianEvent(sample_rate=privacy.sample_rate, noise_multiplier=sigma, steps=steps)
             target = epsilon([event], privacy.delta, privacy.accountant)
-        same = ("sample_rate", "declared_patients", "minimum_patients", "delta", "accountant", "seed")
+        same = ("sample_rate", "declared_patients", "delta", "accountant", "seed")
         return cls(
             noise_multiplier=sigma,
             target_epsilon=target,
@@ -137,9 +136,10 @@ class PrivacyPlan(Stage):
             noise="shared" if self.sharing else "site",
         )
 
-    def random(self, *stream: int) -> Random:
-        """The source of sampling and noise: secure, unless a test set a seed (`stream` then tells sites and rounds)."""
-        return SecureRandom() if self.seed is None else SeededRandom(self.seed, *stream)
+    def random(self, *stream: int, key: bytes | None = None) -> Random:
+        """The source of sampling and noise: secure, under `key` or a fresh one, unless a test set a seed (`stream` then
+        tells sites and rounds)."""
+        return SecureRandom(key) if self.seed is None else SeededRandom(self.seed, *stream)
 
     def sample_patients(self, number_of_patients: int, random: Random) -> Int[Tensor, " sampled"]:
         """A Poisson sample: each patient independently with probability `sample_rate`; possibly none, possibly all."""

@@ -15,7 +15,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+KEY_BYTES = 32
 _BLOCK = 1 << 17
+
+
+def fresh_key() -> bytes:
+    """256 bits of operating-system entropy: the key of one stream."""
+    return secrets.token_bytes(KEY_BYTES)
 
 
 class Random(ABC):
@@ -62,12 +68,15 @@ class Random(ABC):
 
 
 class SecureRandom(Random):
-    """AES-256 in counter mode under a key from the operating system that never leaves this object."""
+    """AES-256 in counter mode under a secret key, used for one stream and never again: 32 bytes from the operating
+    system, drawn here or, where a crash must not cost a second draw, beforehand (`fresh_key`)."""
 
     secure = True
 
-    def __init__(self) -> None:
-        self._stream = Cipher(algorithms.AES(secrets.token_bytes(32)), modes.CTR(secrets.token_bytes(16))).encryptor()
+    def __init__(self, key: bytes | None = None) -> None:
+        if key is not None and len(key) != KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes, found {len(key)}")
+        self._stream = Cipher(algorithms.AES(key or fresh_key()), modes.CTR(bytes(16))).encryptor()
 
     def words(self, count: int) -> np.ndarray:
         return np.frombuffer(self._stream.update(bytes(8 * count)), dtype=np.uint64)

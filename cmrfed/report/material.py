@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.config import UserError
-from cmrfed.privacy import Ledger
 from cmrfed.runs import Run
+from cmrfed.site import Home
 from cmrfed.slices import Slices
 
 Results = dict[str, Any]
@@ -102,8 +102,6 @@ def _whole_lines(path: Path) -> list[Results]:
 
 
 def _spent(run: Run, site: str) -> list[tuple[int, float]]:
-    """Nothing where the ledger is not at hand: it is the site's own, and a shared run comes without it."""
-    path = run.site_home(site) / "ledger.sqlite"
-    if not path.exists():
-        return []
-    return [(row.round, row.epsilon) for row in Ledger(path).entries(run=f"{run.record.name}/private")]
+    """Nothing where the home is not at hand: it is the site's own, and a shared run comes without it."""
+    home = run.site_home(site)
+    return Home(home).spent_in(f"{run.record.name}/private") if (home / "site.yaml").exists() else []

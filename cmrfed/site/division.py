@@ -14,6 +14,7 @@ from pydantic import Field
 
 from cmrfed.config import Stage, UserError, read_stage_json
 from cmrfed.preparation import Progress, Source
+from cmrfed.privacy import twins
 from cmrfed.slices import Record, Slices, draw_patients
 from cmrfed.updates import write_durably
 
@@ -62,13 +63,20 @@ def read_division(folder: Path) -> Division | None:
 
 
 def prepare_sides(
-    folder: Path, source: Source, hold_out: float, bar: Callable[[str], AbstractContextManager[Progress]]
+    folder: Path,
+    source: Source,
+    hold_out: float,
+    bar: Callable[[str], AbstractContextManager[Progress]],
+    refuse_few: Callable[[int], None] = lambda patients: None,
 ) -> tuple[Slices, Slices | None]:
     """(Slices to train on, slices held out), each in its file of the home; nobody is held out where `hold_out` is 0.
 
-    Raises UserError where the share is not the one that was drawn before, or where it is too late to draw.
+    `refuse_few` raises where so many patients are too few to take part: before any slices are there, since a server
+    that was told so would learn their number. Raises UserError where the share is not the one that was drawn before, or
+    where it is too late to draw.
     """
     division = _divide(folder, source, hold_out)
+    refuse_few(len({entry.patient for entry in source.entries}.difference(division.held_out if division else ())))
     kept = None
     if division:
         with bar("reading and preparing cases that are held out") as progress:
@@ -76,6 +84,17 @@ def prepare_sides(
         source = source.only(division.trained_on)
     with bar("reading and preparing cases") as progress:
         return source.slices(folder / TRAINED_ON, progress), kept
+
+
+def refuse_twins(slices: Slices, where: str) -> None:
+    """Raise UserError where one person is there under two names, by pseudonym or by images, for the hospital's own
+    eyes: that person would be counted as two, and spend twice what is reported."""
+    if found := twins(slices):
+        one, other = found[0]
+        raise UserError(
+            f"{where}: {one} and {other} have one pseudonym or the very same images ({len(found)} such pairs); give "
+            "all volumes of a person one pseudonym, and different people different ones"
+        )
 
 
 def _divide(folder: Path, source: Source, hold_out: float) -> Division | None:
@@ -104,5 +123,5 @@ def _refuse_another_share(folder: Path, before: Division | None, hold_out: float
     if hold_out and not before and (folder / "plans").exists():
         raise UserError(
             f"hold_out: the patients in {folder} took part in a run already, which is too late; give hold_out=0, or "
-            "prepare another home and copy ledger.sqlite and ledger.anchor there first"
+            "prepare another home with the same ledger (site.yaml)"
         )

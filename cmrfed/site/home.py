@@ -5,34 +5,61 @@ held_out.safetensors  slices of the patients it keeps out of every training, to 
 division.json        who is trained on and who is held out (`cmrfed.site.division`), where anybody is
 site.yaml            its policy
 identity.pem         the key that its peers know it by, where noise is shared
-ledger.sqlite        what its patients have spent (`cmrfed.privacy.ledger`), and ledger.anchor beside it
+ledger.head          the last row that this home saw of the hospital's ledger, which lies elsewhere
+attempts/            of each run, the secret from which the answer at work is drawn, until the answer is whole
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
 plans/               of each run, the plan it began with: no later request may bring another
 members/             of each run, the patients it began with, by their keys: an audit counts nobody else as a member
-sessions/            of each run, the secure aggregation it is in the middle of: secrets, mode 0600
+weights/             of each run, the global weights of its last request: what an audit attacks
+sessions/            of each run, the secure aggregation it is in the middle of: secrets
 audits/              of each run, the one audit that was answered
 rounds.jsonl         a local log of rounds and their times
+refusals.jsonl       a local log of what was declined or failed, and why: none of it is told to a server
 progress.json        the step at work, for whoever watches
+
+All of it is readable by the site's own account alone.
 """
 
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from omegaconf import OmegaConf
 
-from cmrfed.config import UserError, read_stage
-from cmrfed.privacy import Cohort, GaussianEvent, Ledger
+from cmrfed.config import Stage, UserError, read_stage, read_stage_json, read_stage_json_text
+from cmrfed.privacy import Cohort, Ledger, Limits, PrivacyPlan, Random, epsilon, fresh_key, individuals
 from cmrfed.privacy.cohort import people
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site.division import HELD_OUT, TRAINED_ON, read_division
-from cmrfed.site.policy import Refusal, SitePolicy
-from cmrfed.site.request import Request
+from cmrfed.site.policy import Refusal, SitePolicy, default_ledger
+from cmrfed.site.request import Request, digest
 from cmrfed.slices import Slices
-from cmrfed.training import Progress
-from cmrfed.updates import write_durably
+from cmrfed.training import Progress, private_random
+from cmrfed.updates import Weights, load_weights, save_weights, write_durably
+
+_YEAR_S = 365 * 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A paid request: the slices of those who take part, and where sample and noise come from."""
+
+    slices: Slices
+    random: Random
+    receipt: str
+
+
+class _Attempt(Stage):
+    """What an answer at work is for, and the secret it is drawn from."""
+
+    request: str
+    key: str
 
 
 class Home:
@@ -45,20 +72,29 @@ class Home:
             raise UserError(f"{policy}: is missing; `cmrfed prepare home={folder}` writes one to edit")
         self.policy = read_stage(SitePolicy, OmegaConf.load(policy), where=str(policy))  # type: ignore[arg-type]
 
-    @property
+    @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self.folder / "ledger.sqlite")
+        """The hospital's. Raises UserError where an earlier version left one in this home."""
+        named = self.policy.ledger
+        path = (self.folder / Path(named).expanduser()).resolve() if named else default_ledger()
+        old = self.folder / "ledger.sqlite"
+        if old.exists() and path != old.resolve():
+            raise UserError(
+                f"{old}: is a ledger of this home alone, and {path} is the hospital's; what it holds must not be "
+                "forgotten: move it and ledger.anchor there, or name it as ledger in site.yaml"
+            )
+        return Ledger(path, witness=self.folder / "ledger.head")
 
     @property
     def identity(self) -> Identity:
         return Identity.load(self.folder / "identity.pem")
 
     def slices(self) -> Slices:
-        """The slices to train on: of nobody who is held out, whatever was put into the file."""
+        """The slices to train on: of nobody who is held out and of nobody twice, whatever was put into the file."""
         slices, division = Slices.load(self.folder / TRAINED_ON), read_division(self.folder)
         names = set(slices.patient_names)
         kept_out = names.intersection(division.held_out if division else ())
-        return slices.subset(names - kept_out) if kept_out else slices
+        return individuals(slices.subset(names - kept_out) if kept_out else slices)
 
     def members(self, run: str) -> Slices:
         """Of the slices to train on, those of patients with whom the run began. Who came later was trained on little or
@@ -67,7 +103,7 @@ class Home:
         if not path.exists():
             return slices
         began = Cohort(bytes.fromhex(path.read_text()))
-        return slices.subset(filter(began.holds, slices.patient_names))
+        return slices.subset(record.patient for record in slices.records if began.holds(record))
 
     def held_out_slices(self) -> Slices:
         """The slices of patients who are kept out. Raises UserError where there are none."""
@@ -79,14 +115,114 @@ class Home:
             )
         return Slices.load(path)
 
-    def outbox(self, run: str) -> Path:
-        return self.folder / "outbox" / f"{_safe(run)}.safetensors"
+    # what a request may do
 
-    def session(self, run: str) -> Path:
-        return self.folder / "sessions" / f"{_safe(run)}.json"
+    def refuse(self, request: Request) -> None:
+        """Raise Refusal or BudgetExceeded, by public facts alone: the request, this site's policy, and what was asked
+        before. No patient's data decide, and nothing is spent."""
+        self.policy.refuse_outside(request, self._image_size)
+        self._pin_plan(request)
+        if plan := request.task.plan:
+            event = plan.event(request.task.training.local_steps)
+            self.ledger.refuse_beyond(self.row_name(request.run), event, self._limits(request))
+
+    @contextmanager
+    def admission(self, request: Request, slices: Slices, key: str) -> Iterator[Admission]:
+        """Pay for the one answer to the request that `key` names, before anything is computed from these slices.
+
+        Sample and noise are drawn from a secret that is on disk before the payment and until the answer is whole: an
+        answer that is interrupted or fails, and is asked for again, is drawn again from the same secret and is the same
+        release. So a crash costs nothing, and a failure tells no more the second time. Those whose budget is used up
+        are not among the slices. Raises BudgetExceeded where the run's budget is.
+        """
+        plan, path = request.task.plan, self._file("attempts", request.run, "json")
+        if plan is None:
+            raise UserError("only a private run is paid for")
+        attempt = self._attempt(path, key)
+        receipt = hashlib.sha256((attempt.key + key).encode()).hexdigest()
+        cohort = Cohort.of(slices)
+        admitted = self.ledger.paid(self.row_name(request.run), receipt)
+        if admitted is None:
+            _, admitted = self.ledger.record(
+                cohort,
+                self.row_name(request.run),
+                request.task.round,
+                receipt,
+                plan.event(request.task.training.local_steps),
+                self._limits(request),
+            )
+        taking_part = [record.patient for record in slices.records if admitted.holds(record)]
+        yield Admission(slices.subset(taking_part), private_random(request.task, bytes.fromhex(attempt.key)), receipt)
+        path.unlink()  # the answer is whole and on disk; what it was drawn from could take its noise away
+
+    def _attempt(self, path: Path, key: str) -> _Attempt:
+        """The attempt at the answer `key`, begun now or before an interruption."""
+        if path.exists() and (begun := read_stage_json(_Attempt, path)).request == key:
+            return begun
+        attempt = _Attempt(request=key, key=fresh_key().hex())
+        write_durably(path, attempt.model_dump_json(), mode=0o600)
+        return attempt
+
+    def _limits(self, request: Request) -> Limits:
+        plan = request.task.plan
+        assert plan
+        return Limits(
+            run_epsilon=plan.target_epsilon,
+            total_epsilon=self.policy.maximum_epsilon,
+            delta=plan.delta,
+            order=self.policy.renyi_order,
+            accountant=plan.accountant,
+        )
+
+    def row_name(self, run: str) -> str:
+        """What a run is called in the ledger, which other sites of this hospital may write to as well."""
+        return f"{run} at {self.policy.name}"
+
+    def spent_in(self, run: str) -> list[tuple[int, float]]:
+        """(Round, epsilon of all the run's releases up to it) by the plan's accountant; for the site's own eyes."""
+        path = self._file("plans", run, "json")
+        if not path.exists() or (text := path.read_text()) == "null":
+            return []
+        plan, events, spent = read_stage_json_text(PrivacyPlan, text, where=str(path)), [], []
+        for row in self.ledger.entries(run=self.row_name(run)):
+            events.append(row.event)
+            spent.append((row.round, epsilon(events, plan.delta, plan.accountant)))
+        return spent
+
+    def _pin_plan(self, request: Request) -> None:
+        """Keep the first plan of each run. Raise Refusal when a later request of that run brings another."""
+        path, plan = self._file("plans", request.run, "json"), request.task.plan
+        text = plan.model_dump_json() if plan else "null"
+        if not path.exists():
+            write_durably(path, text, mode=0o600)
+        elif path.read_text() != text:
+            raise Refusal("the plan is not the one this run began with; start another run for another plan")
+
+    def begin(self, request: Request, slices: Slices, weights: Weights) -> str:
+        """Keep with whom the run began and the global weights it has come to; returns the digest of request, weights
+        and patients, which names the answer."""
+        members = self._members(request.run)
+        cohort = Cohort.of(slices)
+        if not members.exists():
+            write_durably(members, cohort.members.hex(), mode=0o600)
+        save_weights(self._file("weights", request.run, "safetensors"), weights, {"round": request.task.round})
+        return digest(cohort.fingerprint + request.model_dump_json(), weights)
+
+    @property
+    def _image_size(self) -> int:
+        return int(Slices.load(self.folder / TRAINED_ON).images.shape[1])
+
+    # audits
+
+    def last_weights(self, run: str) -> Weights:
+        """The global weights of the run's last request. Raises Refusal where this site took no part in it."""
+        path = self._file("weights", run, "safetensors")
+        if not path.exists():
+            raise Refusal("this site took no part in that run; there is nothing of its patients to find")
+        return load_weights(path)[0]
 
     def audit(self, run: str) -> Path:
-        return self.folder / "audits" / f"{_safe(run)}.json"
+        return self._file("audits", run, "json")
 
     def kept_audit(self, path: Path, key: str) -> str | None:
         """The answer already given to this very question; None before the first. Raises Refusal for a second one."""
@@ -94,80 +230,50 @@ class Home:
             return None
         asked, _, answer = path.read_text().partition("\n")
         if asked != key:
-            raise Refusal("this run's audit was answered already, for other weights or settings; there is one a run")
+            raise Refusal("this run's audit was answered already, for other settings; there is one a run")
         return answer
 
     def refuse_audit(self, run: str, family: str, members: Slices, non_members: Slices) -> None:
         """Raise Refusal before any patient of an audit that cannot be answered is touched."""
-        self.policy.refuse_audit(family, members.number_of_patients, non_members.number_of_patients)
-        if not self._plan(run).exists():
-            raise Refusal("this site took no part in that run; there is nothing of its patients to find")
+        answered = [path for path in (self.folder / "audits").glob("*.json") if path != self.audit(run)]
+        recent = sum(time.time() - path.stat().st_mtime < _YEAR_S for path in answered)
+        self.policy.refuse_audit(family, members.number_of_patients, non_members.number_of_patients, recent)
         ours, others = people([Cohort.of(self.slices()), Cohort.of(non_members)])
         if both := len(np.intersect1d(ours, others)):
             raise UserError(
                 f"{self.folder}: {both} patients are both trained on and held out, by names or images; take every "
                 "copy of them out of the data and prepare again"
             )
-        if known := self.ledger.exposed(Cohort.of(non_members), run):
+        prefix = f"{run} at "
+        if known := self.ledger.exposed(Cohort.of(non_members), lambda row: row.startswith(prefix) or row == run):
             raise Refusal(
                 f"{known} of the patients who are held out were trained on in this run before, as the ledger has it; "
                 "it cannot be audited here"
             )
 
-    def refuse(self, request: Request, cohort: Cohort) -> None:
-        """Raise Refusal or BudgetExceeded before anything is spent on a request that cannot be answered."""
-        self.policy.refuse_outside(request, cohort.number_of_patients)
-        self._pin_plan(request)
-        self._pin_members(request.run, cohort)
-        if plan := request.task.plan:
-            event = plan.event(request.task.training.local_steps)
-            limits = plan.target_epsilon, self.policy.maximum_epsilon
-            self.ledger.refuse_beyond(cohort, request.run, event, plan.delta, *limits)
+    # what is written down
 
-    def _pin_plan(self, request: Request) -> None:
-        """Keep the first plan of each run. Raise Refusal when a later request of that run brings another."""
-        path, plan = self._plan(request.run), request.task.plan
-        text = plan.model_dump_json() if plan else "null"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            write_durably(path, text)
-        elif path.read_text() != text:
-            raise Refusal("the plan is not the one this run began with; start another run for another plan")
+    def outbox(self, run: str) -> Path:
+        return self._file("outbox", run, "safetensors")
 
-    def _pin_members(self, run: str, cohort: Cohort) -> None:
-        """Keep the patients with whom each run began."""
-        path = self._members(run)
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            write_durably(path, cohort.members.hex(), mode=0o600)
+    def session(self, run: str) -> Path:
+        return self._file("sessions", run, "json")
 
     def _members(self, run: str) -> Path:
-        return self.folder / "members" / _safe(run)
+        return self._file("members", run, "txt")
 
-    def _plan(self, run: str) -> Path:
-        return self.folder / "plans" / f"{_safe(run)}.json"
+    def _file(self, folder: str, run: str, ending: str) -> Path:
+        """A run's file in one of the home's folders. A server chooses a run's name: no path of ours follows it."""
+        return self.folder / folder / f"{hashlib.sha256(run.encode()).hexdigest()[:16]}.{ending}"
 
-    def pay(self, request: Request, cohort: Cohort, event: GaussianEvent, answer: str) -> None:
-        """Commit the event to the ledger; `answer` is the digest of what is about to leave. Raises BudgetExceeded."""
-        plan = request.task.plan
-        if plan is None:
-            raise UserError("only a private run is paid for")
-        self.ledger.record(
-            cohort,
-            request.run,
-            request.task.round,
-            answer,
-            event,
-            plan.delta,
-            run_epsilon=plan.target_epsilon,
-            total_epsilon=self.policy.maximum_epsilon,
-        )
-
-    def progress(self, request: Request) -> Progress:
-        """Writes the step at work for whoever watches this folder, at most twice a second."""
+    def progress(self, request: Request, started: float) -> Progress:
+        """Writes the step at work for whoever watches this folder, at most twice a second; raises UserError where
+        the round takes longer than the policy allows: paid for, and nothing is released."""
         path, last = self.folder / "progress.json", [0.0]
 
         def write(step: int, steps: int) -> None:
+            if time.time() - started > self.policy.maximum_seconds and step < steps:
+                raise UserError(f"site policy: the round took more than {self.policy.maximum_seconds:g} seconds")
             if time.monotonic() - last[0] > 0.5 or step == steps:
                 last[0] = time.monotonic()
                 temporary = path.with_suffix(".tmp")
@@ -179,10 +285,12 @@ class Home:
     def log_round(self, request: Request, started: float) -> None:
         """Add a line to the local log."""
         line = {"run": request.run, "round": request.task.round, "started": started, "finished": time.time()}
-        with (self.folder / "rounds.jsonl").open("a") as log:
+        self._log("rounds.jsonl", line)
+
+    def log_refusal(self, reason: str) -> None:
+        """Add a line to the local log of what was declined or failed."""
+        self._log("refusals.jsonl", {"time": time.time(), "reason": reason})
+
+    def _log(self, name: str, line: dict[str, object]) -> None:
+        with (self.folder / name).open("a") as log:
             log.write(json.dumps(line) + "\n")
-
-
-def _safe(run: str) -> str:
-    """A server chooses a run's name; a path of ours must not follow it."""
-    return hashlib.sha256(run.encode()).hexdigest()[:16]

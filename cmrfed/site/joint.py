@@ -4,8 +4,9 @@ The five phases of `cmrfed.privacy.secure_aggregation`, each a message that may 
 between them is on the site's own disk. The session's `request` is the digest of the whole request, plan included, and
 every peer signs it: a site's guarantee rests on its peers' noise, and so on their having been asked for the same.
 
-A masked vector is paid for before it leaves, and leaves once: a site that crashed in between sits the round out. What
-was paid and never summed stays spent, since nobody can know that it was never summed.
+A step is paid for before patients' data are touched, and its masked vector leaves once: a site that crashed after it
+was masked sits the round out. What was paid and never summed stays spent, since nobody can know that it was never
+summed.
 """
 
 import time
@@ -16,7 +17,7 @@ from jaxtyping import UInt32
 
 from cmrfed.config import Stage, UserError
 from cmrfed.generators import build_generator
-from cmrfed.privacy import Cohort, PrivacyPlan
+from cmrfed.privacy import PrivacyPlan
 from cmrfed.privacy.plan import NoiseSharing
 from cmrfed.privacy.secure_aggregation import (
     Confirmation,
@@ -28,7 +29,7 @@ from cmrfed.privacy.secure_aggregation import (
 )
 from cmrfed.site.home import Home
 from cmrfed.site.policy import Refusal
-from cmrfed.site.request import Request, digest
+from cmrfed.site.request import Request
 from cmrfed.training import contribution
 from cmrfed.updates import Weights, write_durably, write_weights
 
@@ -67,7 +68,7 @@ def offer(home: Home, request: Request, session: Session) -> Offer:
 
     Raises Refusal outside the policy and BudgetExceeded beyond the budget.
     """
-    home.refuse(request, Cohort.of(home.slices()))
+    home.refuse(request)
     sharing = _sharing(request.task.plan)
     _require_same_request(request, session)
     if session.threshold != sharing.quorum:
@@ -92,20 +93,24 @@ def share(home: Home, run: str, offers: tuple[Offer, ...]) -> tuple[EncryptedSha
 def mask(
     home: Home, request: Request, weights: Weights, shares: tuple[EncryptedShare, ...]
 ) -> UInt32[np.ndarray, " coordinate"]:
-    """Phase 3. Take the step on this site's patients, pay for it, and return it masked, once."""
-    started, slices = time.time(), home.slices()
+    """Phase 3. Pay for the step, take it on this site's patients, and return it masked, once."""
+    started = time.time()
     agreed, participant = _open(home, request.run)
     if request.digest != agreed.digest:
         raise Refusal("the request is another than the one this session was begun for")
-    cohort = Cohort.of(slices)
-    home.refuse(request, cohort)
+    participant.require_ready_to_mask(shares)
+    home.refuse(request)
     generator = build_generator(request.generator, seed=0)
     write_weights(generator, weights)
-    step = contribution(generator, slices, request.task)
-    vector = participant.mask(step.values, shares)
-    _save(home, request.run, request, participant)
-    home.pay(request, cohort, step.event, digest(request.digest, {"masked": vector}))
-    home.progress(request)(1, 1)
+    slices = home.slices()
+    key = participant.session_digest + home.begin(request, slices, weights)
+    training = request.task.training.executed_as(home.policy.execution)
+    task = request.task.model_copy(update={"training": training})
+    with home.admission(request, slices, key) as admitted:
+        step = contribution(generator, admitted.slices, task, admitted.random)
+        vector = participant.mask(step.values, shares)
+        _save(home, request.run, request, participant)
+    home.progress(request, started)(1, 1)
     home.log_round(request, started)
     return vector
 

@@ -77,7 +77,8 @@ def train(
     """Train a generator in place on one site's slices for a round and return what may leave the site.
 
     With a plan, everything in the update has passed `PrivacyPlan.noised`; the optimizer only post-processes it.
-    An audit adds `canaries`, whose gradients are given, and may bring its own `random` in the place of the plan's.
+    `random` is where sample and noise come from (None: the plan's, fresh). An audit adds `canaries`, whose gradients
+    are given.
     """
     if task.plan and task.plan.sharing:
         raise ValueError("a plan whose noise is shared trains by `contribution`: alone, a site's noise is not enough")
@@ -87,7 +88,7 @@ def train(
     weights = trained_weights(generator)
     optimizer = _OPTIMIZERS[task.training.optimizer](weights, lr=task.learning_rate)
     if task.plan:
-        steps = _private_steps(generator, slices, task, device, canaries, random or _private_random(task))
+        steps = _private_steps(generator, slices, task, device, canaries, random or private_random(task))
     else:
         steps = _plain_steps(generator, slices, task, device)
     notes: list[float] = []
@@ -120,20 +121,24 @@ class Contribution:
     event: GaussianEvent
 
 
-def contribution(generator: Generator, slices: Slices, task: LocalTask) -> Contribution:
-    """One site's part of a joint step; the weights stay as they are. Raises ValueError unless the plan shares noise."""
+def contribution(generator: Generator, slices: Slices, task: LocalTask, random: Random | None = None) -> Contribution:
+    """One site's part of a joint step; the weights stay as they are. `random` as in `train`.
+
+    Raises ValueError unless the plan shares noise.
+    """
     if task.plan is None or task.plan.sharing is None:
         raise ValueError("only a plan whose noise is shared asks for contributions")
     device = choose_device(task.training.device)
     generator.to(device).train()
-    random = _private_random(task)
-    values = noised_sum(generator, slices, task.training, task.plan, task.clipping, random, device)
+    drawn = random or private_random(task)
+    values = noised_sum(generator, slices, task.training, task.plan, task.clipping, drawn, device)
     return Contribution(values.numpy(), task.plan.event(1))
 
 
-def _private_random(task: LocalTask) -> Random:
+def private_random(task: LocalTask, key: bytes | None = None) -> Random:
+    """Where a private task's sample and noise come from: a secret stream under `key` or a fresh one."""
     assert task.plan
-    return task.plan.random(task.site, task.round)
+    return task.plan.random(task.site, task.round, key=key)
 
 
 def _plain_steps(generator: Generator, slices: Slices, task: LocalTask, device: torch.device) -> Iterator[float]:

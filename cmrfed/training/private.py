@@ -64,8 +64,7 @@ def _clipped_sum(
     if _gradient_path(generator, training, device) == "loop":
         losses = (partial(mean_loss, generator, batch, training, device) for batch in batches)
         return clipped_gradient_sum(weights, looped_gradients(weights, losses), clipping)
-    rows_of_patient = training.slices_per_patient * training.draws_per_slice
-    chunks = map(_stack, _chunks(batches, max(1, training.rows_at_once // rows_of_patient)))
+    chunks = map(_stack, _chunks(batches, max(1, training.rows_at_once // training.rows_of_patient)))
 
     def loss(call: Callable[..., Tensor], *rows: Tensor) -> Tensor:
         with autocast(device, training.precision):
@@ -132,7 +131,7 @@ def _faster_path(config: GeneratorConfig, training: TrainingConfig, device_name:
 def _seconds_of(generator: Generator, training: TrainingConfig, path: str, device: torch.device) -> float:
     """The second of two sums over eight patients of random 64 x 64 images; the first warms up."""
     chosen = training.model_copy(update={"patient_gradients": path})
-    rows = training.slices_per_patient * training.draws_per_slice
+    rows = training.rows_of_patient
     stream = torch.Generator().manual_seed(0)
     images = torch.randn((rows, 1, 64, 64), generator=stream).to(device)
     masks, conditions = torch.zeros_like(images[:, 0]).long(), torch.zeros((rows, 2), dtype=torch.int64, device=device)

@@ -30,6 +30,7 @@ class Case:
     dataset, vendor, centre, phase, pathology: what sites, strata and conditions are made from.
     motion: how much each voxel changes over the heart beat (>= 0, arbitrary units, shape of the image), where the file
         is a cine; the heart is found by it where there is no mask.
+    voxels: SHA-256 (hex) of the image as it was read, which preparation leaves as it is; empty for one made in memory.
 
     Raises UserError when the arrays differ in shape, hold NaN, infinities or unknown labels, or the spacing is absurd.
     """
@@ -44,6 +45,7 @@ class Case:
     phase: str = UNKNOWN
     pathology: str = UNKNOWN
     motion: Volume | None = None
+    voxels: str = ""
 
     def __post_init__(self) -> None:
         name = f"{self.patient} {self.phase}"

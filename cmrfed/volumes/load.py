@@ -1,5 +1,6 @@
 """Entry -> Case, whatever the files are."""
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,7 @@ def _case(
         phase=entry.phase,
         pathology=entry.pathology,
         motion=moving,
+        voxels=hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest(),
     )
 
 

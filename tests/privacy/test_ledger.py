@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refuses
 
-from cmrfed.privacy import BudgetExceeded, Cohort, GaussianEvent, Ledger, chain, epsilon
+from cmrfed.privacy import BudgetExceeded, Cohort, GaussianEvent, Ledger, Limits, chain, epsilon, renyi_order
 from cmrfed.privacy.chain import COLUMNS, GENESIS, Anchor
 
 EVENT = GaussianEvent(sample_rate=0.5, noise_multiplier=2.0, steps=5)
@@ -30,8 +30,16 @@ def cohort(*names):
 PATIENTS, OTHERS = cohort("a", "b"), cohort("c")
 
 
-def pay(ledger, round=1, run="run", patients=PATIENTS, run_epsilon=100.0, total_epsilon=100.0):
-    return ledger.record(patients, run, round, f"{run}-{round}", EVENT, 1e-4, run_epsilon, total_epsilon)
+def limits(run_epsilon=100.0, total_epsilon=100.0):
+    return Limits(run_epsilon, total_epsilon, delta=1e-4, order=renyi_order(8.0, 1e-4))
+
+
+def pay(ledger, round=1, run="run", patients=PATIENTS, **allowed):
+    return record(ledger, round, run, patients, **allowed)[0]
+
+
+def record(ledger, round=1, run="run", patients=PATIENTS, **allowed):
+    return ledger.record(patients, run, round, f"{run}-{round}", EVENT, limits(**allowed))
 
 
 @pytest.fixture
@@ -97,39 +105,54 @@ def test_a_row_comes_back_as_it_was_recorded(ledger):
     assert (entry.event, entry.delta, entry.request, entry.fingerprint) == (EVENT, 1e-4, "run-1", PATIENTS.fingerprint)
 
 
-@pytest.mark.parametrize("limit", ["run_epsilon", "total_epsilon"])
-def test_a_round_beyond_the_budget_is_refused_and_not_recorded(ledger, limit):
+def test_a_round_beyond_the_runs_budget_is_refused_and_not_recorded(ledger):
     allowed = epsilon([EVENT] * 2, 1e-4)
-    pay(ledger, 1)
-    pay(ledger, 2, **{limit: allowed})
-    with pytest.raises(BudgetExceeded, match="nothing was released"):
-        pay(ledger, 3, **{limit: allowed})
-    assert len(ledger.entries()) == 2
-
-
-@pytest.mark.parametrize("limit", ["run_epsilon", "total_epsilon"])
-def test_a_site_can_ask_before_it_trains_and_gets_the_answer_it_would_get_after(ledger, limit):
-    limits = {"run_epsilon": 100.0, "total_epsilon": 100.0} | {limit: epsilon([EVENT] * 2, 1e-4)}
     for round in (1, 2):
-        ledger.refuse_beyond(PATIENTS, "run", EVENT, 1e-4, **limits)
-        pay(ledger, round, **limits)
+        ledger.refuse_beyond("run", EVENT, limits(run_epsilon=allowed))
+        pay(ledger, round, run_epsilon=allowed)
     with pytest.raises(BudgetExceeded, match="nothing was released"):
-        ledger.refuse_beyond(PATIENTS, "run", EVENT, 1e-4, **limits)
+        ledger.refuse_beyond("run", EVENT, limits(run_epsilon=allowed))
+    with pytest.raises(BudgetExceeded, match="nothing was released"):
+        pay(ledger, 3, run_epsilon=allowed)
     assert len(ledger.entries()) == 2
 
 
-def test_a_run_may_spend_what_earlier_runs_left(ledger):
-    pay(ledger, run="first")
-    pay(ledger, run="second", run_epsilon=epsilon([EVENT], 1e-4))
-    with pytest.raises(BudgetExceeded, match="over all runs"):
-        pay(ledger, run="third", total_epsilon=epsilon([EVENT] * 2, 1e-4))
+def test_whether_a_run_is_refused_does_not_depend_on_who_the_patients_are(ledger):
+    """Two earlier studies of some patients, none of others: a run is begun, and ends, with either alike."""
+    for round in range(6):
+        pay(ledger, round, run="earlier")
+    for patients in (PATIENTS, OTHERS, cohort("a", "z"), Cohort(b"")):
+        run = f"run of {patients.fingerprint}"
+        for round in (1, 2):
+            record(ledger, round, run, patients, run_epsilon=epsilon([EVENT] * 2, 1e-4), total_epsilon=3.0)
+        with pytest.raises(
+            BudgetExceeded, match=r"the run to epsilon [\d.]+ at delta 0.0001, above the [\d.]+ of its plan"
+        ):
+            record(ledger, 3, run, patients, run_epsilon=epsilon([EVENT] * 2, 1e-4), total_epsilon=3.0)
+
+
+def test_whoever_has_no_budget_left_is_left_out_and_the_others_go_on(ledger):
+    allowed = epsilon([EVENT] * 2, 1e-4)
+    for run in ("first", "second"):
+        assert record(ledger, run=run, total_epsilon=allowed)[1] == PATIENTS
+    entry, admitted = record(ledger, run="third", patients=cohort("a", "c"), total_epsilon=allowed)
+    assert admitted == OTHERS and entry.fingerprint == OTHERS.fingerprint
+    assert ledger.spent(PATIENTS, 1e-4) == allowed and ledger.spent(OTHERS, 1e-4) == epsilon([EVENT], 1e-4)
+
+
+def test_where_nobody_has_budget_left_a_release_of_nobody_is_recorded_all_the_same(ledger):
+    entry, admitted = record(ledger, total_epsilon=0.001)
+    assert admitted.number_of_patients == 0 and entry.epsilon == 0.0
+    assert [row.event for row in ledger.entries()] == [EVENT]
+    assert ledger.verify().number_of_patients == 0
+    assert pay(ledger, 2, total_epsilon=100.0).epsilon == epsilon([EVENT], 1e-4)
 
 
 def test_asking_and_reading_leave_no_trace_and_the_first_row_is_the_owners_alone(ledger):
     assert ledger.entries() == []
     assert ledger.spent(PATIENTS, 1e-4) == 0.0
-    assert not ledger.paid("run", "run-1")
-    ledger.refuse_beyond(PATIENTS, "run", EVENT, 1e-4, 100.0, 100.0)
+    assert ledger.paid("run", "run-1") is None
+    ledger.refuse_beyond("run", EVENT, limits())
     with refuses(ledger.path, "there is no ledger"):
         ledger.verify()
     assert not ledger.path.parent.exists()
@@ -141,15 +164,16 @@ def test_asking_and_reading_leave_no_trace_and_the_first_row_is_the_owners_alone
 
 def test_a_refused_first_row_leaves_a_ledger_that_can_be_begun(ledger):
     with pytest.raises(BudgetExceeded):
-        pay(ledger, total_epsilon=0.001)
+        pay(ledger, run_epsilon=0.001)
     assert ledger.entries() == []
     assert pay(ledger).sequence == 1
 
 
-def test_a_repeated_answer_is_known_by_its_run_and_bytes(paid):
-    assert paid.paid("run", "run-1")
-    assert not paid.paid("run", "run-5")
-    assert not paid.paid("other", "run-1")
+def test_what_was_paid_for_is_known_by_its_run_and_receipt_with_whom_it_was_paid_for(paid):
+    assert paid.paid("run", "run-1") == PATIENTS
+    assert paid.paid("run", "run-3") == OTHERS
+    assert paid.paid("run", "run-5") is None
+    assert paid.paid("other", "run-1") is None
 
 
 # what is found
@@ -267,7 +291,7 @@ def test_an_older_copy_put_back_is_found(ledger, rows, tmp_path):
 
 def test_a_deleted_ledger_is_found_and_no_new_one_is_begun(paid):
     paid.path.unlink()
-    asked = lambda: paid.refuse_beyond(PATIENTS, "run", EVENT, 1e-4, 100.0, 100.0)  # noqa: E731
+    asked = lambda: paid.refuse_beyond("run", EVENT, limits())  # noqa: E731
     for use in (paid.entries, paid.verify, lambda: pay(paid, 5), lambda: paid.spent(PATIENTS, 1e-4), asked):
         with refuses(paid.path, "is missing, and had 4 rows", "restore"):
             use()
@@ -413,7 +437,7 @@ def test_two_processes_on_one_ledger_lose_no_row_and_a_reader_reads_on(ledger):
 def _pay_many(path, name):
     event = GaussianEvent(sample_rate=1.0, noise_multiplier=50.0, steps=1)
     for round in range(20):
-        Ledger(path).record(cohort(name), name, round, f"{round}", event, 1e-3, 99.0, 99.0)
+        Ledger(path).record(cohort(name), name, round, f"{round}", event, Limits(99.0, 99.0, 1e-3, order=3.0))
 
 
 def test_of_two_processes_racing_for_the_last_epsilon_only_one_gets_it(ledger):
@@ -424,18 +448,14 @@ def test_of_two_processes_racing_for_the_last_epsilon_only_one_gets_it(ledger):
         start, outcomes = context.Barrier(2), context.SimpleQueue()
         racers = in_processes(_race, *((ledger.path, run, allowed, start, outcomes) for run in ("x", "y")))
         list(racers)
-        assert sorted([outcomes.get(), outcomes.get()]) == ["paid", "refused"]
+        assert sorted([outcomes.get(), outcomes.get()]) == [0, 2]
         assert ledger.spent(PATIENTS, 1e-4) == allowed
-    assert len(ledger.entries()) == 6
+    assert len(ledger.entries()) == 11
 
 
 def _race(path, run, allowed, start, outcomes):
     start.wait(30)
-    try:
-        pay(Ledger(path), run=run, total_epsilon=allowed)
-        outcomes.put("paid")
-    except BudgetExceeded:
-        outcomes.put("refused")
+    outcomes.put(record(Ledger(path), run=run, total_epsilon=allowed)[1].number_of_patients)
 
 
 # old and new versions
@@ -464,7 +484,7 @@ def test_a_ledger_survives_fields_that_events_gain_later(paid, monkeypatch):
     monkeypatch.setitem(chain._EVENTS, "gaussian", LaterEvent)
     assert [row.event.clipped_by for row in paid.entries()] == ["patient"] * 4
     later = LaterEvent(**EVENT.model_dump(), clipped_by="site")
-    paid.record(PATIENTS, "run", 5, "r", later, 1e-4, 100.0, 100.0)
+    paid.record(PATIENTS, "run", 5, "r", later, limits())
     assert paid.entries()[-1].event == later
     assert paid.spent(PATIENTS, 1e-4) == epsilon([EVENT] * 4, 1e-4)
 
@@ -522,6 +542,55 @@ def test_a_place_that_cannot_hold_a_ledger_is_refused_in_one_line(ledger, tmp_pa
     (tmp_path / "file").touch()
     with refuses("ledger.anchor", "cannot be read (Not a directory)"):
         pay(Ledger(tmp_path / "file" / "ledger.sqlite"))
+
+
+# a witness elsewhere
+
+
+@pytest.fixture
+def witnessed(ledger, tmp_path):
+    """A ledger of three rows that a home of its own has seen, and three that another home wrote."""
+    ours = Ledger(ledger.path, witness=tmp_path / "site" / "ledger.head")
+    for round in (1, 2, 3):
+        pay(ours, round)
+    for round in (4, 5, 6):
+        pay(Ledger(ledger.path, witness=tmp_path / "other" / "ledger.head"), round)
+    return ours
+
+
+def test_a_witness_that_others_left_behind_is_no_problem_and_catches_up(witnessed, tmp_path):
+    assert Anchor(tmp_path / "site" / "ledger.head").read().sequence == 3
+    assert len(witnessed.entries()) == 6
+    last = pay(witnessed, 7)
+    assert Anchor(tmp_path / "site" / "ledger.head").read().hash == last.hash
+
+
+def test_a_ledger_that_lost_its_tail_and_its_anchor_is_found_by_the_witness(witnessed):
+    tamper(witnessed, "DELETE FROM ledger WHERE sequence > 1")
+    witnessed.anchor.write(chain.Head(sequence=1, hash=stored(witnessed)[-1][-1]))
+    with refuses(witnessed.path, "row 3 of the ledger is missing", "restore"):
+        witnessed.entries()
+
+
+def test_a_ledger_of_one_row_without_its_anchor_is_found(ledger):
+    pay(ledger)
+    ledger.anchor.path.unlink()
+    for use in (ledger.entries, ledger.verify, lambda: pay(ledger, 2)):
+        with refuses(ledger.anchor.path, "is missing", "restore"):
+            use()
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_deleted_pair_or_an_older_one_put_back_is_found_by_the_witness(witnessed, tmp_path, back):
+    older = Ledger(tmp_path / "older" / "ledger.sqlite")
+    pay(older)
+    for ours, old in ((witnessed.path, older.path), (witnessed.anchor.path, older.anchor.path)):
+        ours.unlink()
+        if back:
+            shutil.copy(old, ours)
+    for use in (witnessed.entries, lambda: pay(witnessed, 8)):
+        with refuses(witnessed.path, "missing", "restore"):
+            use()
 
 
 def test_an_anchor_is_replaced_whole(tmp_path):

@@ -247,7 +247,7 @@ def test_however_patients_arrive_sides_only_grow_and_the_share_is_kept(arrivals,
 def test_a_new_home_with_the_old_ones_ledger_holds_out_and_goes_on_counting(
     hospital, tiny_generator_config, fp32_training
 ):
-    """As the refusal advises: "prepare another home and copy ledger.sqlite and ledger.anchor there first"."""
+    """As the refusal advises: "prepare another home with the same ledger"."""
     plan = toy_plan(seed=None, target_epsilon=1000.0)
     weights = read_weights(build_generator(tiny_generator_config, seed=0))
 
@@ -258,13 +258,10 @@ def test_a_new_home_with_the_old_ones_ledger_holds_out_and_goes_on_counting(
     hospital.prepare(0.0)
     old = at_home(hospital.home)
     events = [train(old, "before")]
-    with refuses("copy ledger.sqlite and ledger.anchor there first"):
+    with refuses("prepare another home with the same ledger"):
         hospital.prepare(0.25)
 
     hospital.home = hospital.home.with_name("new")
-    hospital.home.mkdir()
-    for name in ("ledger.sqlite", "ledger.anchor"):
-        shutil.copy(old.folder / name, hospital.home)
     hospital.prepare(0.25)
     new = at_home(hospital.home)
     events.append(train(new, "after"))
@@ -276,4 +273,4 @@ def test_a_new_home_with_the_old_ones_ledger_holds_out_and_goes_on_counting(
 
 def at_home(folder):
     Identity.create(folder / "identity.pem")
-    return make_home(folder)
+    return make_home(folder, ledger="../ledger/ledger.sqlite")

@@ -8,10 +8,10 @@ from scipy import stats
 
 from cmrfed.federation import joint_update
 from cmrfed.generators import build_generator
-from cmrfed.privacy import BudgetExceeded, NoiseSharing
+from cmrfed.privacy import BudgetExceeded, Cohort, Limits, NoiseSharing, epsilon
 from cmrfed.privacy.rounding import GRID
 from cmrfed.privacy.secure_aggregation import ProtocolViolation, Session, route, unmask
-from cmrfed.site import Home, Refusal, Request, joint
+from cmrfed.site import Refusal, Request, joint
 from cmrfed.training import LocalTask, contribution
 from cmrfed.updates import read_weights
 
@@ -102,7 +102,9 @@ def test_every_masked_vector_was_paid_for_before_it_left(homes, request_round, w
     assert homes["C"].ledger.entries() == []
 
 
-def test_a_crash_between_saving_and_paying_releases_nothing_then_or_later(homes, request_round, weights, monkeypatch):
+def test_a_crash_before_the_vector_is_masked_costs_nothing_again_and_after_it_the_round_is_sat_out(
+    homes, request_round, weights, monkeypatch
+):
     def crash(*_):
         raise KeyboardInterrupt
 
@@ -111,11 +113,25 @@ def test_a_crash_between_saving_and_paying_releases_nothing_then_or_later(homes,
     offers = tuple(joint.offer(home, request, session) for home in homes.values())
     shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
     with monkeypatch.context() as broken:
-        broken.setattr(Home, "pay", crash)
+        broken.setattr(joint, "contribution", crash)
         with pytest.raises(KeyboardInterrupt):
             joint.mask(homes["A"], request, weights, tuple(shares["A"]))
+    assert len(homes["A"].ledger.entries()) == 1, "paid before anything was computed"
+    joint.mask(homes["A"], request, weights, tuple(shares["A"]))
+    assert len(homes["A"].ledger.entries()) == 1, "and once"
     with pytest.raises(ProtocolViolation, match="was done"):
         joint.mask(homes["A"], request, weights, tuple(shares["A"]))
+    assert len(homes["A"].ledger.entries()) == 1
+
+
+def test_shares_that_cannot_be_opened_cost_nothing(homes, request_round, weights):
+    """A server must not be able to use up a budget for nothing."""
+    request = request_round()
+    session = Session.fresh(request.digest, 3)
+    offers = tuple(joint.offer(home, request, session) for home in homes.values())
+    shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
+    with pytest.raises(ProtocolViolation):
+        joint.mask(homes["A"], request, weights, tuple(shares["B"]))
     assert homes["A"].ledger.entries() == []
 
 
@@ -126,11 +142,28 @@ def test_a_site_masks_once_a_session_and_a_new_session_is_paid_for_again(homes, 
     assert len(homes["A"].ledger.entries()) == 2
 
 
-def test_an_exhausted_site_says_so_in_the_first_phase(homes, request_round):
-    home = make_home(homes["A"].folder, name="A", noise=["shared"], peers=homes["A"].policy.peers, maximum_epsilon=0.01)
+def test_a_run_beyond_its_plan_is_declined_in_the_first_phase(homes, request_round, weights):
+    """By the run's own rows, which are public; patients without budget are left out and nobody is told."""
+    short = {"target_epsilon": epsilon([toy_plan().event(1)], 1e-3)}
+    until_masked(homes, request_round(**short), weights)
+    request = request_round(round=2, **short)
+    with pytest.raises(BudgetExceeded, match="the run to epsilon"):
+        joint.offer(homes["A"], request, Session.fresh(request.digest, 3))
+
+
+def test_patients_without_budget_are_left_out_of_a_joint_step_silently(homes, request_round, weights, monkeypatch):
+    taking_part = []
+    monkeypatch.setattr(joint, "contribution", lambda g, s, t, r: taking_part.append(s) or contribution(g, s, t, r))
     request = request_round()
-    with pytest.raises(BudgetExceeded, match="over all runs"):
-        joint.offer(home, request, Session.fresh(request.digest, 3))
+    whole = epsilon([request.task.plan.event(6)], 1e-3)
+    homes["A"] = make_home(
+        homes["A"].folder, name="A", noise=["shared"], peers=homes["A"].policy.peers, maximum_epsilon=whole
+    )
+    earlier = Limits(1e6, 1e6, 1e-3, 3.0)
+    spent = Cohort.of(homes["A"].slices().subset(["toy-1"]))
+    homes["A"].ledger.record(spent, "earlier", 1, "", request.task.plan.event(6), earlier)
+    finish(homes, request, *until_masked(homes, request, weights))
+    assert [slices.number_of_patients for slices in taking_part] == [3, 4, 4, 4]
 
 
 def test_a_hospital_that_has_not_allowed_it_shares_no_noise(homes, request_round):

@@ -1,12 +1,19 @@
 """A hospital's own limits decide, each of them, whatever a server asks."""
 
+import re
+import time
+
 import pytest
+import torch
 from conftest import toy_plan
 from pydantic import ValidationError
+from refusals import refuses
 
-from cmrfed.config import AdaptiveClipping
+from cmrfed.config import AdaptiveClipping, GeneratorConfig, TrainingConfig
+from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing
 from cmrfed.site import Refusal, Request, SitePolicy
+from cmrfed.site.compute import needs
 from cmrfed.training import LocalTask
 
 SECURE = {"seed": None, "target_epsilon": 1000.0}
@@ -22,7 +29,7 @@ def asked(tiny_generator_config, fp32_training):
 
 
 def policy(**changes):
-    return SitePolicy(**({"name": "here", "maximum_epsilon": 8.0, "noise": ("site", "shared")} | changes))
+    return SitePolicy(**({"name": "here", "maximum_epsilon": 1000.0, "noise": ("site", "shared")} | changes))
 
 
 @pytest.mark.parametrize(
@@ -31,8 +38,6 @@ def policy(**changes):
         (None, {}, "without privacy is not allowed"),
         ({"seed": 3}, {}, "seeded"),
         ({"delta": 0.01}, {"maximum_delta": 1e-3}, "delta 0.01 is above the allowed 0.001"),
-        ({"minimum_patients": 5}, {}, "fewer than the 5 patients"),
-        ({}, {"minimum_patients": 6}, "fewer than the 6 patients"),
         ({"noise_multiplier": 0.2}, {}, "noise multiplier 0.2 is below the allowed 0.3"),
         ({"max_grad_norm": 20.0}, {"maximum_grad_norm": 10.0}, "clipping norm 20 is above the allowed 10"),
         (
@@ -47,24 +52,99 @@ def policy(**changes):
         ({"sharing": NoiseSharing(sites=3)}, {"noise": ("site",)}, "noise of kind 'shared' is not among"),
         ({"sharing": NoiseSharing(sites=3)}, {"minimum_sites": 4}, "3 sites are fewer than the 4 required"),
         ({}, {"units": ()}, "unit patient is not among"),
+        ({"sharing": NoiseSharing(sites=4)}, {"minimum_colluders": 1}, "tolerates 0 colluders, this site insists on 1"),
+        (
+            {"sharing": NoiseSharing(sites=4)},
+            {"maximum_epsilon_alone": 5.0},
+            "own share of the noise [0-9.]+ is above the allowed 5",
+        ),
+        ({}, {"maximum_epsilon": 1.0}, "epsilon of the whole run [0-9.]+ is above the allowed 1"),
+        ({}, {"maximum_rows": 1}, "number of rows at once 2 is above the allowed 1"),
+        ({}, {"maximum_weights": 1000}, "number of weights [0-9.e+]+ is above the allowed 1000"),
+        ({}, {"maximum_memory_gb": 1e-4}, "memory in GB [0-9.e+-]+ is above the allowed 0.0001"),
     ],
 )
 def test_a_request_outside_a_limit_is_refused_with_the_reason(asked, plan, limits, said):
     request = asked(None if plan is None else toy_plan(**(SECURE | plan)))
     with pytest.raises(Refusal, match=f"^site policy: .*{said}"):
-        policy(**limits).refuse_outside(request, number_of_patients=4)
+        policy(**limits).refuse_outside(request, size=16)
 
 
 def test_a_request_within_every_limit_is_let_through(asked):
-    policy().refuse_outside(asked(toy_plan(**SECURE)), number_of_patients=4)
-    policy(allow_without_privacy=True).refuse_outside(asked(None), number_of_patients=1)
-    policy(allow_seeded_noise=True).refuse_outside(asked(toy_plan(seed=1)), number_of_patients=4)
+    policy().refuse_outside(asked(toy_plan(**SECURE)), size=16)
+    policy(allow_without_privacy=True).refuse_outside(asked(None), size=16)
+    policy(allow_seeded_noise=True).refuse_outside(asked(toy_plan(seed=1)), size=16)
+    shared = toy_plan(**SECURE, sharing=NoiseSharing(sites=4, colluders=1))
+    policy(minimum_colluders=1, maximum_epsilon_alone=50.0).refuse_outside(asked(shared), size=16)
 
 
 def test_a_servers_word_on_the_clipping_norm_stays_in_the_plans_range(asked):
     plan = toy_plan(**SECURE, max_grad_norm=0.5)
     with pytest.raises(Refusal, match="this round's clipping norm 50 is above"):
-        policy().refuse_outside(asked(plan, max_grad_norm=50.0), number_of_patients=4)
+        policy().refuse_outside(asked(plan, max_grad_norm=50.0), size=16)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channels": [10**6, 10**6]},
+        {"patch": 10**6},
+        {"channels": []},
+        {"residual_blocks": 10**9},
+    ],
+)
+def test_networks_that_nobody_would_train_are_no_requests_at_all(change, tiny_generator_config):
+    with pytest.raises(ValidationError):
+        GeneratorConfig(**(tiny_generator_config.model_dump() | change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sample_rate": 1e-300}, {"declared_patients": 10**400}, {"steps": 10**400}, {"noise_multiplier": 1e300}],
+)
+def test_plans_beyond_any_sense_are_no_plans_at_all(change):
+    with pytest.raises(ValidationError):
+        toy_plan(**change)
+
+
+@pytest.mark.parametrize("device", ["meta", "cuda:x", "cpu;rm", ""])
+def test_a_device_is_one_that_computes(device):
+    with pytest.raises(ValidationError):
+        TrainingConfig(device=device)
+
+
+def test_a_huge_request_is_measured_on_paper_and_refused_in_little_time_and_memory(asked, fp32_training):
+    started = time.monotonic()
+    rows = fp32_training.model_copy(update={"slices_per_patient": 10**7})
+    draws = fp32_training.model_copy(update={"draws_per_slice": 10**9})
+    for training, said in ((rows, "rows at once 1e+07"), (draws, "rows at once 2e+09")):
+        with pytest.raises(Refusal, match=re.escape(said)):
+            policy().refuse_outside(asked(toy_plan(**SECURE), training=training), size=16)
+    wide = asked(toy_plan(**SECURE))
+    wide = wide.model_copy(update={"generator": wide.generator.model_copy(update={"channels": (2048, 4096, 4096)})})
+    with pytest.raises(Refusal, match="number of weights"):
+        policy().refuse_outside(wide, size=64)
+    assert time.monotonic() - started < 60
+
+
+def test_what_a_step_needs_is_near_what_it_takes():
+    """The bytes that the backward pass keeps, on paper, are those of a real one."""
+    config = GeneratorConfig(channels=(8, 16), norm_groups=4)
+    generator, kept = build_generator(config, seed=0), []
+    images, masks = torch.zeros(3, 1, 16, 16), torch.zeros(3, 16, 16, dtype=torch.int64)
+    draws = generator.draw(images, torch.Generator().manual_seed(0))
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
+        generator.losses(images, masks, torch.zeros(3, 2, dtype=torch.int64), draws)
+    three, one = needs(config, rows=3, size=16), needs(config, rows=1, size=16)
+    assert three.weights == sum(weight.numel() for weight in generator.parameters())
+    weights_kept = 4 * three.weights
+    assert sum(kept) == pytest.approx(weights_kept + 3 * ((three.memory_bytes - one.memory_bytes) / 4), rel=1.0)
+
+
+def test_too_few_patients_are_the_hospitals_own_matter():
+    policy(minimum_patients=4).refuse_few(4)
+    with refuses("minimum_patients: here has 3 patients", "takes part with 4 or more", "site.yaml"):
+        policy(minimum_patients=4).refuse_few(3)
 
 
 def test_a_hospital_must_decide_its_epsilon_itself():

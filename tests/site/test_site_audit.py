@@ -1,7 +1,8 @@
 """A site attacks its own patients as the evaluator would, says only what its policy allows, and says it once."""
 
 import json
-import shutil
+import os
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.leakage import site as site_audit
 from cmrfed.evaluation.leakage.site import AttackSummary, AuditRequest, SiteSummary, answer_audit, pooled
 from cmrfed.evaluation.subject import Subject, Synthetic
-from cmrfed.federation import Arm, ArmPlan, GlobalState
+from cmrfed.federation import Arm, ArmPlan
 from cmrfed.generators import build_generator
 from cmrfed.site import Home, Refusal, Request, answer
 from cmrfed.site.division import Division
@@ -65,9 +66,9 @@ def audited_home(folder, seed=0, **policy):
 def took_part(tiny_generator_config, fp32_training, weights):
     """Have a home train in a run."""
 
-    def train(home, run="run"):
+    def train(home, run="run", moved=None):
         task = LocalTask(training=fp32_training, plan=None, round=1, rounds=1)
-        answer(home, Request(run=run, generator=tiny_generator_config, task=task), weights)
+        answer(home, Request(run=run, generator=tiny_generator_config, task=task), moved or weights)
 
     return train
 
@@ -85,7 +86,7 @@ def test_a_site_answers_what_a_central_evaluator_of_its_patients_measures(
     home, weights, took_part, question, tiny_generator_config, tmp_path
 ):
     took_part(home)
-    summary = answer_audit(home, question(), weights)
+    summary = answer_audit(home, question())
     generator, path = build_generator(tiny_generator_config, seed=0), tmp_path / "arm" / "model.safetensors"
     path.parent.mkdir()
     save_generator(path, generator, weights)
@@ -105,7 +106,7 @@ def test_a_site_answers_what_a_central_evaluator_of_its_patients_measures(
 
 def test_only_rates_over_all_patients_leave(home, weights, took_part, question):
     took_part(home)
-    left = answer_audit(home, question(), weights).model_dump_json()
+    left = answer_audit(home, question()).model_dump_json()
     assert not any(name in left for name in (*home.slices().patient_names, *home.held_out_slices().patient_names))
     assert "by_" not in left and "worst" not in left
 
@@ -119,26 +120,49 @@ def test_a_hospital_must_allow_audits_and_has_enough_patients_for_one(home, weig
         ({"allow_audit": True, "minimum_audit_patients": 2, "generators": ["ddpm"]}, "generator flow is not among"),
     ):
         with pytest.raises(Refusal, match=said):
-            answer_audit(make_home(home.folder, **policy), question(), weights)
+            answer_audit(make_home(home.folder, **policy), question())
     assert not (home.folder / "audits").exists()
 
 
 def test_a_site_audits_only_runs_that_it_took_part_in(home, weights, question):
     with pytest.raises(Refusal, match="took no part"):
-        answer_audit(home, question(), weights)
+        answer_audit(home, question())
 
 
 def test_a_run_is_audited_once_and_the_same_question_gets_the_same_answer(
     home, weights, took_part, question, monkeypatch
 ):
     took_part(home)
-    first = answer_audit(home, question(), weights)
+    first = answer_audit(home, question())
     monkeypatch.setattr(site_audit, "summarise", lambda *_: pytest.fail("attacked again"))
-    assert answer_audit(home, question(), weights) == first
+    assert answer_audit(home, question()) == first
+    with pytest.raises(Refusal, match="answered already"):
+        answer_audit(home, question(seed=1))
+    took_part(home, moved={name: array + 0.01 for name, array in weights.items()})
+    with pytest.raises(Refusal, match="answered already"):
+        answer_audit(home, question())
+
+
+def test_a_site_attacks_the_global_weights_that_it_last_trained_from(home, weights, took_part, question, monkeypatch):
+    """And never such as a server chooses for the audit: no message carries any."""
     moved = {name: array + 0.01 for name, array in weights.items()}
-    for asked, with_weights in ((question(), moved), (question(seed=1), weights)):
-        with pytest.raises(Refusal, match="answered already"):
-            answer_audit(home, asked, with_weights)
+    took_part(home)
+    took_part(home, moved=moved)
+    attacked = []
+    monkeypatch.setattr(site_audit, "write_weights", lambda _, chosen: attacked.append(chosen))
+    answer_audit(home, question())
+    assert all(np.array_equal(attacked[0][name], moved[name]) for name in moved)
+
+
+def test_a_site_answers_no_more_audits_a_year_than_its_policy_allows(home, took_part, question):
+    for run in ("one", "two"):
+        took_part(home, run)
+    answer_audit(home, question("one"))
+    with pytest.raises(Refusal, match="1 audits were answered within a year"):
+        answer_audit(home, question("two"))
+    for path in (home.folder / "audits").iterdir():
+        os.utime(path, (0, time.time() - 366 * 24 * 3600))
+    answer_audit(home, question("two"))
 
 
 def test_slices_prepared_anew_with_everybody_are_still_not_trained_on_where_they_are_held_out(home, took_part):
@@ -156,7 +180,7 @@ def test_patients_who_came_after_a_run_began_are_no_members_of_it(home, weights,
     took_part(home)
     assert home.slices().number_of_patients == 13
     assert home.members("run").records == before.records
-    assert {row.members for row in answer_audit(home, question(), weights).attacks.values()} <= {8, 4}
+    assert {row.members for row in answer_audit(home, question()).attacks.values()} <= {8, 4}
 
 
 def test_a_patient_on_both_sides_under_another_name_ends_the_audit(home, weights, took_part, question):
@@ -165,14 +189,14 @@ def test_a_patient_on_both_sides_under_another_name_ends_the_audit(home, weights
     again = replace(kept, records=tuple(replace(one, patient=f"again-{one.patient}") for one in kept.records))
     concatenate([home.slices(), again]).save(home.folder / "slices.safetensors")
     with refuses("4 patients are both trained on and held out, by names or images"):
-        answer_audit(home, question(), weights)
+        answer_audit(home, question())
 
 
 def test_without_held_out_patients_there_is_no_audit(tmp_path, weights, took_part, question):
     home = make_home(tmp_path, allow_audit=True, minimum_audit_patients=2, allow_without_privacy=True)
     took_part(home)
     with refuses("held out before any training (`cmrfed prepare hold_out=0.2`)"):
-        answer_audit(home, question(), weights)
+        answer_audit(home, question())
 
 
 def summary(auc, low, high, members, non_members, tpr=0.1, bound=0.2):
@@ -202,10 +226,11 @@ def test_over_flower_every_site_answers_or_says_why_not(tmp_path, weights, took_
     arm = Arm.create(tmp_path / "runs" / "arms" / "private", plan, weights)
     for one in homes.values():
         took_part(one, arm.run_at_sites)
-    audit_sites(arm, GlobalState(1, weights, weights), grid(homes))
+    audit_sites(arm, grid(homes))
     found = json.loads((arm.folder / "audit.json").read_text())
     assert list(found["sites"]) == ["east", "west"]
-    assert "allow_audit is false" in found["not_answered"]["north"]
+    assert list(found["not_answered"]) == ["node 4"], "who declines says neither why nor who it is"
+    assert "allow_audit is false" in (homes["north"].folder / "refusals.jsonl").read_text()
     assert found["attacks"]["loss"]["members"] == 16 and found["attacks"]["loss"]["sites"] == 2
     own = Home(homes["east"].folder)
     kept = (own.folder / "audits").glob("*.json")
@@ -224,18 +249,17 @@ def grid(homes):
 def test_whoever_a_run_trained_on_in_an_earlier_home_is_no_stranger_to_it(
     tmp_path, weights, question, tiny_generator_config, fp32_training
 ):
-    """A run goes on in a new home that has the old one's ledger, and holds out patients it began with."""
+    """A run goes on in a new home of the same hospital, and holds out patients it began with."""
     plan = toy_plan(seed=None, target_epsilon=1000.0)
 
     def train(home, round):
         task = LocalTask(training=fp32_training, plan=plan, round=round, rounds=2)
         answer(home, Request(run="run", generator=tiny_generator_config, task=task), weights)
 
-    old, new = make_home(tmp_path / "old"), audited_home(tmp_path / "new")
+    shared = str(tmp_path / "hospital" / "ledger.sqlite")
+    old, new = make_home(tmp_path / "old", ledger=shared), audited_home(tmp_path / "new", ledger=shared)
     concatenate([new.slices(), new.held_out_slices()]).save(old.folder / "slices.safetensors")
     train(old, round=1)
-    for name in ("ledger.sqlite", "ledger.anchor"):
-        shutil.copy(old.folder / name, new.folder)
     train(new, round=2)
     with refuses("4 of the patients who are held out were trained on in this run before"):
-        answer_audit(new, question(), weights)
+        answer_audit(new, question())

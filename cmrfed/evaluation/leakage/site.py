@@ -5,9 +5,9 @@ Members are the patients with whom the site began the run, non-members those it 
 allows, once for each run.
 
 A summary is computed from patients' data without noise: it is **outside epsilon**. Whoever may ask with weights of
-their own choosing could learn about a patient from it; so a site answers only for runs that it trained in, one question
-a run, with rates over many patients and no rows for small groups. Whether that is little enough is the hospital's
-decision.
+their own choosing could learn about a patient from it; so a site answers only for runs that it trained in and with the
+global weights it was last asked to train from, one question a run and few a year, with rates over many patients and no
+rows for small groups. Whether that is little enough is the hospital's decision.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from cmrfed.site import Home
 from cmrfed.site.request import digest
 from cmrfed.slices import Slices
 from cmrfed.training import choose_device
-from cmrfed.updates import Weights, write_durably, write_weights
+from cmrfed.updates import write_durably, write_weights
 
 
 class AuditRequest(Stage):
@@ -62,12 +62,14 @@ class SiteSummary(Stage):
     attacks: dict[str, AttackSummary]
 
 
-def answer_audit(home: Home, request: AuditRequest, weights: Weights) -> SiteSummary:
-    """Attack the site's own patients with the weights given; the summary may leave.
+def answer_audit(home: Home, request: AuditRequest) -> SiteSummary:
+    """Attack the site's own patients with the global weights of the run's last request; the summary may leave.
 
+    The weights are those that this site was last asked to train from, and not such as a server would choose for it.
     The first answer of a run is kept and given again to the very same question; any other question about that run is
     refused. Raises Refusal where the policy does not allow it, and UserError where nobody was held out.
     """
+    weights = home.last_weights(request.run)
     members, non_members = home.members(request.run), home.held_out_slices()
     home.refuse_audit(request.run, request.generator.family, members, non_members)
     key, path = digest(request.model_dump_json(), weights), home.audit(request.run)
@@ -75,8 +77,8 @@ def answer_audit(home: Home, request: AuditRequest, weights: Weights) -> SiteSum
         return read_stage_json_text(SiteSummary, kept, where=str(path))
     generator = build_generator(request.generator, seed=0)
     write_weights(generator, weights)
+    request = request.model_copy(update={"training": request.training.executed_as(home.policy.execution)})
     found = summarise(generator, members, non_members, request, home.folder)
-    path.parent.mkdir(exist_ok=True)
     write_durably(path, f"{key}\n{found.model_dump_json()}", mode=0o600)
     return found
 

@@ -106,6 +106,15 @@ class Participant:
         self._state = state.model_copy(update={"shared": shared})
         return shared.sent
 
+    def require_ready_to_mask(self, shares: Iterable[EncryptedShare]) -> None:
+        """Raise ProtocolViolation where `mask` would, whatever the values; before anything is spent on them."""
+        _ready_to_mask(self._state, shares)
+
+    @property
+    def session_digest(self) -> str:
+        """SHA-256, hex, of the session."""
+        return self._state.session.digest
+
     def mask(
         self, values: Int64[np.ndarray, " entry"], shares: Iterable[EncryptedShare]
     ) -> UInt32[np.ndarray, " entry"]:
@@ -115,10 +124,7 @@ class Participant:
         The keys are forgotten with it: a second vector under the same masks would give away the difference.
         """
         state = self._state
-        own = state.require(state.secrets, "mask", "was done; a second vector would undo the masks of the first")
-        shared = state.require(state.shared, "mask", "comes after share")
-        held = {state.name: shared.kept} | _unseal_all(state, own, shared.roster, shares)
-        senders = _quorum(state, "mask", held, shared.roster.names)
+        own, shared, held, senders = _ready_to_mask(state, shares)
         _require_range(state, values, _LARGEST_SUM // len(senders))
         vector = _mask(values, state.name, own, senders, shared.roster)
         self._state = state.model_copy(update={"masked": Masked(senders=senders, held=held), "secrets": None})
@@ -173,6 +179,16 @@ def _deal(state: State, roster: Roster, identities: dict[str, str]) -> Shared:
         seal(share, own.share_key, roster[peer].share_key, state.name, peer, context) for peer, share in dealt.items()
     )
     return Shared(roster=roster, identities=identities, kept=kept, sent=sent)
+
+
+def _ready_to_mask(
+    state: State, shares: Iterable[EncryptedShare]
+) -> tuple[Secrets, Shared, dict[str, Share], tuple[str, ...]]:
+    """Own secrets, what was shared, the shares held by name, and their senders (U2)."""
+    own = state.require(state.secrets, "mask", "was done; a second vector would undo the masks of the first")
+    shared = state.require(state.shared, "mask", "comes after share")
+    held = {state.name: shared.kept} | _unseal_all(state, own, shared.roster, shares)
+    return own, shared, held, _quorum(state, "mask", held, shared.roster.names)
 
 
 def _unseal_all(state: State, own: Secrets, roster: Roster, shares: Iterable[EncryptedShare]) -> dict[str, Share]:

@@ -1,0 +1,61 @@
+"""What a request would take to compute, found on paper: from what a server asks for and the size of this site's images,
+on made-up tensors without memory (torch's meta device), before any patient's data are touched."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from cmrfed.config import GeneratorConfig, TrainingConfig
+from cmrfed.generators import FAMILIES, Draws, Generator
+
+_COPIES_OF_WEIGHTS = 8
+"""Weights, gradients, two moments, the weights before, the sum and the noise in double precision (twice as wide)."""
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Needs:
+    """weights: of the network. memory_bytes: about the most that a step holds at once, beside the program itself."""
+
+    weights: int
+    memory_bytes: int
+
+
+def rows_together(training: TrainingConfig, private: bool) -> int:
+    """Rows of images that go through the network at once."""
+    if not private:
+        return training.batch_size
+    together = training.rows_at_once if training.patient_gradients == "vmap" else 1
+    return max(training.rows_of_patient, together)
+
+
+def needs(generator: GeneratorConfig, rows: int, size: int) -> Needs:
+    """What steps need whose rows go through the network `rows` at once, images of `size` x `size` pixels.
+
+    Raises UserError for a network that cannot be.
+    """
+    weights, saved_bytes = _measured(generator, size)
+    return Needs(weights, _COPIES_OF_WEIGHTS * _FLOAT_BYTES * weights + 2 * rows * saved_bytes)
+
+
+@lru_cache(maxsize=64)
+def _measured(config: GeneratorConfig, size: int) -> tuple[int, int]:
+    """(Weights, bytes that one row's forward pass keeps for the backward pass)."""
+    with torch.device("meta"):
+        generator = FAMILIES[config.family](config.model_copy(update={"trainable": "all"}))
+        return sum(weight.numel() for weight in generator.parameters()), _saved_bytes(generator, size)
+
+
+def _saved_bytes(generator: Generator, size: int) -> int:
+    saved = [0]
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        saved[0] += tensor.numel() * tensor.element_size()
+        return tensor
+
+    images, masks = torch.zeros(1, 1, size, size), torch.zeros(1, size, size, dtype=torch.int64)
+    draws = Draws(torch.zeros(1), torch.zeros_like(images), torch.ones(1, dtype=torch.bool))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        generator.losses(images, masks, torch.zeros(1, 2, dtype=torch.int64), draws)
+    return saved[0]
