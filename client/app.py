@@ -31,7 +31,7 @@ _log = logging.getLogger("cmrfed.site")
 
 
 def _answering(action: Callable[[Home, int, Message], Answer]) -> Callable[[Message, Context], Message]:
-    """An action as Flower calls it. An answer carries the site's name and its ledger's head; a refusal nothing."""
+    """An action as Flower calls it. An answer carries the site's name and its ledger's head; a refusal the name."""
 
     def answering(message: Message, context: Context) -> Message:
         home = None
@@ -40,13 +40,17 @@ def _answering(action: Callable[[Home, int, Message], Answer]) -> Callable[[Mess
             home = Home(folder)
             torch.set_num_threads(home.policy.execution.threads)
             content = action(home, number, message)
-            content.config_records["answer"].update({"site": home.policy.name, "ledger_head": home.ledger.head()})
+            content.config_records["answer"].update({"ledger_head": home.ledger.head()} | _name(home))
         except Exception as error:  # also of memory, or of a library: none of its words may leave
             _note(home, error)
-            content = RecordDict({"answer": ConfigRecord({"refused": REFUSED})})
+            content = RecordDict({"answer": ConfigRecord({"refused": REFUSED} | _name(home))})
         return Message(content, reply_to=message)
 
     return answering
+
+
+def _name(home: Home | None) -> dict[str, str]:
+    return {"site": home.policy.name} if home else {}
 
 
 def _note(home: Home | None, error: Exception) -> None:

@@ -224,7 +224,6 @@ def _plan() -> PrivacyPlan:
         noise_multiplier=1.0,
         clipping=Clipping(max_grad_norm=1.0),
         declared_patients=PATIENTS,
-        minimum_patients=1,
         steps=1,
         delta=1e-4,
         target_epsilon=100.0,

@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 from toy_hearts import toy_case
 
 from cmrfed.config import DataConfig, FederationConfig, GeneratorConfig, RunConfig
-from cmrfed.privacy import Clipping, Cohort, Ledger, PrivacyPlan
+from cmrfed.privacy import Clipping, Cohort, Limits, PrivacyPlan
 from cmrfed.runs import Run, RunRecord
+from cmrfed.site import Home
 from cmrfed.slices import Slices, collect
+from cmrfed.updates import write_durably
 
 CONFIG = RunConfig(
     data=DataConfig(root="data", sources={"mnms": "mnms"}),
@@ -22,7 +25,6 @@ PLAN = PrivacyPlan(
     noise_multiplier=2.0,
     clipping=Clipping(max_grad_norm=0.75),
     declared_patients=30,
-    minimum_patients=8,
     steps=4,
     delta=1e-4,
     target_epsilon=2.345,
@@ -118,13 +120,24 @@ def lay_out(folder: Path, found: dict | None, plan: PrivacyPlan | None = PLAN, c
         if arm != "epsilon_0":
             log_rounds(run, arm, dict.fromkeys(sites))
     for site in sites if plan else ():
-        ledger = Ledger(run.site_home(site) / "ledger.sqlite")
-        for number in (1, 2):
-            ledger.record(Cohort(bytes(64)), "toy/private", number, f"{number}", PLAN.event(2), PLAN.delta, 99.0, 99.0)
+        spend(run.site_home(site), site)
     if found:
         (folder / "results.json").write_text(json.dumps(found))
     run.save_record()
     return run
+
+
+def spend(folder: Path, site: str) -> None:
+    """A home that has paid for two rounds of the run."""
+    folder.mkdir(parents=True)
+    OmegaConf.save(
+        {"name": site, "maximum_epsilon": 99.0, "ledger": "../../ledger/ledger.sqlite"}, folder / "site.yaml"
+    )
+    home = Home(folder)
+    write_durably(home.plan("toy/private"), PLAN.model_dump_json())
+    for number in (1, 2):
+        limits = Limits(99.0, 99.0, PLAN.delta, order=3.0)
+        home.ledger.record(Cohort(bytes(64)), home.row_name("toy/private"), number, f"{number}", PLAN.event(2), limits)
 
 
 def log_rounds(run: Run, arm: str, reasons: dict[str, str | None], rounds: int = 2) -> None:

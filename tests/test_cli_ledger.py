@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from conftest import toy_slices
 
-from cmrfed.privacy import Cohort, GaussianEvent, Ledger, epsilon
+from cmrfed.privacy import Cohort, GaussianEvent, Ledger, Limits, epsilon
 
 EVENT = GaussianEvent(sample_rate=0.5, noise_multiplier=1.5234, steps=6)
 FOUR, SIX = Cohort.of(toy_slices([1] * 4)), Cohort.of(toy_slices([1] * 6))
@@ -24,10 +24,11 @@ def run(run_cmrfed):
 def ledger(tmp_path):
     """Three rows: two about four patients, then one about those and two more, in a run with a hostile name."""
     ledger = Ledger(tmp_path / "home" / "ledger.sqlite")
+    limits = Limits(99.0, 99.0, 1e-3, order=3.0)
     for round in (1, 2):
-        ledger.record(FOUR, "phantom/private", round, f"{round}", EVENT, 1e-3, 99.0, 99.0)
+        ledger.record(FOUR, "phantom/private", round, f"{round}", EVENT, limits)
     shared = EVENT.model_copy(update={"noise": "shared"})
-    ledger.record(SIX, "=cmd()\x1b[31m[red]", 1, "3", shared, 1e-3, 99.0, 99.0)
+    ledger.record(SIX, "=cmd()\x1b[31m[red]", 1, "3", shared, limits)
     return ledger
 
 
@@ -71,7 +72,9 @@ def test_verify_reassures_in_one_line(run, ledger):
     head = ledger.verify().head
     code, printed = run("verify", "home=home")
     assert code == 0
-    assert printed == f"the ledger is whole: 3 rows, 2 data sets, 6 patients; head {head}\n"
+    first, second = printed.splitlines()
+    assert first == f"the ledger is whole: 3 rows, 2 data sets, 6 patients; head {head}"
+    assert second.startswith("Whether ledger, anchor and every home's ledger.head") and "head=..." in second
     first = ledger.entries()[0].hash
     code, printed = run("verify", "home=home", f"head={first}")
     assert code == 0

@@ -9,11 +9,13 @@ import torch
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
+from client.app import REFUSED
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
 from cmrfed.evaluation import evaluate
-from cmrfed.privacy import Ledger, epsilon
+from cmrfed.privacy import epsilon
 from cmrfed.runs import Run
+from cmrfed.site import Home
 from cmrfed.slices import Slices
 from cmrfed.updates import load_generator, load_weights
 from server.strategy import PrivateFederation
@@ -40,11 +42,13 @@ def test_no_patient_is_at_two_sites_or_both_trained_on_and_held_out(finished):
 def test_every_sites_ledger_holds_the_whole_federation_within_the_target(finished):
     plan = finished.record.plan
     for site in finished.sites:
-        entries = Ledger(finished.site_home(site) / "ledger.sqlite").entries()
+        home = Home(finished.site_home(site))
+        entries = home.ledger.entries(run=home.row_name(f"{finished.record.name}/private"))
         assert [entry.round for entry in entries] == [1, 2]
         assert sum(entry.event.steps for entry in entries) == plan.steps == 4
         assert entries[-1].epsilon == pytest.approx(epsilon([plan.event(4)], plan.delta))
         assert entries[-1].epsilon <= plan.target_epsilon
+        assert home.spent_in(f"{finished.record.name}/private")[-1] == (2, entries[-1].epsilon)
 
 
 def test_every_arm_starts_from_the_same_public_weights_and_ends_elsewhere(finished):
@@ -93,7 +97,8 @@ def test_an_interrupted_run_goes_on_from_its_last_round_with_what_was_spent_coun
     resume(run)
     assert [line["round"] for line in _rounds(run)] == [0, 1, 2]
     for site in run.sites:
-        entries = Ledger(run.site_home(site) / "ledger.sqlite").entries()
+        home = Home(run.site_home(site))
+        entries = home.ledger.entries(run=home.row_name(f"{run.record.name}/private"))
         assert [entry.round for entry in entries] == [1, 2], (
             "the lost answer was sent again, not trained and paid again"
         )
@@ -137,9 +142,11 @@ def test_a_site_that_refuses_is_named_and_the_others_go_on(cache, tmp_path, monk
     monkeypatch.setattr("simulations.simulate.OmegaConf", SimpleNamespace(save=save))
     run = simulate(tiny_run_config(cache), tmp_path)
     for line in _rounds(run)[1:]:
-        assert "delta 0.001 is above" in line["sites"]["GE"]["reason"]
+        assert line["sites"]["GE"]["reason"] == f"refused: {REFUSED}"
         assert line["sites"]["Siemens"]["reason"] is None
-    assert not (run.site_home("GE") / "ledger.sqlite").exists()
+    home = Home(run.site_home("GE"))
+    assert home.ledger.entries(run=home.row_name(f"{run.record.name}/private")) == []
+    assert "delta 0.001 is above" in (home.folder / "refusals.jsonl").read_text()
 
 
 @pytest.mark.parametrize(

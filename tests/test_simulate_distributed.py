@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
+from client.app import REFUSED
 from cmrfed.config import UserError
 from cmrfed.privacy import epsilon
 from cmrfed.runs import Run
@@ -39,7 +40,8 @@ def rounds(run):
 
 
 def entries(run, site):
-    return Home(run.site_home(site)).ledger.entries()
+    home = Home(run.site_home(site))
+    return home.ledger.entries(run=home.row_name(f"{run.record.name}/private"))
 
 
 def test_every_site_pays_for_every_joint_step_and_all_keep_the_target(finished):
@@ -75,7 +77,7 @@ def test_a_site_that_refuses_is_named_and_a_quorum_goes_on(cache, tmp_path, monk
     refusing(monkeypatch, "GE")
     run = simulate(config_of(cache), tmp_path)
     for line in rounds(run)[1:]:
-        assert "delta 0.001 is above" in line["sites"]["GE"]["reason"]
+        assert line["sites"]["GE"]["reason"] == f"refused: {REFUSED}"
         assert line["sites"]["Philips"]["reason"] is None
     assert entries(run, "GE") == []
     assert len(entries(run, "Siemens")) == 3
@@ -87,7 +89,8 @@ def test_without_a_quorum_the_federation_stops_and_says_why(cache, tmp_path, mon
     assert [line["round"] for line in rounds(run)] == [0]
     stopped = (run.arm_folder("private") / "stopped.txt").read_text()
     assert "needs 2 sites, and 1 take part" in stopped
-    assert "GE: refused: site policy: delta" in stopped
+    assert f"GE: refused: {REFUSED}" in stopped
+    assert "site policy: delta" in (run.site_home("GE") / "refusals.jsonl").read_text()
     assert all(entries(run, site) == [] for site in run.sites)
 
 
@@ -119,7 +122,7 @@ def test_a_site_that_fails_in_any_phase_is_borne(cache, tmp_path, monkeypatch, p
     whole, failed = getattr(joint, phase), []
 
     def fail_at_philips(home, *arguments):
-        paid = len(home.ledger.entries())
+        paid = len([row for row in home.ledger.entries() if row.run.endswith("at Philips")])
         if home.policy.name == "Philips" and not failed and paid == (2 if phase in ("confirm", "reveal") else 1):
             failed.append(phase)
             raise UserError("the lights went out")
@@ -127,7 +130,8 @@ def test_a_site_that_fails_in_any_phase_is_borne(cache, tmp_path, monkeypatch, p
 
     monkeypatch.setattr(joint, phase, fail_at_philips)
     run = simulate(config_of(cache), tmp_path)
-    assert rounds(run)[2]["sites"]["Philips"]["reason"] == "refused: the lights went out"
+    assert rounds(run)[2]["sites"]["Philips"]["reason"] == f"refused: {REFUSED}"
+    assert "the lights went out" in (run.site_home("Philips") / "refusals.jsonl").read_text()
     assert "the round" not in rounds(run)[2]["sites"]
     assert rounds(run)[3]["sites"]["Philips"]["reason"] is None
     paid = 3 if phase in ("confirm", "reveal") else 2

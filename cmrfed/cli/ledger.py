@@ -37,6 +37,12 @@ _CHECK = (
 )
 
 
+_NOT_KNOWN = (
+    "Whether ledger, anchor and every home's ledger.head were rewritten or replaced together cannot be known from these "
+    "files: give a head that was written down elsewhere, as head=... (servers get one with every answer)."
+)
+
+
 class _Show(Stage):
     home: str
     rows: int = Field(ge=1)
@@ -71,6 +77,8 @@ def verify(values: Values) -> None:
     known = next((f"; the head you kept is row {row.sequence}" for row in book.entries if row.hash == config.head), "")
     counts = f"{len(book.entries)} rows, {len(book.cohorts)} data sets, {book.number_of_patients} patients"
     console.print(f"the ledger is whole: {counts}{known}; head {book.head}", soft_wrap=True)
+    if not known:
+        console.print(_NOT_KNOWN, soft_wrap=True)
 
 
 def export(values: Values) -> None:
@@ -86,9 +94,12 @@ def export(values: Values) -> None:
 
 
 def _verified(home: str, head: str | None = None) -> "Book":
+    from cmrfed.privacy import Ledger
     from cmrfed.site import Home
 
-    return Home(Path(home).expanduser().resolve()).ledger.verify(head)
+    folder = Path(home).expanduser().resolve()
+    is_home = (folder / "site.yaml").exists()  # else the folder that the ledger itself lies in
+    return (Home(folder).ledger if is_home else Ledger(folder / "ledger.sqlite")).verify(head)
 
 
 def _table_of_rows(rows: "tuple[Entry, ...]") -> Table:

@@ -180,7 +180,7 @@ class Home:
 
     def spent_in(self, run: str) -> list[tuple[int, float]]:
         """(Round, epsilon of all the run's releases up to it) by the plan's accountant; for the site's own eyes."""
-        path = self._file("plans", run, "json")
+        path = self.plan(run)
         if not path.exists() or (text := path.read_text()) == "null":
             return []
         plan, events, spent = read_stage_json_text(PrivacyPlan, text, where=str(path)), [], []
@@ -191,7 +191,7 @@ class Home:
 
     def _pin_plan(self, request: Request) -> None:
         """Keep the first plan of each run. Raise Refusal when a later request of that run brings another."""
-        path, plan = self._file("plans", request.run, "json"), request.task.plan
+        path, plan = self.plan(request.run), request.task.plan
         text = plan.model_dump_json() if plan else "null"
         if not path.exists():
             write_durably(path, text, mode=0o600)
@@ -252,6 +252,9 @@ class Home:
             )
 
     # what is written down
+
+    def plan(self, run: str) -> Path:
+        return self._file("plans", run, "json")
 
     def outbox(self, run: str) -> Path:
         return self._file("outbox", run, "safetensors")

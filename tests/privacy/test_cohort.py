@@ -288,6 +288,7 @@ def test_one_person_under_two_names_at_once_is_found_and_never_counts_twice(seco
     assert twins(individuals(twice)) == [] and individuals(FOUR) is FOUR
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 9), min_size=1, max_size=6), st.integers(0, 9))
 def test_who_else_is_there_never_decides_whether_somebody_is_admitted(numbers, newcomer):
     """The ledger's state of each patient is that patient's own: one more or less changes nobody else's part."""

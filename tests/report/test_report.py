@@ -2,6 +2,7 @@ import base64
 import io
 import re
 import shlex
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -129,11 +130,11 @@ def test_a_report_can_be_written_of_next_to_nothing(tmp_path):
     (run.arm_folder("private") / "synthetic.safetensors").unlink()
     (run.arm_folder("private") / "rounds.jsonl").unlink()
     for site in run.sites:
-        (run.site_home(site) / "ledger.sqlite").unlink()
+        shutil.rmtree(run.site_home(site))
     text = text_of(write_report(run, None))
     assert "No synthetic images were kept" in text
     assert all(f"evaluation.{kind} is off" in text for kind in ("fidelity", "utility", "leakage"))
-    assert not any((run.site_home(site) / "ledger.sqlite").exists() for site in run.sites)
+    assert not any(run.site_home(site).exists() for site in run.sites)
 
 
 def test_results_that_are_missing_or_broken_are_one_line(tmp_path):
