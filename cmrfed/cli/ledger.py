@@ -38,8 +38,8 @@ _CHECK = (
 
 
 _NOT_KNOWN = (
-    "Whether ledger, anchor and every home's ledger.head were rewritten or replaced together cannot be known from these "
-    "files: give a head that was written down elsewhere, as head=... (servers get one with every answer)."
+    "Whether ledger, anchor and every home's ledger.head were rewritten or replaced together cannot be known from "
+    "these files: give a head that was written down elsewhere, as head=... (servers get one with every answer)."
 )
 
 
