@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: simulate test e2e lint bench clean
+.PHONY: simulate test e2e lint bench gpu-check clean
 
 simulate: $(INSTALLED)          ## the federation on the built-in phantom, up to report.html
 	$(BIN)/cmrfed simulate
@@ -22,6 +22,9 @@ lint: $(INSTALLED)              ## style, types and layers
 
 bench: $(INSTALLED)             ## what privacy costs in time
 	$(BIN)/python -m simulations.bench
+
+gpu-check: $(INSTALLED)         ## that nobody's gradient depends on who shares a step, on this machine's GPU (else its CPU)
+	$(BIN)/python -m simulations.gpu_check
 
 clean:                          ## remove what can be made again; runs/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -161,8 +161,9 @@ class ExecutionConfig(Stage):
     """How a computation runs, not what it computes: a site's own matter, whatever a server asks for.
 
     `precision` auto is bf16 where the device computes in it and fp32 elsewhere. `patient_gradients` says how they are
-    computed: a micro-batch a patient ("loop"), several patients at once by vmap, at most `rows_at_once` rows together
-    ("vmap"), or whichever is faster on the device ("auto"). `threads` are a site's CPU threads."""
+    computed: a micro-batch a patient ("loop"), several patients at once by vmap, `rows_at_once` rows together ("vmap",
+    where the device rounds a patient alike in any company; else one by one), or whichever is faster on the device
+    ("auto"). `threads` are a site's CPU threads."""
 
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     patient_gradients: Literal["auto", "loop", "vmap"] = "auto"

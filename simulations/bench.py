@@ -89,7 +89,9 @@ def _measure(slices: Slices, plan: PrivacyPlan, name: tuple[str, str], config: G
 def _variants(
     slices: Slices, plan: PrivacyPlan, config: GeneratorConfig, precision: str
 ) -> dict[str, Callable[[], object]]:
-    training = TrainingConfig(slices_per_patient=SLICES, precision=precision)  # type: ignore[arg-type]
+    # groups are always full, so that one of more patients than there are would compute for nobody
+    rows = PATIENTS * SLICES
+    training = TrainingConfig(slices_per_patient=SLICES, precision=precision, rows_at_once=rows)  # type: ignore[arg-type]
     loop, vmap = (training.model_copy(update={"patient_gradients": path}) for path in ("loop", "vmap"))
     generator = build_generator(config, 0)
     variants: dict[str, Callable[[], object]] = {

@@ -16,7 +16,7 @@ from cmrfed.privacy.chain import Entry
 from cmrfed.privacy.clipping import Clipping
 from cmrfed.privacy.cohort import Cohort, individuals, twins
 from cmrfed.privacy.filter import renyi_order
-from cmrfed.privacy.gradients import clipped_gradient_sum, looped_gradients, vmapped_gradients
+from cmrfed.privacy.gradients import clipped_gradient_sum, looped_gradients, places_are_alike, vmapped_gradients
 from cmrfed.privacy.ledger import Book, BudgetExceeded, Ledger, Limits
 from cmrfed.privacy.plan import NoiseSharing, PrivacyPlan
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom, fresh_key
@@ -50,6 +50,7 @@ __all__ = [
     "guess",
     "individuals",
     "looped_gradients",
+    "places_are_alike",
     "renyi_order",
     "strongest_attack",
     "twins",

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from cmrfed.config import AdaptiveClipping, Stage
 
-_ROUNDING_GUARD = 1 - 1e-6
+ROUNDING_GUARD = 1 - 1e-6
 """Clips a hair below C, so that no rounding of norm, product or sum can carry a patient above it."""
 
 _STABILITY = 0.01
@@ -64,7 +64,7 @@ class Clipping(Stage):
         """From the norms of each patient's gradient, weight tensor by weight tensor, to what may be summed."""
         norms = layer_norms.square().sum(1, keepdim=True).sqrt()
         finite = norms.isfinite()
-        factors = self._factors(layer_norms, norms) * self._gradient_share * _ROUNDING_GUARD
+        factors = self._factors(layer_norms, norms) * self._gradient_share * ROUNDING_GUARD
         answers = self._answers(norms[:, 0])
         zero = torch.zeros((), dtype=torch.float64, device=norms.device)
         return Contribution(torch.where(finite, factors, zero), torch.where(finite[:, 0], answers, zero))
@@ -93,7 +93,7 @@ class Clipping(Stage):
     def _answer_scale(self) -> float:
         assert self.adaptive
         farthest = max(self.adaptive.quantile, 1 - self.adaptive.quantile)
-        return self.adaptive.share * self.max_grad_norm * _ROUNDING_GUARD / farthest
+        return self.adaptive.share * self.max_grad_norm * ROUNDING_GUARD / farthest
 
     def moved(self, mean_answer: float, start: float) -> "Clipping":
         """C after a step whose released mean answer was this: C exp(-rate x (share of patients below C - gamma)).

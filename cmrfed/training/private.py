@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from jaxtyping import Float64, Int64
@@ -18,8 +18,10 @@ from cmrfed.privacy import (
     Random,
     clipped_gradient_sum,
     looped_gradients,
+    places_are_alike,
     vmapped_gradients,
 )
+from cmrfed.shapes import Label
 from cmrfed.slices import Slices
 from cmrfed.training.losses import Batch, autocast, mean_loss, torch_generator
 
@@ -49,7 +51,7 @@ def noised_sum(
     patients = slices.number_of_patients
     sampled = plan.sample_patients(patients + len(canaries), random).tolist()
     batches = (patient_batch(generator, slices, one, training, random, device) for one in sampled if one < patients)
-    total = _clipped_sum(generator, batches, training, clipping, device)
+    total = clipped_sum(generator, batches, training, clipping, device)
     planted = [canaries[one - patients] for one in sampled if one >= patients]
     if planted:
         weights = trained_weights(generator)
@@ -57,20 +59,45 @@ def noised_sum(
     return plan.noised(total, clipping, random)
 
 
-def _clipped_sum(
+def clipped_sum(
     generator: Generator, batches: Iterator[Batch], training: TrainingConfig, clipping: Clipping, device: torch.device
 ) -> Float64[Tensor, " coordinate"]:
-    weights = trained_weights(generator)
-    if _gradient_path(generator, training, device) == "loop":
-        losses = (partial(mean_loss, generator, batch, training, device) for batch in batches)
-        return clipped_gradient_sum(weights, looped_gradients(weights, losses), clipping)
-    chunks = map(_stack, _chunks(batches, max(1, training.rows_at_once // training.rows_of_patient)))
+    """Sum over patients of the clipped gradient, as `clipped_gradient_sum` gives it, in the way that is configured.
+
+    Kernels are chosen by shapes alone: neither a timing nor chance may decide how a patient's gradient is rounded.
+    """
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=torch.backends.cudnn.allow_tf32):
+        gradients = _gradients(generator, batches, training, device)
+        return clipped_gradient_sum(trained_weights(generator), gradients, clipping)
+
+
+def _gradients(
+    generator: Generator, batches: Iterator[Batch], training: TrainingConfig, device: torch.device
+) -> Iterator[Sequence[Tensor]]:
+    """Of nobody, none."""
+    for first in islice(batches, 1):
+        drawn = chain([first], batches)
+        if gradient_path(generator, training, device, tuple(first[0].shape)) == "loop":
+            losses = (partial(mean_loss, generator, batch, training, device) for batch in drawn)
+            yield from looped_gradients(trained_weights(generator), losses)
+        else:
+            together = _patients_together(training)
+            chunks = map(_stack, _chunks(drawn, together))
+            yield from vmapped_gradients(generator, _patient_loss(training, device), chunks, together)
+
+
+def _patients_together(training: TrainingConfig) -> int:
+    return max(1, training.rows_at_once // training.rows_of_patient)
+
+
+def _patient_loss(training: TrainingConfig, device: torch.device) -> Callable[..., Tensor]:
+    """One patient's loss as `vmapped_gradients` wants it."""
 
     def loss(call: Callable[..., Tensor], *rows: Tensor) -> Tensor:
         with autocast(device, training.precision):
             return call(*rows[:3], Draws(*rows[3:])).mean()
 
-    return clipped_gradient_sum(weights, vmapped_gradients(generator, loss, chunks), clipping)
+    return loss
 
 
 def _chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
@@ -81,8 +108,11 @@ def _chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
 
 def _stack(batches: Sequence[Batch]) -> tuple[Tensor, ...]:
     """Patients' rows as tensors (patient, row, ...); all patients have equally many."""
-    rows = [(*batch[:3], batch[3].times, batch[3].noises, batch[3].kept) for batch in batches]
-    return tuple(torch.stack(parts) for parts in zip(*rows, strict=True))
+    return tuple(torch.stack(parts) for parts in zip(*map(_rows, batches), strict=True))
+
+
+def _rows(batch: Batch) -> tuple[Tensor, ...]:
+    return *batch[:3], batch[3].times, batch[3].noises, batch[3].kept
 
 
 def patient_batch(
@@ -109,36 +139,67 @@ def _given_gradients(weights: Sequence[Tensor], directions: Sequence[Tensor]) ->
         yield [part.view(len(part), *weight.shape) for part, weight in zip(parts, weights, strict=True)]
 
 
-def _gradient_path(generator: Generator, training: TrainingConfig, device: torch.device) -> str:
+def gradient_path(generator: Generator, training: TrainingConfig, device: torch.device, shape: tuple[int, ...]) -> str:
     """The configured way to patients' gradients; "auto" is the loop on a CPU, which `make bench` shows to be as fast
-    there and repeatable to the bit, and what a trial finds faster on any other device."""
-    if training.patient_gradients != "auto":
-        return training.patient_gradients
-    if device.type == "cpu":
+    there and repeatable to the bit, and what a trial finds faster on any other device. Several patients at once only
+    where that leaves no trace in any one's gradient. shape: of a patient's images."""
+    auto = training.patient_gradients == "auto"
+    if training.patient_gradients == "loop" or (auto and device.type == "cpu"):
         return "loop"
-    return _faster_path(generator.config, training, str(device))
+    asked = (generator.config, training, str(device), shape)
+    if not _places_are_alike(*asked):
+        return "loop"
+    return _faster_path(*asked) if auto else "vmap"
 
 
 @lru_cache
-def _faster_path(config: GeneratorConfig, training: TrainingConfig, device_name: str) -> str:
+def _places_are_alike(
+    config: GeneratorConfig, training: TrainingConfig, device_name: str, shape: tuple[int, ...]
+) -> bool:
+    """Tries it on made-up patients, once for each network, device and shape."""
+    device, stream = torch.device(device_name), torch.Generator().manual_seed(0)
+    generator = made_up_generator(config, device)
+    one, other = (_rows(made_up_patient(generator, shape, stream, device)) for _ in range(2))
+    return places_are_alike(generator, _patient_loss(training, device), one, other, _patients_together(training))
+
+
+@lru_cache
+def _faster_path(config: GeneratorConfig, training: TrainingConfig, device_name: str, shape: tuple[int, ...]) -> str:
     """Times both ways on made-up patients, once for each network and device; patients' data do not sway the choice."""
     device = torch.device(device_name)
     generator = build_generator(config, seed=0).to(device)
-    seconds = {path: _seconds_of(generator, training, path, device) for path in ("loop", "vmap")}
+    seconds = {path: _seconds_of(generator, training, path, device, shape) for path in ("loop", "vmap")}
     return min(seconds, key=lambda path: seconds[path])
 
 
-def _seconds_of(generator: Generator, training: TrainingConfig, path: str, device: torch.device) -> float:
-    """The second of two sums over eight patients of random 64 x 64 images; the first warms up."""
+def _seconds_of(
+    generator: Generator, training: TrainingConfig, path: str, device: torch.device, shape: tuple[int, ...]
+) -> float:
+    """The second of two sums over a group of patients; the first warms up."""
     chosen = training.model_copy(update={"patient_gradients": path})
-    rows = training.rows_of_patient
     stream = torch.Generator().manual_seed(0)
-    images = torch.randn((rows, 1, 64, 64), generator=stream).to(device)
-    masks, conditions = torch.zeros_like(images[:, 0]).long(), torch.zeros((rows, 2), dtype=torch.int64, device=device)
     seconds = math.inf
     for _ in range(2):
         started = time.perf_counter()
-        batches = ((images, masks, conditions, generator.draw(images, stream)) for _ in range(8))
-        float(_clipped_sum(generator, batches, chosen, Clipping(max_grad_norm=1.0), device).sum())
+        batches = (made_up_patient(generator, shape, stream, device) for _ in range(_patients_together(training)))
+        float(clipped_sum(generator, batches, chosen, Clipping(max_grad_norm=1.0), device).sum())
         seconds = time.perf_counter() - started
     return seconds
+
+
+def made_up_generator(config: GeneratorConfig, device: torch.device) -> Generator:
+    """With no weight at zero, where it would hide the gradients of those before it."""
+    generator, stream = build_generator(config, seed=0), torch.Generator().manual_seed(0)
+    for weight in generator.parameters():
+        torch.nn.init.normal_(weight, std=0.1, generator=stream)
+    return generator.to(device).train()
+
+
+def made_up_patient(
+    generator: Generator, shape: tuple[int, ...], stream: torch.Generator, device: torch.device
+) -> Batch:
+    """A patient of noise. shape: of the images."""
+    images = torch.randn(shape, generator=stream).to(device)
+    masks = torch.randint(0, len(Label), (len(images), *shape[2:]), generator=stream).to(device)
+    conditions = torch.zeros((len(images), 2), dtype=torch.int64, device=device)
+    return images, masks, conditions, generator.draw(images, stream)

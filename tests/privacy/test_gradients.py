@@ -15,10 +15,17 @@ from torch import nn
 
 from cmrfed.config import AdaptiveClipping, GeneratorConfig, TrainingConfig
 from cmrfed.generators import FAMILIES, Draws, build_generator
-from cmrfed.privacy import Clipping, SeededRandom, clipped_gradient_sum, looped_gradients, vmapped_gradients
+from cmrfed.privacy import (
+    Clipping,
+    SeededRandom,
+    clipped_gradient_sum,
+    looped_gradients,
+    places_are_alike,
+    vmapped_gradients,
+)
 from cmrfed.slices import Slices
-from cmrfed.training import mean_loss, patient_batch, trained_weights
-from cmrfed.training.private import _clipped_sum
+from cmrfed.training import mean_loss, patient_batch, private, trained_weights
+from cmrfed.training.private import clipped_sum
 
 CPU = torch.device("cpu")
 RULES = [
@@ -138,7 +145,7 @@ def test_the_sum_equals_a_plain_loop_in_double_precision(family, trainable, path
     training = fp32_training.model_copy(update={"patient_gradients": path, "rows_at_once": 4})
     for rule, clip in (("norm", by_norm), ("per_layer", by_layer)):
         clipping = Clipping(max_grad_norm=0.05, rule=rule)
-        found = _clipped_sum(generator, iter(batches(generator, slices, training)), training, clipping, CPU)
+        found = clipped_sum(generator, iter(batches(generator, slices, training)), training, clipping, CPU)
         expected = reference_sum(generator, slices, training, clip)
         tolerance = 1e-5 if rule == "norm" else 1e-3  # some layers' gradients are rounding alone, and are scaled up
         assert torch.linalg.vector_norm(found - expected) <= tolerance * torch.linalg.vector_norm(expected)
@@ -152,7 +159,7 @@ def test_where_opacus_is_right_its_per_sample_gradients_give_the_same_sum(tiny_g
     generator, slices = stirred_generator(tiny_generator_config), toy_slices([1, 1, 1, 1])
     generator.network.unet.class_embedding.requires_grad_(False)
     clipping = Clipping(max_grad_norm=0.05)
-    found = _clipped_sum(generator, iter(batches(generator, slices, training)), training, clipping, CPU)
+    found = clipped_sum(generator, iter(batches(generator, slices, training)), training, clipping, CPU)
     hooked = GradSampleModule(copy.deepcopy(generator), loss_reduction="sum")
     *rows, draws = zip(*batches(generator, slices, training), strict=True)
     together = Draws(*(torch.cat([getattr(one, name) for one in draws]) for name in ("times", "noises", "kept")))
@@ -191,7 +198,7 @@ def test_the_sum_is_right_on_autoencoders_and_channels_last_where_hooks_are_not(
         gradients = looped_gradients(weights, losses)
     else:
         model.forward = lambda images: model.net.decode(model.net.encode(images)[0])  # vmap knows no memory formats
-        gradients = vmapped_gradients(model, lambda call, rows: call(rows).square().mean(), [(images,)])
+        gradients = vmapped_gradients(model, lambda call, rows: call(rows).square().mean(), [(images,)], 3)
     found = clipped_gradient_sum(weights, gradients, clipping)
     double = copy.deepcopy(model).double()
     expected = 0
@@ -209,9 +216,91 @@ def test_in_bf16_the_clipped_sum_points_the_same_way_and_keeps_the_bound(tiny_ge
     for precision in ("fp32", "bf16"):
         training = fp32_training.model_copy(update={"precision": precision})
         all_batches = iter(batches(generator, slices, training))
-        sums[precision] = _clipped_sum(generator, all_batches, training, Clipping(max_grad_norm=0.05), CPU)
+        sums[precision] = clipped_sum(generator, all_batches, training, Clipping(max_grad_norm=0.05), CPU)
     assert sums["bf16"].norm() <= 4 * 0.05
     assert torch.cosine_similarity(sums["fp32"], sums["bf16"], dim=0) > 0.99
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("path", ["loop", "vmap"])
+@pytest.mark.parametrize("sampled", [1, 2, 3, 4, 6])
+def test_who_else_is_sampled_changes_nothing_of_a_patients_contribution(
+    path, precision, sampled, tiny_generator_config, fp32_training
+):
+    """Groups of four, full or not. A patient more moves the sum by that patient's own contribution and nothing else:
+    what is left is rounding in double precision, far below the 1e-6 of C that clipping keeps in hand."""
+    generator, clipping = stirred_generator(tiny_generator_config), Clipping(max_grad_norm=0.05)
+    changes = {"patient_gradients": path, "precision": precision, "rows_at_once": 8}
+    training = fp32_training.model_copy(update=changes)
+    drawn = batches(generator, toy_slices([3] * (sampled + 1)), training)
+
+    def clipped(some):
+        return clipped_sum(generator, iter(some), training, clipping, CPU)
+
+    for place in range(sampled + 1):
+        own, others = clipped([drawn[place]]), clipped(drawn[:place] + drawn[place + 1 :])
+        assert own.norm() <= clipping.max_grad_norm
+        assert (clipped(drawn) - others - own).norm() <= 1e-12 * clipping.max_grad_norm
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_patient_that_is_not_finite_leaves_its_group_as_it_was(precision, tiny_generator_config, fp32_training):
+    generator, clipping = stirred_generator(tiny_generator_config), Clipping(max_grad_norm=0.05)
+    changes = {"patient_gradients": "vmap", "precision": precision, "rows_at_once": 8}
+    training = fp32_training.model_copy(update=changes)
+    drawn = batches(generator, toy_slices([3] * 4), training)
+    without = clipped_sum(generator, iter(drawn[:1] + drawn[2:]), training, clipping, CPU)
+    images, *others = drawn[1]
+    drawn[1] = (images * math.nan, *others)
+    assert torch.equal(clipped_sum(generator, iter(drawn), training, clipping, CPU), without)
+
+
+class Meddling(nn.Module):
+    """A network whose rounding depends on where in its group a patient is: the first is moved by a hair."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, rows):
+        return (self.weight * rows).sum() * (1 + 1e-7 * Place.apply(rows))
+
+
+class Place(torch.autograd.Function):
+    """Zero for the first patient of a group under vmap, and one for the others."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(rows):
+        return torch.zeros(())
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def vmap(info, in_dims, rows):
+        return (torch.arange(info.batch_size) > 0).float(), 0
+
+
+def test_a_device_that_rounds_by_place_or_neighbour_is_found_out():
+    rows = [torch.rand(2, 3), torch.rand(2, 3)]
+    plain = nn.Linear(3, 1)
+    one, other = ([row] for row in rows)
+    assert places_are_alike(plain, lambda call, rows: call(rows).sum(), one, other, together=4)
+    assert not places_are_alike(Meddling(), lambda call, rows: call(rows), one, other, together=4)
+
+
+def test_where_places_are_not_alike_patients_are_taken_one_by_one(monkeypatch, tiny_generator_config, fp32_training):
+    generator = stirred_generator(tiny_generator_config)
+    sums = {}
+    for path, alike in (("loop", True), ("vmap", False)):
+        monkeypatch.setattr(private, "_places_are_alike", lambda *_, alike=alike: alike)
+        training = fp32_training.model_copy(update={"patient_gradients": path})
+        drawn = batches(generator, toy_slices([3, 1, 6]), training)
+        sums[path] = clipped_sum(generator, iter(drawn), training, Clipping(max_grad_norm=0.05), CPU)
+    assert torch.equal(sums["loop"], sums["vmap"])
 
 
 @every_rule
@@ -262,6 +351,6 @@ def test_memory_does_not_grow_with_the_patients(tiny_generator_config, fp32_trai
             pulled.append((len(norms), len(made)))
             return super().contribution(norms)
 
-    _clipped_sum(generator, counted(), training, Spy(max_grad_norm=1.0), CPU)
+    clipped_sum(generator, counted(), training, Spy(max_grad_norm=1.0), CPU)
     assert pulled == [(2, 2 * (chunk + 1)) for chunk in range(6)]
     assert trained_weights(generator)
