@@ -17,9 +17,11 @@ from cmrfed.aggregation import RULES
 from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, read_stage_json
 from cmrfed.generators import build_generator
 from cmrfed.privacy import PrivacyPlan
+from cmrfed.replies import InvalidReply, SiteReply
 from cmrfed.site import Request
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, validation_losses
+from cmrfed.training.reach import gradient_reach
 from cmrfed.updates import (
     Weights,
     apply_update,
@@ -69,11 +71,19 @@ def joint_update(
     """What a joint step moves the weights by, and the next step's clipping norm, from the sum over `sites` sites.
 
     Plain gradient descent with the round's learning rate. Post-processing of the sum, which alone is private.
+    Raises InvalidReply where no honest sites can have come to that sum; whose fault it is the masks hide.
     """
     plan = task.plan
     if plan is None or plan.sharing is None:
         raise ValueError("only sites that share noise take a joint step")
-    gradient, clipping = plan.split(plan.mean(torch.from_numpy(total), task.clipping, sites), task.clipping)
+    mean = plan.mean(torch.from_numpy(total), task.clipping, sites)
+    entry, norm, reach = float(mean.abs().max()), float(mean.norm()), gradient_reach(task, plan, len(total), sites)
+    if not reach.holds(entry, norm):
+        raise InvalidReply(
+            f"the sum over {sites} sites makes a gradient of norm {norm:.3g} and an entry of {entry:.3g}; honest sites "
+            f"reach {reach.norm:.3g} and {reach.entry:.3g} at most, so that one of them did not keep to the plan"
+        )
+    gradient, clipping = plan.split(mean, task.clipping)
     steps = (-task.learning_rate * gradient).float().numpy()
     return unflatten(steps, build_generator(generator, seed=0)), clipping.max_grad_norm
 
@@ -95,20 +105,6 @@ def load_state(path: Path) -> GlobalState:
         parts[part][weight] = array
     norm = notes["max_grad_norm"]
     return GlobalState(int(str(notes["round"])), parts["weights"], parts["averaged"], norm)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class SiteReply:
-    """A site's answer to a round: an update, or the reason why there is none. `loss` only without privacy.
-
-    Where the noise is shared no site has an update of its own, and `reason` alone says who was not in the sum.
-    """
-
-    site: str
-    update: Weights | None
-    reason: str | None = None
-    loss: float | None = None
-    max_grad_norm: float | None = None
 
 
 class ArmPlan(Stage):

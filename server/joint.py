@@ -5,14 +5,16 @@ too few sites got through is over without an update, and is not asked for again:
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
-from cmrfed.config import UserError, read_stage_json_text
-from cmrfed.federation import SiteReply, advance, joint_update
+from cmrfed.config import UserError
+from cmrfed.federation import advance, joint_update
 from cmrfed.privacy import NoiseSharing
 from cmrfed.privacy.secure_aggregation import (
     Confirmation,
@@ -20,11 +22,17 @@ from cmrfed.privacy.secure_aggregation import (
     ProtocolViolation,
     Revealed,
     Session,
+    require_dealt,
+    require_revealed,
+    require_usable,
     route,
     unmask,
 )
-from cmrfed.site.joint import Confirmations, Offers, S, Shares, Survivors
-from server.strategy import EverySiteRefused, PrivateFederation, said, to_record
+from cmrfed.replies import Attendance, InvalidReply, Reply, SiteReply, masked_vector, message_of, own_message_of
+from cmrfed.site.joint import Confirmations, Offers, Shares, Survivors
+from server.strategy import EverySiteRefused, PrivateFederation, received, said, to_record
+
+T = TypeVar("T")
 
 
 class JointFederation(PrivateFederation):
@@ -35,15 +43,14 @@ class JointFederation(PrivateFederation):
     ) -> Iterable[Message]:
         """Phases 1 and 2, and the messages of phase 3."""
         self._round_started, self._grid = time.time(), grid
-        self._reasons: dict[str, str] = {}
-        self._nodes: dict[str, int] = {}
+        self._attendance = Attendance(self.arm.sites)
         self._request = self.arm.request(self.state)
         self._session = Session.fresh(self._request.digest, self._sharing.quorum)
         try:
             self._offers = self._collect_offers()
             shares = route({name: answer.shares for name, answer in self._deal().items()})
         except ProtocolViolation as violation:
-            self._reasons["the round"] = str(violation)
+            self._attendance.reasons["the round"] = str(violation)
             return []
         self.arm.attempt(self.state.round + 1)
         self._senders = sorted(shares)
@@ -57,17 +64,17 @@ class JointFederation(PrivateFederation):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Phases 4 and 5, and the step."""
-        masked = {name: _vector(content) for name, content in self._sort(replies).items()}
-        updates, norm = [], self.state.max_grad_norm
+        masked = self._heard(replies, partial(masked_vector, self._request))
+        updates, norm, reasons = [], self.state.max_grad_norm, self._attendance.reasons
         try:
             total = self._unmask(masked)
             update, norm = joint_update(self._request.task, total, len(masked), self.arm.config.generator)
             updates = [update]
-        except ProtocolViolation as violation:
-            self._reasons.setdefault("the round", str(violation))
+        except (ProtocolViolation, InvalidReply) as violation:
+            reasons.setdefault("the round", str(violation))
         self.state = advance(self.state, updates, self.arm.config.aggregation, [norm] if norm else [])
-        replies_of_sites = [SiteReply(name, None, reason) for name, reason in sorted(self._reasons.items())]
-        replies_of_sites += [SiteReply(name, None) for name in sorted(masked) if name not in self._reasons]
+        replies_of_sites = [SiteReply(name, None, reason) for name, reason in sorted(reasons.items())]
+        replies_of_sites += [SiteReply(name, None) for name in sorted(masked) if name not in reasons]
         self.arm.end_round(self.state, replies_of_sites, self._round_started)
         return to_record(self.state.weights), None
 
@@ -82,20 +89,27 @@ class JointFederation(PrivateFederation):
         content = {"request": said(self._request), "asked": said(self._session)}
         nodes = list(self._grid.get_node_ids())
         messages = [Message(RecordDict(content), node, f"{MessageType.QUERY}.offer") for node in nodes]  # type: ignore[arg-type]
-        offers = _parse(self._sort(self._grid.send_and_receive(messages, timeout=self._timeout_s)), Offer)
-        willing = len(nodes) - sum(reason.startswith("refused") for reason in self._reasons.values())
+        offers = self._heard(self._grid.send_and_receive(messages, timeout=self._timeout_s), _offer)
+        reasons = self._attendance.reasons
+        willing = len(nodes) - sum(reason == "refused" for reason in reasons.values())
         if len(offers) < self._session.threshold and willing < self._session.threshold:
-            reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(self._reasons.items()))
+            told = "; ".join(f"{site}: {reason}" for site, reason in sorted(reasons.items()))
             raise EverySiteRefused(
                 f"round {self.state.round + 1} needs {self._session.threshold} sites, and {len(offers)} take part "
-                f"({reasons or 'no other is connected'})"
+                f"({told or 'no other is connected'})"
             )
         return tuple(offers.values())
 
     def _deal(self) -> Mapping[str, Shares]:
         """Phase 2, from every site that made an offer."""
-        asked = said(Offers(run=self._request.run, offers=self._offers))
-        return _parse(self._ask("share", [offer.name for offer in self._offers], {"asked": asked}), Shares)
+        asked, names = said(Offers(run=self._request.run, offers=self._offers)), [offer.name for offer in self._offers]
+
+        def dealt(reply: Reply) -> Shares:
+            found = message_of(Shares, reply)
+            require_dealt(reply.site, found.shares, names)
+            return found
+
+        return self._ask("share", names, {"asked": asked}, dealt)
 
     def _unmask(self, masked: Mapping[str, np.ndarray]) -> np.ndarray:
         """Phases 4 and 5: the sum over the sites whose vectors came."""
@@ -103,52 +117,37 @@ class JointFederation(PrivateFederation):
             raise ProtocolViolation(f"{len(masked)} sites got through, {self._session.threshold} are needed")
         run, names = self._request.run, sorted(masked)
         survivors = said(Survivors(run=run, survivors=tuple(names)))
-        signed = _parse(self._ask("confirm", names, {"asked": survivors}), Confirmation)
+        signed = self._ask("confirm", names, {"asked": survivors}, partial(own_message_of, Confirmation))
         asked = said(Confirmations(run=run, confirmations=tuple(signed.values())))
-        revealed = _parse(self._ask("reveal", list(signed), {"asked": asked}), Revealed)
-        return unmask(self._session, self._offers, self._senders, masked, list(revealed.values()))
 
-    def _ask(self, action: str, names: Iterable[str], content: dict[str, ConfigRecord]) -> dict[str, RecordDict]:
+        def revealed(reply: Reply) -> Revealed:
+            found = own_message_of(Revealed, reply)
+            require_revealed(found, names, set(self._senders).difference(names))
+            return found
+
+        told = self._ask("reveal", list(signed), {"asked": asked}, revealed)
+        return unmask(self._session, self._offers, self._senders, masked, list(told.values()))
+
+    def _ask(
+        self, action: str, names: Iterable[str], content: dict[str, ConfigRecord], read: Callable[[Reply], T]
+    ) -> dict[str, T]:
         messages = [self._message(action, name, content) for name in names]
-        return self._sort(self._grid.send_and_receive(messages, timeout=self._timeout_s))
+        return self._heard(self._grid.send_and_receive(messages, timeout=self._timeout_s), read)
+
+    def _heard(self, replies: Iterable[Message], read: Callable[[Reply], T]) -> dict[str, T]:
+        return self._attendance.heard((received(reply, "masked") for reply in replies), read)
 
     def _message(self, action: str, name: str, content: Mapping[str, ConfigRecord | ArrayRecord]) -> Message:
-        return Message(RecordDict(dict(content)), self._nodes[name], f"{MessageType.QUERY}.{action}")
+        return Message(RecordDict(dict(content)), self._attendance.nodes[name], f"{MessageType.QUERY}.{action}")
 
     @property
     def _timeout_s(self) -> float:
         return self.arm.config.federation.round_timeout_s
 
-    def _sort(self, replies: Iterable[Message]) -> dict[str, RecordDict]:
-        """Contents by site; who failed or refused goes to the reasons. A name is the node's that first used it."""
-        found = {}
-        for reply in replies:
-            node = reply.metadata.src_node_id
-            if reply.has_error():
-                known = next((name for name, own in self._nodes.items() if own == node), f"node {node}")
-                self._reasons[known] = f"failed: {reply.error.reason}"
-                continue
-            notes = reply.content["answer"]
-            name = str(notes["site"])
-            if self._nodes.setdefault(name, node) != node:
-                self._reasons[f"node {node}"] = f"failed: calls itself {name}, as another node does"
-            elif "refused" in notes:
-                self._reasons[name] = f"refused: {notes['refused']}"
-            else:
-                found[name] = reply.content
-        return found
 
-
-def _parse(contents: Mapping[str, RecordDict], stage: type[S]) -> dict[str, S]:
-    """What the sites said; what cannot be read counts as not said, and the protocol bears it or stops the round."""
-    said_by: dict[str, S] = {}
-    for name, content in contents.items():
-        try:
-            said_by[name] = read_stage_json_text(stage, str(content["answer"]["json"]), where=f"{name}'s answer")
-        except (UserError, KeyError):
-            continue
-    return said_by
-
-
-def _vector(content: RecordDict) -> np.ndarray:
-    return np.asarray(content["masked"]["masked"].numpy())
+def _offer(reply: Reply) -> Offer:
+    """An offer of keys that work; with others no peer could go on."""
+    offer = own_message_of(Offer, reply)
+    for public in (offer.share_key, offer.mask_key):
+        require_usable(public)
+    return offer

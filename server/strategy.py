@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from logging import INFO
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from cmrfed.config import Stage
-from cmrfed.federation import Arm, SiteReply, advance
+from cmrfed.federation import Arm, advance
+from cmrfed.replies import Attendance, Reply, SiteReply, Terms
 from cmrfed.updates import Weights
 
 
@@ -21,7 +23,7 @@ class EverySiteRefused(RuntimeError):
 class PrivateFederation(Strategy):
     """Sends every site the same request each round and hands the updates to `cmrfed.federation`.
 
-    Sites that refuse or fail are noted by name, and the others go on.
+    Sites that refuse, fail or send what no honest site sends are noted by name, and the others go on.
     """
 
     def __init__(self, arm: Arm) -> None:
@@ -39,14 +41,19 @@ class PrivateFederation(Strategy):
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        answers = sorted((_read(reply) for reply in replies), key=lambda answer: answer.site)
-        updates = [answer.update for answer in answers if answer.update is not None]
-        if not updates:
-            reasons = "; ".join(f"{answer.site}: {answer.reason}" for answer in answers) or "no site replied in time"
-            raise EverySiteRefused(f"round {self.state.round + 1} got no update ({reasons})")
-        norms = [answer.max_grad_norm for answer in answers if answer.max_grad_norm is not None]
+        attendance = Attendance(self.arm.sites)
+        terms = Terms(self.arm.request(self.state), self.state.weights)
+        answers = attendance.heard((received(reply, "update") for reply in replies), terms.update)
+        if not answers:
+            reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(attendance.reasons.items()))
+            raise EverySiteRefused(
+                f"round {self.state.round + 1} got no update ({reasons or 'no site replied in time'})"
+            )
+        updates = [answer.update for answer in answers.values() if answer.update is not None]
+        norms = [answer.max_grad_norm for answer in answers.values() if answer.max_grad_norm is not None]
         self.state = advance(self.state, updates, self.arm.config.aggregation, norms)
-        self.arm.end_round(self.state, answers, self._round_started)
+        left_out = [SiteReply(site, None, reason) for site, reason in sorted(attendance.reasons.items())]
+        self.arm.end_round(self.state, [*answers.values(), *left_out], self._round_started)
         return to_record(self.state.weights), None
 
     def configure_evaluate(
@@ -72,14 +79,19 @@ def said(message: Stage) -> ConfigRecord:
     return ConfigRecord({"json": message.model_dump_json()})
 
 
-def _read(reply: Message) -> SiteReply:
-    if reply.has_error():
-        return SiteReply(site=f"node {reply.metadata.src_node_id}", update=None, reason=f"failed: {reply.error.reason}")
-    notes, update = reply.content["answer"], reply.content.get("update")
-    return SiteReply(
-        site=str(notes["site"]),
-        update=None if update is None else {name: array.numpy() for name, array in update.items()},  # type: ignore[union-attr]
-        reason=f"refused: {notes['refused']}" if "refused" in notes else None,  # type: ignore[operator]
-        loss=notes.get("loss"),  # type: ignore[union-attr]
-        max_grad_norm=notes.get("max_grad_norm"),  # type: ignore[union-attr]
-    )
+def received(message: Message, arrays: str = "") -> Reply:
+    """A message as the library reads it, with the record of arrays of that name. What a record of another kind holds is
+    not looked at, nor is the text of an error, which is written at the site."""
+    node = message.metadata.src_node_id
+    if not message.has_content():
+        return Reply(node, failure=_failure(message))
+    notes = message.content.config_records.get("answer") or ConfigRecord()
+    encoded = message.content.array_records.get(arrays) or ArrayRecord()
+    return Reply(node, None, dict(notes), {name: array.data for name, array in encoded.items()})
+
+
+def _failure(message: Message) -> str:
+    """Flower's name of an error."""
+    code = message.error.code if message.has_error() else ErrorCode.UNKNOWN
+    names = {value: name for name, value in vars(ErrorCode).items() if isinstance(value, int)}
+    return names.get(code, "UNKNOWN")

@@ -12,9 +12,10 @@ rows for small groups. Whether that is little enough is the hospital's decision.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cmrfed.attacks import ATTACKS, Claim, judge, score_patients
 from cmrfed.config import GeneratorConfig, LeakageConfig, Stage, TrainingConfig, read_stage_json_text
@@ -41,25 +42,38 @@ class AuditRequest(Stage):
     delta: float = Field(default=0.0, ge=0, lt=1)
 
 
+Rate = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Bound = Annotated[float, Field(ge=0, le=100)]
+"""An epsilon refuted by counts of patients: at most the logarithm of some billions."""
+
+
 class AttackSummary(Stage):
     """One attack's rates over a site's patients, as `cmrfed.attacks.judge` defines them."""
 
-    auc: float
-    auc_ci95: tuple[float, float]
-    tpr_at_1pct_fpr: float
-    tpr_at_1pct_fpr_ci95: tuple[float, float]
-    members: int
-    non_members: int
-    blind_auc: float | None
+    auc: Rate
+    auc_ci95: tuple[Rate, Rate]
+    tpr_at_1pct_fpr: Rate
+    tpr_at_1pct_fpr_ci95: tuple[Rate, Rate]
+    members: Count
+    non_members: Count
+    blind_auc: Rate | None
     beats_blind: bool | None
-    epsilon_lower: float | None
-    epsilon_lower_possible: float | None
+    epsilon_lower: Bound | None
+    epsilon_lower_possible: Bound | None
 
 
 class SiteSummary(Stage):
     """All that leaves a site: rates by attack."""
 
     attacks: dict[str, AttackSummary]
+
+    @field_validator("attacks")
+    @classmethod
+    def _attacks_are_known(cls, attacks: dict[str, AttackSummary]) -> dict[str, AttackSummary]:
+        if not attacks.keys() <= ATTACKS.keys():
+            raise ValueError("attacks: holds names that are none of cmrfed.attacks")
+        return attacks
 
 
 def answer_audit(home: Home, request: AuditRequest) -> SiteSummary:

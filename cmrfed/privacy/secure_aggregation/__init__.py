@@ -5,6 +5,7 @@ hospital's long-term key; `messages` is what travels; `keys`, `masks` and `shari
 """
 
 from cmrfed.privacy.secure_aggregation.identity import Identity, verify
+from cmrfed.privacy.secure_aggregation.keys import require_usable
 from cmrfed.privacy.secure_aggregation.messages import (
     Confirmation,
     EncryptedShare,
@@ -13,7 +14,7 @@ from cmrfed.privacy.secure_aggregation.messages import (
     Revealed,
     Session,
 )
-from cmrfed.privacy.secure_aggregation.protocol import Participant, route, unmask
+from cmrfed.privacy.secure_aggregation.protocol import Participant, require_dealt, require_revealed, route, unmask
 from cmrfed.privacy.secure_aggregation.roster import Roster, check_threshold
 
 __all__ = [
@@ -27,6 +28,9 @@ __all__ = [
     "Roster",
     "Session",
     "check_threshold",
+    "require_dealt",
+    "require_revealed",
+    "require_usable",
     "route",
     "unmask",
     "verify",

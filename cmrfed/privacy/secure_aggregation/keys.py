@@ -34,6 +34,11 @@ def agreed_key(private: str, public: str, purpose: str, *context: str) -> bytes:
     return derive_key(secret, purpose, *context)
 
 
+def require_usable(public: str) -> None:
+    """Raise ProtocolViolation when no key can be agreed upon with a public key, whoever tries."""
+    agreed_key(generate_private_key(), public, "trial")
+
+
 def commit(seed: str, session: str, name: str) -> str:
     """A commitment to a random 32-byte seed, hex: it binds, and is independent of the mask from the same seed."""
     return derive_key(bytes.fromhex(seed), "seed commitment", session, name).hex()

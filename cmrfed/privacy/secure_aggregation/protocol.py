@@ -262,14 +262,19 @@ def route(shares: Mapping[str, Sequence[EncryptedShare]]) -> dict[str, list[Encr
     """
     routed: dict[str, list[EncryptedShare]] = {name: [] for name in shares}
     for sender, sent in shares.items():
-        if any(share.sender != sender for share in sent):
-            raise ProtocolViolation(f"share: {sender} sent a share in another site's name; leave it out")
         wanted = [share for share in sent if share.recipient in shares]
-        if sorted(share.recipient for share in wanted) != sorted(set(shares) - {sender}):
-            raise ProtocolViolation(f"share: {sender} did not send one share to each other site; leave it out")
+        require_dealt(sender, wanted, shares)
         for share in wanted:
             routed[share.recipient].append(share)
     return routed
+
+
+def require_dealt(sender: str, sent: Sequence[EncryptedShare], sites: Collection[str]) -> None:
+    """Raise ProtocolViolation, naming the sender, unless it sent exactly one share to each other site, in its name."""
+    if any(share.sender != sender for share in sent):
+        raise ProtocolViolation(f"share: {sender} sent a share in another site's name; leave it out")
+    if sorted(share.recipient for share in sent) != sorted(set(sites) - {sender}):
+        raise ProtocolViolation(f"share: {sender} did not send one share to each other site; leave it out")
 
 
 def unmask(
@@ -318,8 +323,14 @@ def _check_revealed(revealed: Sequence[Revealed], roster: Roster, survivors: lis
             f"unmask: {len(names)} sites revealed shares; it takes {roster.session.threshold} distinct survivors"
         )
     for one in revealed:
-        if sorted(one.seeds) != survivors or sorted(one.mask_keys) != dropped:
-            raise ProtocolViolation(f"unmask: {one.name} revealed other shares than it was asked for; leave it out")
+        require_revealed(one, survivors, dropped)
+
+
+def require_revealed(one: Revealed, survivors: Collection[str], dropped: Collection[str]) -> None:
+    """Raise ProtocolViolation, naming the site, unless it revealed just what it was asked for: of each survivor a share
+    of the seed, and of each dropped site one of the mask key."""
+    if set(one.seeds) != set(survivors) or set(one.mask_keys) != set(dropped):
+        raise ProtocolViolation(f"unmask: {one.name} revealed other shares than it was asked for; leave it out")
 
 
 def _seed(name: str, roster: Roster, revealed: Sequence[Revealed]) -> str:
