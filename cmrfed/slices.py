@@ -6,6 +6,7 @@ Nothing here ever separates the slices of one patient: the patient is the privac
 import hashlib
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -297,32 +298,58 @@ def fingerprint(slices: Slices) -> str:
     return _digest([shape, *sorted(map(patient_digest, range(slices.number_of_patients)))]).hex()
 
 
+def is_drawn(patient: str, share: float, key: bytes) -> bool:
+    """Whether a patient is one of a `share` of all: so says BLAKE2b, keyed with up to 64 bytes, of the name alone.
+
+    Nobody else's being there or not matters, as it must not where privacy rests on who is trained on; how many are
+    drawn is therefore binomial. Names that differ in Unicode form alone are one (NFC).
+    """
+    name = unicodedata.normalize("NFC", patient).encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(name, key=key, digest_size=8).digest(), "big") < share * 2.0**64
+
+
+def split_one_by_one(records: Iterable[Record], held_out_fraction: float, seed: int) -> tuple[list[str], list[str]]:
+    """Names of the patients to train on and of those held out, each sorted; each by `is_drawn` under a public seed.
+
+    For those who are trained on: one patient more or less moves nobody else across the line. Strata are not balanced,
+    and of n patients n x fraction +- sqrt(n x fraction x (1 - fraction)) are held out. Raises UserError when there are
+    fewer than two patients or all are on one side.
+    """
+    patients = _patients_to_split(records)
+    key = f"sides {seed}".encode()[:64]
+    held_out = [record.patient for record in patients if is_drawn(record.patient, held_out_fraction, key)]
+    if not 0 < len(held_out) < len(patients):
+        raise UserError(
+            f"held_out_fraction: of {len(patients)} patients {len(held_out)} are drawn to be held out under seed "
+            f"{seed}; choose another seed or fraction"
+        )
+    return [record.patient for record in patients if record.patient not in set(held_out)], held_out
+
+
 def split_patients(
     records: Iterable[Record],
     held_out_fraction: float,
     seed: int,
     strata: Sequence[Field] = ("vendor", "centre", "pathology"),
 ) -> tuple[list[str], list[str]]:
-    """Names of the patients to train on and of those held out, each sorted.
+    """Two parts of patients who are to be compared, names sorted: the others, and round(fraction x patients) held out.
 
-    round(fraction x patients) are held out, at least one on either side, drawn as `draw_patients` does; where there are
-    enough, every stratum of two or more patients is on both sides. Decided by the set of patients and the seed alone.
-    Raises UserError when there are fewer than two patients.
+    At least one is on either side. They are shared out over the first stratum's values by largest remainder, those of
+    each value over the second's, and so on: where there are enough, every stratum of two or more patients is on both
+    sides. Decided by the set of patients and the seed alone, so that one patient more or less moves others: never for
+    choosing who is trained on privately (`split_one_by_one`). Raises UserError when there are fewer than two patients.
     """
-    patients = _patients(records)
-    if len(patients) < 2:
-        raise UserError(f"held_out_fraction: cannot split {len(patients)} patients; at least 2 are needed")
+    patients = _patients_to_split(records)
     seats = min(max(1, round(held_out_fraction * len(patients))), len(patients) - 1)
-    held_out = draw_patients(patients, seats, seed, strata)
+    held_out = sorted(_choose(patients, seats, strata, np.random.default_rng(seed)))
     return [record.patient for record in patients if record.patient not in set(held_out)], held_out
 
 
-def draw_patients(
-    records: Iterable[Record], count: int, seed: int, strata: Sequence[Field] = ("vendor", "centre", "pathology")
-) -> list[str]:
-    """Names of that many of the patients, sorted. They are shared out over the first stratum's values by largest
-    remainder, those of each value over the second's, and so on."""
-    return sorted(_choose(_patients(records), count, strata, np.random.default_rng(seed)))
+def _patients_to_split(records: Iterable[Record]) -> list[Patient]:
+    patients = _patients(records)
+    if len(patients) < 2:
+        raise UserError(f"held_out_fraction: cannot split {len(patients)} patients; at least 2 are needed")
+    return patients
 
 
 def assign_sites(records: Iterable[Record], federation: FederationConfig, seed: int = 0) -> dict[str, list[str]]:

@@ -48,7 +48,7 @@ class JointFederation(PrivateFederation):
         self._session = Session.fresh(self._request.digest, self._sharing.quorum)
         try:
             self._offers = self._collect_offers()
-            shares = route({name: answer.shares for name, answer in self._deal().items()})
+            shares = route({name: answer.shares for name, answer in self._require_quorum(self._deal()).items()})
         except ProtocolViolation as violation:
             self._attendance.reasons["the round"] = str(violation)
             return []
@@ -98,7 +98,7 @@ class JointFederation(PrivateFederation):
                 f"round {self.state.round + 1} needs {self._session.threshold} sites, and {len(offers)} take part "
                 f"({told or 'no other is connected'})"
             )
-        return tuple(offers.values())
+        return tuple(self._require_quorum(offers).values())
 
     def _deal(self) -> Mapping[str, Shares]:
         """Phase 2, from every site that made an offer."""
@@ -113,9 +113,7 @@ class JointFederation(PrivateFederation):
 
     def _unmask(self, masked: Mapping[str, np.ndarray]) -> np.ndarray:
         """Phases 4 and 5: the sum over the sites whose vectors came."""
-        if len(masked) < self._session.threshold:
-            raise ProtocolViolation(f"{len(masked)} sites got through, {self._session.threshold} are needed")
-        run, names = self._request.run, sorted(masked)
+        run, names = self._request.run, sorted(self._require_quorum(masked))
         survivors = said(Survivors(run=run, survivors=tuple(names)))
         signed = self._ask("confirm", names, {"asked": survivors}, partial(own_message_of, Confirmation))
         asked = said(Confirmations(run=run, confirmations=tuple(signed.values())))
@@ -127,6 +125,11 @@ class JointFederation(PrivateFederation):
 
         told = self._ask("reveal", list(signed), {"asked": asked}, revealed)
         return unmask(self._session, self._offers, self._senders, masked, list(told.values()))
+
+    def _require_quorum(self, answers: Mapping[str, T]) -> Mapping[str, T]:
+        if len(answers) < self._session.threshold:
+            raise ProtocolViolation(f"{len(answers)} sites got through, {self._session.threshold} are needed")
+        return answers
 
     def _ask(
         self, action: str, names: Iterable[str], content: dict[str, ConfigRecord], read: Callable[[Reply], T]

@@ -16,7 +16,7 @@ from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, prepared_f
 from cmrfed.site import SitePolicy
 from cmrfed.site.division import refuse_twins
 from cmrfed.site.policy import default_ledger
-from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_patients
+from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_one_by_one
 from cmrfed.updates import load_weights
 from simulations.arms import federate
 from simulations.pretraining import initial_weights
@@ -71,7 +71,7 @@ def _plan(config: RunConfig) -> PrivacyPlan | None:
 
 def _divide(slices: Slices, config: RunConfig) -> tuple[dict[str, Slices], Slices]:
     """Hold patients out first, then share the others among sites: no held-out patient is at any site."""
-    train, held_out = split_patients(slices.records, config.federation.held_out_fraction, config.seed)
+    train, held_out = split_one_by_one(slices.records, config.federation.held_out_fraction, config.seed)
     training = slices.subset(train)
     sites = assign_sites(training.records, config.federation, config.seed)
     return {name: training.subset(patients) for name, patients in sites.items()}, slices.subset(held_out)

@@ -4,10 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from conftest import toy_slices
+from flwr.app import Context, RecordDict, UserConfig
+from flwr.supercore.task_identity import TaskIdentity
 from omegaconf import OmegaConf
 
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site import Home
+from simulations.inprocess import InProcessGrid
+
+SIDES_KEY = f"{487:064x}"
+"""A home's key that shares small groups of toy patients out evenly, so that few are enough for a test."""
 
 
 def make_home(folder: Path, **policy: Any) -> Home:
@@ -30,3 +36,13 @@ def make_peers(root: Path, names: list[str], **policy: Any) -> dict[str, Home]:
     for name in names:
         homes[name] = make_home(root / name, **{"name": name, "noise": ["site", "shared"], "peers": peers} | policy)
     return homes
+
+
+def network_of(homes: dict[str, Home]) -> InProcessGrid:
+    """Flower without processes: nodes 2, 3, ... are the homes, in order."""
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+    contexts = {
+        number: Context(1, number, UserConfig({"home": str(home.folder)}), RecordDict(), UserConfig({}))
+        for number, home in enumerate(homes.values(), start=2)
+    }
+    return InProcessGrid(contexts, lambda: None)

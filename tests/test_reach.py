@@ -90,7 +90,8 @@ def test_the_chance_that_an_honest_site_is_beyond_its_reach_is_the_stated_one(si
         stats.chi.sf(norm, entries) * steps,
     )
     assert sum(chances) <= allowed
-    assert all(1e-9 * allowed < chance for chance in chances[1:]), "no wider than it must be"
+    assert largest <= 1.1 * stats.norm.isf(allowed / (2 * entries * steps)), "no wider than it must be"
+    assert norm <= 1.1 * stats.chi.isf(allowed / steps, entries)
 
 
 @pytest.mark.parametrize("adaptive", [None, ADAPTIVE])
@@ -98,15 +99,13 @@ def test_the_chance_that_an_honest_site_is_beyond_its_reach_is_the_stated_one(si
 def test_an_honest_sites_update_is_within_reach(adaptive, optimizer, tiny_generator_config, fp32_training):
     plan = toy_plan(adaptive=adaptive, noise_multiplier=2.0, declared_patients=3)
     training = fp32_training.model_copy(update={"optimizer": optimizer, "local_steps": 4})
-    for round in range(1, 4):
-        asked = LocalTask(training=training, plan=plan, round=round, rounds=4, max_grad_norm=0.5 if adaptive else None)
-        run = train(build_generator(tiny_generator_config, 0), toy_slices([2] * 12), asked)
-        entries = sum(array.size for array in run.update.values())
-        reach = update_reach(asked, entries, largest_weight=1.0)
-        assert reach.holds(*size(run.update))
-        assert not reach.holds(*size({name: array * 1000 for name, array in run.update.items()}))
-        least, largest = norm_range(asked)
-        assert adaptive is None or least <= run.max_grad_norm <= largest
+    asked = LocalTask(training=training, plan=plan, round=2, rounds=4, max_grad_norm=0.6 if adaptive else None)
+    run = train(build_generator(tiny_generator_config, 0), toy_slices([2] * 6), asked)
+    reach = update_reach(asked, sum(array.size for array in run.update.values()), largest_weight=1.0)
+    assert reach.holds(*size(run.update))
+    assert not reach.holds(*size({name: array * 1000 for name, array in run.update.items()}))
+    least, largest = norm_range(asked)
+    assert adaptive is None or least <= run.max_grad_norm <= largest
 
 
 def test_a_site_of_a_hundred_times_the_declared_patients_who_all_agree_is_within_reach():

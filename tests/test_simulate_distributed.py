@@ -77,7 +77,7 @@ def test_a_site_that_refuses_is_named_and_a_quorum_goes_on(cache, tmp_path, monk
     refusing(monkeypatch, "GE")
     run = simulate(config_of(cache), tmp_path)
     for line in rounds(run)[1:]:
-        assert line["sites"]["GE"]["reason"] == f"refused: {REFUSED}"
+        assert line["sites"]["GE"]["reason"] == "refused"
         assert line["sites"]["Philips"]["reason"] is None
     assert entries(run, "GE") == []
     assert len(entries(run, "Siemens")) == 3
@@ -89,7 +89,7 @@ def test_without_a_quorum_the_federation_stops_and_says_why(cache, tmp_path, mon
     assert [line["round"] for line in rounds(run)] == [0]
     stopped = (run.arm_folder("private") / "stopped.txt").read_text()
     assert "needs 2 sites, and 1 take part" in stopped
-    assert f"GE: refused: {REFUSED}" in stopped
+    assert "GE: refused" in stopped
     assert "site policy: delta" in (run.site_home("GE") / "refusals.jsonl").read_text()
     assert all(entries(run, site) == [] for site in run.sites)
 
@@ -130,7 +130,7 @@ def test_a_site_that_fails_in_any_phase_is_borne(cache, tmp_path, monkeypatch, p
 
     monkeypatch.setattr(joint, phase, fail_at_philips)
     run = simulate(config_of(cache), tmp_path)
-    assert rounds(run)[2]["sites"]["Philips"]["reason"] == f"refused: {REFUSED}"
+    assert rounds(run)[2]["sites"]["Philips"]["reason"] == "refused"
     assert "the lights went out" in (run.site_home("Philips") / "refusals.jsonl").read_text()
     assert "the round" not in rounds(run)[2]["sites"]
     assert rounds(run)[3]["sites"]["Philips"]["reason"] is None

@@ -11,7 +11,16 @@ from toy_hearts import toy_case, toy_mask
 
 from cmrfed.config import FederationConfig
 from cmrfed.shapes import PHASES, VENDORS
-from cmrfed.slices import Patient, Slices, assign_sites, collect, concatenate, fingerprint, split_patients
+from cmrfed.slices import (
+    Patient,
+    Slices,
+    assign_sites,
+    collect,
+    concatenate,
+    fingerprint,
+    split_one_by_one,
+    split_patients,
+)
 
 VENDOR_OF = {"mnms-A": "Siemens", "mnms-B": "Philips", "mnms-C": "Siemens"}
 
@@ -261,6 +270,27 @@ def test_another_seed_holds_out_other_patients():
 
 def test_a_split_takes_cases_and_slices_alike(slices):
     assert split_patients(some_cases(), 0.4, 0) == split_patients(slices.records, 0.4, 0)
+
+
+@given(st.integers(40, 60), st.integers(0, 39), st.floats(0.3, 0.7), st.integers(0, 5))
+def test_split_one_by_one_nobody_else_moves_when_one_comes_or_goes(count, gone, fraction, seed):
+    patients = [Patient(f"mnms-{number}", "mnms", "Siemens", "1", "NOR") for number in range(count)]
+    sides = split_one_by_one([*patients, *patients], fraction, seed)
+    assert sorted(sides[0] + sides[1]) == sorted(record.patient for record in patients)
+    fewer = split_one_by_one(patients[:gone] + patients[gone + 1 :], fraction, seed)
+    assert fewer == tuple([name for name in side if name != f"mnms-{gone}"] for side in sides)
+
+
+def test_split_one_by_one_holds_out_about_the_fraction_and_others_under_another_seed():
+    patients = [Patient(f"mnms-{number:04d}", "mnms", "Siemens", "1", "NOR") for number in range(4000)]
+    first, second = (set(split_one_by_one(patients, 0.2, seed)[1]) for seed in (0, 1))
+    assert abs(len(first) - 800) < 4 * (4000 * 0.2 * 0.8) ** 0.5
+    assert abs(len(first & second) - 160) < 4 * (4000 * 0.04 * 0.96) ** 0.5
+
+
+def test_split_one_by_one_refuses_a_side_without_anybody():
+    with refuses("held_out_fraction: of 3 patients 0 are drawn to be held out under seed 0", "another seed"):
+        split_one_by_one(some_cases(), 1e-9, 0)
 
 
 def test_one_patient_cannot_be_split():

@@ -1,12 +1,15 @@
 """Who is held out at a site is drawn once: whatever is prepared afterwards, nobody changes sides or is trained on."""
 
 import csv
+import json
 import shutil
+import unicodedata
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from conftest import toy_plan, toy_slices
-from homes import make_home
+from homes import SIDES_KEY, make_home
 from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refuses
@@ -67,6 +70,12 @@ class Hospital:
         return tuple(set(Slices.load(path).patient_names) for path in files)
 
 
+@pytest.fixture(autouse=True)
+def known_key(monkeypatch):
+    """Drawn with it, of the first eight patients a quarter is two, one of each vendor, and half is four."""
+    monkeypatch.setattr("cmrfed.site.division.secrets.token_hex", lambda _: SIDES_KEY)
+
+
 @pytest.fixture
 def hospital(tmp_path):
     one = Hospital(tmp_path)
@@ -79,7 +88,7 @@ def trained(home):
     (home / "plans").mkdir()
 
 
-def test_a_share_is_held_out_within_vendors_and_in_no_file_that_is_trained_on(hospital):
+def test_a_share_is_held_out_and_in_no_file_that_is_trained_on(hospital):
     slices, kept = hospital.prepare(0.25)
     ours, theirs = hospital.sides
     assert (ours, theirs) == (set(slices.patient_names), set(kept.patient_names))
@@ -154,12 +163,29 @@ def test_holding_out_begins_before_the_first_run_or_not_at_all(hospital):
     later.prepare(0.0)
 
 
-def test_a_home_that_is_lost_before_it_trained_is_divided_the_same_again(hospital):
+def test_the_key_is_the_homes_secret_and_stays(hospital, monkeypatch):
     hospital.prepare(0.25)
-    before = hospital.sides
-    shutil.rmtree(hospital.home)
+    path = hospital.home / "division.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr("cmrfed.site.division.secrets.token_hex", lambda _: pytest.fail("drew another key"))
+    hospital.admit(8, 9)
     hospital.prepare(0.25)
-    assert hospital.sides == before
+    division = read_division(hospital.home)
+    assert division.key == SIDES_KEY and SIDES_KEY not in repr(division)
+
+
+def test_a_division_from_before_there_were_keys_stays_and_only_who_is_new_is_drawn(hospital):
+    hospital.home.mkdir()
+    names = [f"folder-{number}" for number in range(8)]
+    before = {"hold_out": 0.25, "trained_on": names[2:], "held_out": names[:2]}
+    (hospital.home / "division.json").write_text(json.dumps(before))
+    hospital.prepare(0.25)
+    assert hospital.sides == (set(names[2:]), set(names[:2]))
+    assert json.loads((hospital.home / "division.json").read_text()) == before, "nobody is new: nothing is written"
+    hospital.admit(*range(8, 16))
+    hospital.prepare(0.25)
+    assert [old <= new for old, new in zip((set(names[2:]), set(names[:2])), hospital.sides, strict=True)] == [True] * 2
+    assert hospital.sides[1] == {*names[:2], "folder-8", "folder-14"}
 
 
 @pytest.mark.parametrize("written", [0, 1])
@@ -220,28 +246,84 @@ def test_data_without_anybody_of_one_side_are_refused(hospital):
     hospital.prepare(0.25)
     before = hospital.sides
     hospital.discharge(*(int(name.removeprefix("folder-")) for name in before[1]))
-    with refuses("hold_out: of patients prepared in", "nobody who is held out is in these data"):
+    with refuses("hold_out: of the 6 patients in these data nobody is held out", "prepare with more patients"):
         hospital.prepare(0.25)
     assert hospital.sides == before
+
+
+def test_a_draw_that_leaves_a_side_empty_is_refused_and_not_made_again(tmp_path, monkeypatch):
+    """Made again until it pleased, it would hang on who is there."""
+    small = Hospital(tmp_path)
+    small.admit(0, 2)
+    with refuses("hold_out: of the 2 patients in these data nobody is held out"):
+        small.prepare(0.25)
+    monkeypatch.setattr("cmrfed.site.division.secrets.token_hex", lambda _: pytest.fail("drew another key"))
+    with refuses("nobody is held out"):
+        small.prepare(0.25)
+    small.admit(1)
+    small.prepare(0.25)
+    assert small.sides == ({"folder-0", "folder-2"}, {"folder-1"})
 
 
 def patients(first, count):
     return [Patient(f"p{first + n}", "toy", VENDORS[n % 2], str(n % 3), "NOR") for n in range(count)]
 
 
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.floats(0.01, 0.99))
-def test_however_patients_arrive_sides_only_grow_and_the_share_is_kept(arrivals, share):
-    known = Division(hold_out=share).extended(patients(0, 2))
+keys = st.binary(min_size=32, max_size=32).map(bytes.hex)
+names = st.text(st.characters(), min_size=1, max_size=8)
+
+
+def named(names):
+    return [Patient(name, "toy", VENDORS[len(name) % 2], "1", "NOR") for name in names]
+
+
+def sides(division):
+    return set(division.trained_on), set(division.held_out)
+
+
+@given(st.sets(names, min_size=3, max_size=30), st.randoms(), st.floats(0.01, 0.99), keys)
+def test_adding_or_removing_anybody_moves_nobody_else(everybody, random, share, key):
+    empty = Division(hold_out=share, key=key)
+    one = random.choice(sorted(everybody))
+    trained_on, held_out = sides(empty.extended(named(everybody)))
+    assert sides(empty.extended(named(everybody - {one}))) == (trained_on - {one}, held_out - {one})
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.floats(0.01, 0.99), keys)
+def test_however_patients_arrive_everybody_has_one_side_and_keeps_it(arrivals, share, key):
+    known = Division(hold_out=share, key=key).extended(patients(0, 2))
     count = 2
     for arriving in arrivals:
         later = known.extended(patients(0, count + arriving))
         count += arriving
-        assert set(known.trained_on) <= set(later.trained_on) and set(known.held_out) <= set(later.held_out)
+        assert all(old <= new for old, new in zip(sides(known), sides(later), strict=True))
         assert {*later.trained_on, *later.held_out} == {one.patient for one in patients(0, count)}
         assert len(later.trained_on) + len(later.held_out) == count
         known = later
-    assert abs(len(known.held_out) - share * count) <= 1
+    assert sides(known) == sides(Division(hold_out=share, key=key).extended(patients(0, count)))
     assert known.extended(patients(0, count)) == known
+
+
+@given(names, st.floats(0.01, 0.99), keys)
+def test_forms_of_unicode_do_not_change_a_side(name, share, key):
+    empty = Division(hold_out=share, key=key)
+    forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD")}
+    both = empty.extended(named(["somebody else", *forms]))
+    assert any(forms <= side for side in sides(both))
+
+
+def test_what_it_costs_in_balance_is_what_the_documentation_says():
+    """150 patients in five pathologies, a fifth held out, in 500 homes."""
+    pathologies = np.arange(150) % 5
+    everybody = named(f"p{number}" for number in range(150))
+    random, counts = np.random.default_rng(0), []
+    for _ in range(500):
+        held_out = set(Division(hold_out=0.2, key=random.bytes(32).hex()).extended(everybody).held_out)
+        drawn = np.array([one.patient in held_out for one in everybody])
+        counts.append(np.bincount(pathologies, drawn, minlength=5))
+    in_all = np.sum(counts, axis=1)
+    assert in_all.mean() == pytest.approx(30, abs=0.9) and in_all.std() == pytest.approx(4.9, abs=0.6)
+    assert np.quantile(counts, [0.025, 0.975]).tolist() == [2, 11]
 
 
 def test_a_new_home_with_the_old_ones_ledger_holds_out_and_goes_on_counting(

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy_plan, toy_slices
-from flwr.app import Context, RecordDict, UserConfig
-from flwr.supercore.task_identity import TaskIdentity
-from homes import make_home
+from homes import SIDES_KEY, make_home, network_of
 from refusals import refuses
 from tiny_runs import tiny_run_config
 
@@ -30,7 +28,6 @@ from cmrfed.slices import concatenate
 from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights, save_generator
 from server.audit import audit_sites
-from simulations.inprocess import InProcessGrid
 
 LEAKAGE = LeakageConfig(times=2, inversion_steps=1, attacks=("loss", "loss_curve", "sima", "nearest_sample"))
 
@@ -55,7 +52,7 @@ def audited_home(folder, seed=0, **policy):
     folder.mkdir(exist_ok=True)
     make_home(folder)
     everybody = toy_slices([3] * 12, seed=seed, first=100 * seed)
-    division = Division(hold_out=1 / 3).extended(everybody.records)
+    division = Division(hold_out=1 / 3, key=SIDES_KEY).extended(everybody.records)
     (folder / "division.json").write_text(division.model_dump_json())
     everybody.subset(division.trained_on).save(folder / "slices.safetensors")
     everybody.subset(division.held_out).save(folder / "held_out.safetensors")
@@ -227,24 +224,15 @@ def test_over_flower_every_site_answers_or_says_why_not(tmp_path, weights, took_
     arm = Arm.create(tmp_path / "runs" / "arms" / "private", plan, weights)
     for one in homes.values():
         took_part(one, arm.run_at_sites)
-    audit_sites(arm, grid(homes))
+    audit_sites(arm, network_of(homes))
     found = json.loads((arm.folder / "audit.json").read_text())
     assert list(found["sites"]) == ["east", "west"]
-    assert REFUSED in found["not_answered"]["north"] and "allow_audit" not in found["not_answered"]["north"]
+    assert found["not_answered"] == {"north": "refused"}
     assert "allow_audit is false" in (homes["north"].folder / "refusals.jsonl").read_text()
     assert found["attacks"]["loss"]["members"] == 16 and found["attacks"]["loss"]["sites"] == 2
     own = Home(homes["east"].folder)
     kept = (own.folder / "audits").glob("*.json")
     assert found["sites"]["east"] == json.loads(next(kept).read_text().split("\n")[1])["attacks"]
-
-
-def grid(homes):
-    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
-    contexts = {
-        number: Context(1, number, UserConfig({"home": str(home.folder)}), RecordDict(), UserConfig({}))
-        for number, home in enumerate(homes.values(), start=2)
-    }
-    return InProcessGrid(contexts, lambda: None)
 
 
 def test_whoever_a_run_trained_on_in_an_earlier_home_is_no_stranger_to_it(
