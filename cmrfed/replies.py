@@ -102,6 +102,8 @@ class Attendance:
     def _name(self, reply: Reply, speakers: Mapping[object, int]) -> str:
         if reply.failure is not None:
             raise InvalidReply(f"failed: {reply.failure}")
+        if "refused" in reply.notes and "site" not in reply.notes:
+            raise InvalidReply("refused")
         site = reply.site
         if site not in self._expected:
             raise InvalidReply("dropped: calls itself by a name that is not expected in this run (arm.json, sites)")

@@ -158,6 +158,11 @@ def test_a_failure_is_told_by_the_name_that_is_known(asked):
     assert attendance.reasons == {"A": "failed: NODE_UNAVAILABLE", "node 2": "failed: UNKNOWN"}
 
 
+def test_a_refusal_is_told_by_its_name_or_where_it_has_none_by_the_node(asked):
+    declining = [Reply(1, notes={"refused": "no", "site": "A"}), Reply(2, notes={"refused": "no"})]
+    assert asked.heard(*declining) == ({}, {"A": "refused", "node 2": "refused"})
+
+
 def test_without_adaptive_clipping_a_norm_is_not_read_nor_a_loss_with_privacy(
     make_asked, tiny_generator_config, fp32_training
 ):

@@ -9,7 +9,6 @@ import torch
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
-from client.app import REFUSED
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
 from cmrfed.evaluation import evaluate

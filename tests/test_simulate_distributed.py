@@ -8,7 +8,6 @@ import pytest
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
-from client.app import REFUSED
 from cmrfed.config import UserError
 from cmrfed.privacy import epsilon
 from cmrfed.runs import Run

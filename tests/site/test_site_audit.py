@@ -14,7 +14,6 @@ from homes import SIDES_KEY, make_home, network_of
 from refusals import refuses
 from tiny_runs import tiny_run_config
 
-from client.app import REFUSED
 from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.leakage import site as site_audit
