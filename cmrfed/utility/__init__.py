@@ -20,6 +20,7 @@ from cmrfed.utility.disease_features import DiseaseFeatures, disease_features
 from cmrfed.utility.function import MEASURES, CardiacFunction, cardiac_function, patients_with_both_phases
 from cmrfed.utility.group_drop import GroupScores, group_drops
 from cmrfed.utility.paired import holm, paired_tests, signed_rank_p
+from cmrfed.utility.regions import RegionPair
 from cmrfed.utility.scores import COLUMNS, METRICS, StackScores, stack_scores
 from cmrfed.utility.segmenter import AUGMENTATIONS, predict, train_segmenter
 from cmrfed.utility.strata import means, summarise, values_of
@@ -37,6 +38,7 @@ __all__ = [
     "GroupScores",
     "Masks",
     "Outcome",
+    "RegionPair",
     "StackScores",
     "TrainingSet",
     "bland_altman",
