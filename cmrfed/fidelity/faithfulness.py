@@ -24,7 +24,8 @@ def faithfulness(found: Mask, asked: Mask, spacing_mm: Float[np.ndarray, " 2"]) 
     """
     pairs = zip(found.cpu().numpy(), asked.cpu().numpy(), strict=True)
     slices = [[RegionPair(one == label, other == label, spacing_mm) for label in STRUCTURES] for one, other in pairs]
-    dice, hd95_mm = (np.array([[_scored(name, pair) for pair in own] for own in slices]) for name in ("dice", "hd95_mm"))
+    metrics = ("dice", "hd95_mm")
+    dice, hd95_mm = (np.array([[_scored(name, pair) for pair in own] for own in slices]) for name in metrics)
     return np.column_stack([dice, _mean_of_known(dice), _mean_of_known(hd95_mm)])
 
 
