@@ -229,7 +229,7 @@ def _rough_epsilon(history: History, delta: float) -> float:
     return found if best > _FEW_ORDERS[0] else min(found, _renyi_epsilon(history, delta, _ORDERS_BELOW_2)[0])
 
 
-def _renyi_epsilon(history: History, delta: float, orders: Sequence[float]) -> tuple[float, float]:
+def _renyi_epsilon(history: History, delta: float, orders: Sequence[float | int]) -> tuple[float, float]:
     """(Epsilon, the order that gives it.)"""
     spent = sum(
         compute_rdp(q=q, noise_multiplier=sigma, steps=steps, orders=list(orders)) for sigma, q, steps in history
