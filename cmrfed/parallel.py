@@ -63,7 +63,7 @@ class _Watched(ForkServerContext):
         super().__init__()
         self.started: list[ForkServerProcess] = []
 
-    def Process(self, *args: Any, **kwargs: Any) -> ForkServerProcess:  # noqa: N802 - the name is multiprocessing's
+    def Process(self, *args: Any, **kwargs: Any) -> ForkServerProcess:  # type: ignore[override]  # noqa: N802
         self.started.append(ForkServerProcess(*args, **kwargs))
         return self.started[-1]
 
