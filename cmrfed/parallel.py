@@ -1,13 +1,14 @@
 """A function over many items on all processors, with the results in the items' order, however many items there are."""
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -29,15 +30,14 @@ def map_in_order(
 
     `workers` is the number of processors by default; 0 works in this process, which is the default for a few items, for
     which starting workers is not worth it. The function must be importable by name. What it raises is raised here, at
-    its item's turn.
+    its item's turn. Raises UserError, with what is known of the cause, when a worker ends before its work is done.
     """
     if workers is None:
         workers = 0 if isinstance(items, Sized) and len(items) < _FEW else os.cpu_count() or 1
     if workers == 0:
         yield from map(function, items)
         return
-    # a server of its own forks the workers, so that they inherit no thread or GPU of this process; it imports once
-    context = get_context("forkserver")
+    context = _Watched()
     context.set_forkserver_preload([getattr(function, "func", function).__module__])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_modest)
     remaining = iter(items)
@@ -45,20 +45,45 @@ def map_in_order(
     try:
         pending.extend(pool.submit(function, item) for item in islice(remaining, workers * _AHEAD))
         while pending:
-            result = _result(pending.popleft())
+            result = pending.popleft().result()
             pending.extend(pool.submit(function, item) for item in islice(remaining, 1))
             yield result
+    except BrokenProcessPool:
+        pool.shutdown(wait=True)  # only then has every worker its exit code
+        raise UserError(_why_one_ended(context.started)) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _result(future: Future[Result]) -> Result:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise UserError(
-            "a worker process was killed, most likely for want of memory; close other programs or use another machine"
-        ) from None
+class _Watched(ForkServerContext):
+    """A server of its own forks the workers, so that they inherit no thread or GPU of this process; it imports once.
+    All that are started are remembered, since a pool does not tell how a worker ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[ForkServerProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> ForkServerProcess:  # type: ignore[override]  # noqa: N802
+        self.started.append(ForkServerProcess(*args, **kwargs))
+        return self.started[-1]
+
+
+_BY_SIGNAL = {
+    signal.SIGKILL: "was killed (SIGKILL), as the system does when memory runs out; close other programs, or use a "
+    "machine with more memory",
+    signal.SIGTERM: "was stopped from outside (SIGTERM); run again",
+}
+_CRASHED = "crashed ({name}) in a library that it uses; run again, and if it crashes again look for a damaged file"
+
+
+def _why_one_ended(workers: list[ForkServerProcess]) -> str:
+    """What is known of the worker that broke the pool; the pool then stops the others by SIGTERM."""
+    codes = [worker.exitcode for worker in workers if worker.exitcode]
+    code = next((code for code in codes if code != -signal.SIGTERM), -signal.SIGTERM)
+    if code > 0:
+        return f"a worker process ended with exit code {code} before its work was done; its last messages say more"
+    number = signal.Signals(-code)
+    return f"a worker process {_BY_SIGNAL.get(number, _CRASHED.format(name=number.name))}"
 
 
 def _be_modest() -> None:

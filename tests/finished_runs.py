@@ -39,8 +39,16 @@ def segmentation(dice: float, half_width: float = 0.02) -> dict:
     return {**scores, "dice_ci95": limits, "by_vendor": {"Siemens": scores, "Philips": scores}}
 
 
-def utility(synthetic: float, half_width: float = 0.02) -> dict:
+def utility(synthetic: float, half_width: float = 0.02, blind: float = 0.3) -> dict:
+    gains = {"real": 0.82 - blind, "synthetic": synthetic - blind, "mixed": 0.83 - blind}
+    over_blind = {
+        name: {"value": gain, "ci95": [gain - half_width, gain + half_width], "beats_blind": gain > half_width}
+        for name, gain in gains.items()
+    }
     return {
+        "blind": segmentation(blind, half_width),
+        "over_blind": over_blind,
+        "void": None if over_blind["real"]["beats_blind"] else "the segmenter learnt nothing",
         "real": segmentation(0.82, half_width),
         "synthetic": segmentation(synthetic, half_width),
         "mixed": segmentation(0.83, half_width),

@@ -1,4 +1,5 @@
 import os
+import signal
 import time
 from itertools import count
 
@@ -40,15 +41,34 @@ def test_endless_items_are_worked_on_only_a_little_ahead() -> None:
     assert len(begun) <= 4 + 2 * 3
 
 
-def dies_at_three(number: int) -> int:
-    if number == 3:
-        os._exit(1)
+def signals_itself(number: int) -> int:
+    os.kill(os.getpid(), number)
     return number
 
 
-def test_a_worker_that_is_killed_is_one_plain_error() -> None:
-    with pytest.raises(UserError, match="worker process was killed"):
-        list(map_in_order(dies_at_three, range(6), 2))
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGKILL, r"killed \(SIGKILL\), as the system does when memory runs out; "),
+        (signal.SIGSEGV, r"crashed \(SIGSEGV\) in a library"),
+        (signal.SIGTERM, r"stopped from outside \(SIGTERM\); run again"),
+    ],
+)
+def test_a_worker_that_a_signal_ends_is_one_line_that_names_it(number: signal.Signals, said: str) -> None:
+    with pytest.raises(UserError, match=rf"^a worker process (was )?{said}") as raised:
+        list(map_in_order(signals_itself, [number] * 3, 2))
+    assert ("memory" in str(raised.value)) == (number == signal.SIGKILL)
+
+
+def exits_at_three(number: int) -> int:
+    if number == 3:
+        os._exit(7)
+    return number
+
+
+def test_a_worker_that_exits_is_one_line_with_its_code() -> None:
+    with pytest.raises(UserError, match=r"^a worker process ended with exit code 7 before its work was done"):
+        list(map_in_order(exits_at_three, range(6), 2))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -13,6 +13,7 @@ from cmrfed.config import UserError
 from cmrfed.console import progress_bar
 from cmrfed.evaluation import evaluate
 from cmrfed.privacy import epsilon
+from cmrfed.report import write_report
 from cmrfed.runs import Run
 from cmrfed.site import Home
 from cmrfed.slices import Slices
@@ -125,7 +126,19 @@ def test_results_hold_every_promised_number(finished, results):
         stored["timing"][name] >= 0 for name in ("train_s", "federation_overhead_s", "sample_s_per_slice", "evaluate_s")
     )
     assert stored["arm"] == "private"
-    assert stored["private_beats_epsilon_0"].keys() == {"dice_mean", "fid", "kid"}
+    assert stored["private_beats_epsilon_0"].keys() == {"fid", "kid"}  # and "dice_mean" where that is not void
+
+
+def test_noise_gets_no_score_and_the_verdict_says_so_in_plain_words(finished, results):
+    """Three steps of pretraining taught the generator nothing, nor did two the segmenters."""
+    assert results["utility"]["void"]
+    assert results["composite"] == results["arms"]["private"]["composite"]
+    assert results["composite"]["value"] is None
+    assert results["composite"]["void"] == results["utility"]["void"]
+    report = write_report(finished, None).read_text()
+    assert "The comparison of usefulness is void" in report
+    assert "Nothing can be said of it: a segmentation network trained on real images themselves" in report
+    assert "cannot tell the two apart. Trained" not in report
 
 
 def test_members_are_the_trained_patients_and_strangers_the_held_out_ones(finished, results):

@@ -1,11 +1,13 @@
 """Commands about privacy: calibrate, epsilon. They read what `cmrfed simulate` reads and show the plan it would run."""
 
 import math
+import time
 from typing import Any
 
 from rich import box
 from rich.markup import escape
 from rich.padding import Padding
+from rich.status import Status
 from rich.table import Table
 
 from cmrfed.config import RunConfig, UserError, read_stage
@@ -15,14 +17,15 @@ Values = dict[str, Any]
 """A command's configuration as plain values."""
 
 _FALSE_POSITIVE_RATES = (0.01, 0.001)
+_PATIENCE_S = 2.0
 
 
 def calibrate(values: Values) -> None:
     config = _config(values)
-    with console.status("calibrating the noise to the whole federation"):
+    with console.status("calibrating the noise to the whole federation") as status:
         from cmrfed.privacy import compare
 
-        plan = _plan(config)
+        plan = _plan(config, _Trials(status))
         comparison = compare([plan.event(plan.steps)], plan.delta)
     _print_plan(config, plan)
     _print_accountants(comparison, plan)
@@ -31,10 +34,10 @@ def calibrate(values: Values) -> None:
 
 def epsilon(values: Values) -> None:
     config = _config(values)
-    with console.status("composing every step of every round"):
+    with console.status("composing every step of every round") as status:
         from cmrfed.privacy import compare
 
-        plan = _plan(config)
+        plan = _plan(config, _Trials(status))
         comparison = compare([plan.event(plan.steps)], plan.delta)
         growth, look = _growth(config, plan), _one_unsampled_step(plan)
         attacks = [_true_positive_rates(plan, rate) for rate in _FALSE_POSITIVE_RATES]
@@ -56,10 +59,25 @@ def _config(values: Values) -> RunConfig:
     return config
 
 
-def _plan(config: RunConfig) -> Any:
+class _Trials:
+    """Shows how far a calibration is, once it has taken two seconds; off a terminal as lines."""
+
+    def __init__(self, status: Status) -> None:
+        self._status, self._started = status, time.monotonic()
+
+    def __call__(self, noise_multiplier: float, epsilon: float) -> None:
+        if time.monotonic() - self._started < _PATIENCE_S:
+            return
+        tried = f"calibrating: noise multiplier {noise_multiplier:.4g} costs epsilon {epsilon:.4g}"
+        self._status.update(tried)
+        if not console.is_terminal:
+            console.print(f"  {tried}")
+
+
+def _plan(config: RunConfig, report: _Trials) -> Any:
     from cmrfed.privacy import PrivacyPlan
 
-    return PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
+    return PrivacyPlan.calibrated(config.privacy, config.federation, config.training, report)
 
 
 def _growth(config: RunConfig, plan: Any) -> list[tuple[int, int, float]]:

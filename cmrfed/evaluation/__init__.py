@@ -87,7 +87,7 @@ def _gain(arms: dict[str, Results]) -> Results | None:
         return None
     before, after = arms["epsilon_0"], arms["private"]
     gain: Results = {}
-    if "utility" in after:
+    if "utility" in after and not after["utility"]["void"]:
         gain["dice_mean"] = (
             after["utility"]["synthetic"]["dice"]["mean"] - before["utility"]["synthetic"]["dice"]["mean"]
         )

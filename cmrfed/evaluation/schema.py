@@ -77,12 +77,26 @@ class TrainingSet(_Part):
     patients: int
 
 
+class OverBlind(_Part):
+    """By how much mean Dice is above that of one mask for every slice, which looks at no image."""
+
+    value: float
+    ci95: Interval
+    beats_blind: bool
+
+
 class Utility(_Part):
-    """Segmenters by what they were trained on."""
+    """Segmenters by what they were trained on, and the mask for every slice that they must beat (`blind`).
+
+    void: why nothing can be compared, where the segmenter trained on real images does not beat it; else null.
+    """
 
     real: TrainingSet
     synthetic: TrainingSet
     mixed: TrainingSet
+    blind: TrainingSet
+    over_blind: dict[str, OverBlind]
+    void: str | None
 
 
 class Attack(_Part):
@@ -100,11 +114,12 @@ class Attack(_Part):
 
 
 class Composite(_Part):
-    """The weighted geometric mean of its parts."""
+    """The weighted geometric mean of its parts. Null, as the part of usefulness is, where that comparison is void."""
 
-    value: Rate
-    parts: dict[str, Rate]
+    value: Rate | None
+    parts: dict[str, Rate | None]
     weights: dict[str, Rate]
+    void: str | None
 
 
 class Scores(_Part):

@@ -192,7 +192,8 @@ _FAITHFULNESS_SCORES = {
         "HD95",
         "mm",
         "lower",
-        "95th percentile of the distances in the slice between outlines found and asked for.",
+        "95th percentile of the distances in the slice between outlines found and asked for; a structure that only one "
+        "of them has is charged the slice's diagonal.",
     )
 }
 

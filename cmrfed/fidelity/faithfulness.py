@@ -5,11 +5,10 @@ real images of the same masks, tells how large they are.
 """
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
-from scipy.ndimage import binary_erosion, distance_transform_edt
+from jaxtyping import Float
 
 from cmrfed.shapes import STRUCTURES, Mask
+from cmrfed.utility import METRICS, RegionPair
 
 FAITHFULNESS = (*(f"dice_{structure.name.lower()}" for structure in STRUCTURES), "dice_mean", "hd95_mm")
 
@@ -17,38 +16,21 @@ PerSlice = Float[np.ndarray, "batch score"]
 
 
 def faithfulness(found: Mask, asked: Mask, spacing_mm: Float[np.ndarray, " 2"]) -> PerSlice:
-    """A row a slice, a column for each of `FAITHFULNESS`.
+    """A row a slice, a column for each of `FAITHFULNESS`: Dice by structure, its mean, and the mean HD95 in mm.
 
-    Dice, 2 |A and B| / (|A| + |B|), of a structure that neither mask has is NaN, as there is nothing to be faithful to;
-    their mean is over those that are there. HD95 is the 95th percentile of the distances between outlines in the slice,
-    in mm, the mean over structures that both masks have, NaN where there are none. Labels of `cmrfed.shapes.Label`.
+    Every structure is scored in the slice as `cmrfed.utility` scores it in a stack: one that only either mask has
+    costs all of its Dice, and the slice's diagonal. One that neither has is NaN, for there is nothing to be faithful
+    to; means are over those that are there, NaN where there are none. Labels of `cmrfed.shapes.Label`.
     """
-    dice = np.column_stack([_dice(found == label, asked == label) for label in STRUCTURES])
-    return np.column_stack([dice, _mean_of_known(dice), _mean_of_known(_hd95_mm(found, asked, spacing_mm))])
-
-
-def _dice(found: torch.Tensor, asked: torch.Tensor) -> Float[np.ndarray, " batch"]:
-    both, either = ((found & asked).sum((1, 2)).double(), (found.sum((1, 2)) + asked.sum((1, 2))).double())
-    return torch.where(either > 0, 2 * both / either, torch.nan).cpu().numpy()
-
-
-def _hd95_mm(found: Mask, asked: Mask, spacing_mm: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "batch structure"]:
     pairs = zip(found.cpu().numpy(), asked.cpu().numpy(), strict=True)
-    return np.array([[hd95_mm(one == s, other == s, spacing_mm) for s in STRUCTURES] for one, other in pairs])
+    slices = [[RegionPair(one == label, other == label, spacing_mm) for label in STRUCTURES] for one, other in pairs]
+    metrics = ("dice", "hd95_mm")
+    dice, hd95_mm = (np.array([[_scored(name, pair) for pair in own] for own in slices]) for name in metrics)
+    return np.column_stack([dice, _mean_of_known(dice), _mean_of_known(hd95_mm)])
 
 
-def hd95_mm(
-    one: Bool[np.ndarray, "row column"], other: Bool[np.ndarray, "row column"], spacing_mm: Float[np.ndarray, " 2"]
-) -> float:
-    """The larger of the two directed 95th percentiles of the distances between two regions' outlines in a slice, in mm.
-
-    An outline is the region's pixels with a neighbour outside, and the image ends outside. NaN where either is empty.
-    """
-    if not (one.any() and other.any()):
-        return float("nan")
-    outlines = [region & ~binary_erosion(region) for region in (one, other)]
-    to_one, to_other = (distance_transform_edt(~outline, sampling=spacing_mm) for outline in outlines)
-    return float(max(np.percentile(to_other[outlines[0]], 95), np.percentile(to_one[outlines[1]], 95)))
+def _scored(metric: str, pair: RegionPair) -> float:
+    return float("nan") if all(pair.empty) else METRICS[metric](pair)
 
 
 def _mean_of_known(values: Float[np.ndarray, "batch structure"]) -> Float[np.ndarray, " batch"]:

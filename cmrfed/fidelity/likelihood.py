@@ -70,7 +70,8 @@ def feature_likelihood(
     train: real images that the generator learnt from. test: real images that it did not. others: further real
     ones, as many as `made`, of patients in neither: the mixture around them sets the likelihood that FLD counts from,
     so that FLD is 0 for images as good as real ones and larger for worse. The gap is 100 times (nats of train - nats of
-    test): the further below that of `others`, the more of the training images the made ones repeat.
+    test): the further below that of `others`, the more of the training images the made ones repeat. Both are NaN where
+    no feature varies among the test images, in which no image is then likelier than another.
 
     Features are standardised by the test images'. Made images that are drawn for masks should be drawn for equally many
     masks of train and test, for an image resembles that of its mask. Raises ValueError when a set has fewer than two
@@ -79,6 +80,8 @@ def feature_likelihood(
     if min(map(len, (made, train, test, others))) < 2:
         raise ValueError("FLD needs two images in all four sets, found fewer")
     made, train, test, others = _in_units_of_test(made, train, test, others)
+    if made.shape[1] == 0:
+        return math.nan, math.nan
     mixture, real = Mixture.fitted(made, train), Mixture.fitted(others, train)
     nats = mixture.nats_a_feature(test)
     return 100 * (nats - real.nats_a_feature(test)), 100 * (mixture.nats_a_feature(train) - nats)

@@ -15,7 +15,7 @@ Opacus' GDP accountant is a central limit approximation that can under-report, a
 
 import math
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -24,7 +24,6 @@ from opacus.accountants import PRVAccountant, RDPAccountant
 from opacus.accountants.analysis.prv import Domain, PoissonSubsampledGaussianPRV
 from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 from pydantic import Field
-from scipy.optimize import brentq
 
 from cmrfed.config import Stage, UserError
 
@@ -33,10 +32,17 @@ _DELTAS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3)
 History = tuple[tuple[float, float, int], ...]
 """(noise_multiplier, sample_rate, steps) of every kind of event; the order does not matter."""
 
+Trial = Callable[[float, float], None]
+"""Told of a noise multiplier and the epsilon that it costs."""
+
 _LARGEST_NOISE_MULTIPLIER = 1e3
 _MOST_PRV_POINTS = 3e6
 _PLD_PRECISION = 1e-4
 _FEW_ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
+_ORDERS_BELOW_2 = (1.1, 1.25, 1.5, 1.75)
+"""They take thirty times as long, and matter where so little noise is added that 2 is the best of the few."""
+_CALIBRATED_TO = 1e-3
+"""Epsilon comes this close to its target, from below; the noise multiplier is then at least as close to the least."""
 
 
 class GaussianEvent(Stage):
@@ -103,29 +109,37 @@ def compare(events: Iterable[GaussianEvent], delta: float) -> Comparison:
 
 
 def calibrate_noise(
-    target_epsilon: float, delta: float, sample_rate: float, steps: int, accountant: str = "prv"
+    target_epsilon: float,
+    delta: float,
+    sample_rate: float,
+    steps: int,
+    accountant: str = "prv",
+    report: Trial | None = None,
 ) -> float:
     """The least noise multiplier, to one part in a thousand, whose `steps` cost at most `target_epsilon`.
 
-    Raises UserError when no noise multiplier up to 1,000 reaches the target, and where `epsilon` does.
+    `report` is told of every noise multiplier that was tried. Raises UserError when no noise multiplier up to 1,000
+    reaches the target, and where `epsilon` does; CannotBound when the target is more than the accountant can bound.
     """
 
-    def cost(sigma: float) -> float:
-        try:
-            event = GaussianEvent(sample_rate=sample_rate, noise_multiplier=sigma, steps=steps)
-            return epsilon([event], delta, accountant)
-        except CannotBound:  # so little noise that the accountant gives up: too little, in any case
-            return 1e6 * target_epsilon
+    def cost(log_sigma: float) -> float:
+        event = GaussianEvent(sample_rate=sample_rate, noise_multiplier=math.exp(log_sigma), steps=steps)
+        found = epsilon([event], delta, accountant)
+        if report:
+            report(event.noise_multiplier, found)
+        return found
 
-    def excess(log_sigma: float) -> float:
-        return math.log(max(cost(math.exp(log_sigma)), 1e-9) / target_epsilon)
+    def rough(log_sigma: float) -> float:
+        return _rough_epsilon(((math.exp(log_sigma), sample_rate, steps),), delta)
 
-    start = _least_power_of_two(lambda sigma: _rough_epsilon(((sigma, sample_rate, steps),), delta), target_epsilon)
-    low, high = _bracket(cost, start, target_epsilon)
-    sigma = math.exp(brentq(excess, math.log(low), math.log(high), xtol=1e-4))
-    while cost(sigma) > target_epsilon:  # the accountant's figure wavers by its own tolerance: stay on the safe side
-        sigma *= 1.0005
-    return sigma
+    start = _smallest_near(rough, target_epsilon)
+    try:
+        return math.exp(_least(cost, start, target_epsilon))
+    except CannotBound as error:
+        raise CannotBound(
+            f"privacy.target_epsilon: {target_epsilon:g} is more than can be calibrated to, for {error}, or lower the "
+            "target"
+        ) from None
 
 
 def attacker_true_positive_rate(epsilon: float, delta: float, false_positive_rate: float) -> float:
@@ -206,12 +220,24 @@ def _rdp(history: History, delta: float) -> float:
 
 
 def _rough_epsilon(history: History, delta: float) -> float:
-    """Epsilon from above, by a factor of two or so where it is large; quick, and enough to choose a grid by."""
-    orders = list(_FEW_ORDERS)
-    spent = sum(compute_rdp(q=q, noise_multiplier=sigma, steps=steps, orders=orders) for sigma, q, steps in history)
+    """Epsilon from above, by a few per cent or, where it is small, a few times; quick, and enough to choose a grid by.
+
+    Orders below 2 are tried where 2 is the best of the others: without them a grid for little noise and rare sampling
+    is up to twenty times as wide as need be.
+    """
+    found, best = _renyi_epsilon(history, delta, _FEW_ORDERS)
+    return found if best > _FEW_ORDERS[0] else min(found, _renyi_epsilon(history, delta, _ORDERS_BELOW_2)[0])
+
+
+def _renyi_epsilon(history: History, delta: float, orders: Sequence[float | int]) -> tuple[float, float]:
+    """(Epsilon, the order that gives it.)"""
+    spent = sum(
+        compute_rdp(q=q, noise_multiplier=sigma, steps=steps, orders=list(orders)) for sigma, q, steps in history
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return float(get_privacy_spent(orders=orders, rdp=spent, delta=delta)[0])
+        found, best = get_privacy_spent(orders=list(orders), rdp=spent, delta=delta)
+    return float(found), float(best)
 
 
 def _pld(history: History, delta: float) -> float:
@@ -260,23 +286,50 @@ def _bound(events: list[GaussianEvent], delta: float, accountant: str) -> Bound:
         return Bound(accountant, None, str(error))
 
 
-def _least_power_of_two(cost: Callable[[float], float], target_epsilon: float) -> float:
-    """The least noise multiplier among 2^-7, 2^-6, ... that reaches the target, or the largest of them."""
-    powers = [2.0**power for power in range(-7, 10)]
-    return next((sigma for sigma in powers if cost(sigma) <= target_epsilon), powers[-1])
+def _smallest_near(rough: Callable[[float], float], target_epsilon: float) -> float:
+    """log sigma at which a quick bound from above reaches the target; the largest there is where none does."""
+    low, high = math.log(1e-4), math.log(_LARGEST_NOISE_MULTIPLIER)
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (low, middle) if rough(middle) <= target_epsilon else (middle, high)
+    return high
 
 
-def _bracket(cost: Callable[[float], float], start: float, target_epsilon: float) -> tuple[float, float]:
-    """Noise multipliers (low, high) on either side of the target, from `start` outwards by doubling."""
-    high = start
-    while cost(high) > target_epsilon:
-        high *= 2
-        if high > _LARGEST_NOISE_MULTIPLIER:
+def _least(cost: Callable[[float], float], start: float, target_epsilon: float) -> float:
+    """The least log sigma that costs at most the target, by secants through log epsilon, which is nearly straight in
+    it; whatever is returned was found to cost no more than the target."""
+    (low, above), (high, below) = _around(cost, start, target_epsilon)
+    aim = math.log(target_epsilon) - _CALIBRATED_TO / 2
+    while below < math.log(target_epsilon) - _CALIBRATED_TO and high - low > 1e-6:
+        middle = low + (high - low) * (above - aim) / (above - below)
+        middle = min(max(middle, low + 0.01 * (high - low)), high - 0.01 * (high - low))
+        found = _log_cost(cost, middle)
+        if found > math.log(target_epsilon):
+            low, above = middle, found
+        else:
+            high, below = middle, found
+    return high
+
+
+Point = tuple[float, float]
+"""(log sigma, log epsilon)."""
+
+
+def _around(cost: Callable[[float], float], start: float, target_epsilon: float) -> tuple[Point, Point]:
+    """Points on either side of the target, by steps outwards from the start that double."""
+    target, step = math.log(target_epsilon), 0.02
+    points = [(start, _log_cost(cost, start))]
+    upwards = points[0][1] > target
+    while (points[-1][1] > target) == upwards:
+        log_sigma = points[-1][0] + (step if upwards else -step)
+        if log_sigma > math.log(_LARGEST_NOISE_MULTIPLIER):
             raise UserError(
                 f"privacy.target_epsilon: no noise multiplier up to {_LARGEST_NOISE_MULTIPLIER:g} reaches "
                 f"{target_epsilon:g}; raise target_epsilon or delta, or lower rounds, local_steps or sample_rate"
             )
-    low = high / 2
-    while cost(low) <= target_epsilon:
-        high, low = low, low / 2
-    return low, high
+        points, step = [points[-1], (log_sigma, _log_cost(cost, log_sigma))], 2 * step
+    return (points[0], points[1]) if upwards else (points[1], points[0])
+
+
+def _log_cost(cost: Callable[[float], float], log_sigma: float) -> float:
+    return math.log(max(cost(log_sigma), 1e-9))

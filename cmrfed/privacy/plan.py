@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from cmrfed.config import FederationConfig, PrivacyConfig, Stage, TrainingConfig, read_stage
-from cmrfed.privacy.accounting import GaussianEvent, calibrate_noise, epsilon
+from cmrfed.privacy.accounting import GaussianEvent, Trial, calibrate_noise, epsilon
 from cmrfed.privacy.clipping import Clipping
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom
 from cmrfed.privacy.rounding import GRID
@@ -78,17 +78,22 @@ class PrivacyPlan(Stage):
 
     @classmethod
     def calibrated(
-        cls, privacy: PrivacyConfig, federation: FederationConfig, training: TrainingConfig
+        cls,
+        privacy: PrivacyConfig,
+        federation: FederationConfig,
+        training: TrainingConfig,
+        report: Trial | None = None,
     ) -> "PrivacyPlan":
         """The plan of a configuration, its noise calibrated to the whole federation before anything runs.
 
         A configured `noise_multiplier` is taken as it is, and `target_epsilon` becomes what it costs. Who shares the
-        noise is not known yet: see `shared_by`. Raises UserError when no noise reaches the target.
+        noise is not known yet: see `shared_by`. `report` is told of every noise multiplier that is tried. Raises
+        UserError when no noise reaches the target.
         """
         steps = federation.rounds * training.local_steps
         sigma, target = privacy.noise_multiplier, privacy.target_epsilon
         if sigma is None:
-            sigma = calibrate_noise(target, privacy.delta, privacy.sample_rate, steps, privacy.accountant)
+            sigma = calibrate_noise(target, privacy.delta, privacy.sample_rate, steps, privacy.accountant, report)
         else:
             event = GaussianEvent(sample_rate=privacy.sample_rate, noise_multiplier=sigma, steps=steps)
             target = epsilon([event], privacy.delta, privacy.accountant)

@@ -18,7 +18,14 @@ from cmrfed.report.material import read_material
 from cmrfed.report.pictures import plates
 from cmrfed.report.plots import dice_plot, plots_of_training
 from cmrfed.report.repeat import repeat_command
-from cmrfed.report.tables import composite_row, fidelity_table, timing_table, utility_table, vendor_table
+from cmrfed.report.tables import (
+    composite_row,
+    fidelity_table,
+    timing_table,
+    utility_table,
+    vendor_table,
+    void_comparison,
+)
 from cmrfed.report.usefulness import usefulness_tables
 from cmrfed.report.verdict import findings, remarks
 from cmrfed.runs import Run
@@ -48,6 +55,7 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         colours={label.name: colour for label, colour in COLOURS.items()},
         plates=plates(material),
         real_images=material.held_out is not None,
+        void=void_comparison(material),
         utility=utility_table(material),
         vendors=vendor_table(material),
         usefulness=usefulness_tables(material),

@@ -8,9 +8,9 @@ from cmrfed.config import UserError
 from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.html import write_page
-from cmrfed.report.material import Material, Results, read_material
+from cmrfed.report.material import Material, Results, read_material, why_void
 from cmrfed.report.plots import Plot, utility_by_epsilon
-from cmrfed.report.tables import Figure, Row, Table
+from cmrfed.report.tables import REFERENCES, Figure, Row, Table
 from cmrfed.runs import Run
 
 
@@ -84,13 +84,13 @@ def _scores(columns: Sequence[Column]) -> list[tuple[str, list[Row]]]:
 
 
 def _utility(columns: Sequence[Column]) -> list[Row]:
-    names = {"real": "real images", "synthetic": "synthetic images", "mixed": "real + synthetic images"}
+    names = {**REFERENCES, "synthetic": "synthetic images", "mixed": "real + synthetic images"}
     return _rows(
         {
             title: [_interval((column.scores.get("utility") or {}).get(name), "dice") for column in columns]
             for name, title in names.items()
         },
-        reference="real images",
+        references=tuple(REFERENCES.values()),
     )
 
 
@@ -106,7 +106,7 @@ def _fidelity(columns: Sequence[Column]) -> list[Row]:
     for metric, (title, scale, digits) in scales.items():
         for suffix, of in (("_real", "other real patients (the floor)"), ("", "synthetic images")):
             rows[f"{title}, {of}"] = [_distance(column, f"{metric}{suffix}", scale, digits) for column in columns]
-    return _rows(rows, reference="floor")
+    return _rows(rows, references=tuple(row for row in rows if "floor" in row))
 
 
 def _distance(column: Column, key: str, scale: float, digits: int) -> Figure:
@@ -140,10 +140,10 @@ def _composite(columns: Sequence[Column]) -> list[Row]:
 _PARTS = ("fidelity", "utility", "privacy")
 
 
-def _rows(cells: dict[str, list[Figure]], reference: str = "\0") -> list[Row]:
+def _rows(cells: dict[str, list[Figure]], references: tuple[str, ...] = ()) -> list[Row]:
     """Rows in which at least one run has a number."""
     return [
-        Row(title, figures, reference=reference in title)
+        Row(title, figures, reference=title in references)
         for title, figures in cells.items()
         if any(figure.value != formats.MISSING for figure in figures)
     ]
@@ -163,7 +163,12 @@ def _differences(columns: Sequence[Column]) -> list[str]:
             column.material.results.get("evaluation") for column in columns
         ],
     }
-    return [reason for reason, values in checks.items() if any(value != values[0] for value in values)]
+    void = [
+        f"{column.name}: its comparison of usefulness is void, for in it {reason}."
+        for column in columns
+        if (reason := why_void(column.scores.get("utility")))
+    ]
+    return [*void, *(reason for reason, values in checks.items() if any(value != values[0] for value in values))]
 
 
 def _privacy_utility(columns: Sequence[Column]) -> Plot | None:

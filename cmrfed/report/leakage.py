@@ -12,12 +12,13 @@ _MEMBERS_UNKNOWN = (
 
 
 def strongest_headline(attacks: Results | None) -> tuple[str, str]:
-    """The largest AUC of all attacks, and how many they were."""
+    """The largest AUC of all attacks, with an interval wide enough for all of them together, and how many they were."""
     if not attacks:
         return formats.MISSING, "no attack was tried"
     name, attack = _strongest(attacks)
     tried = f"the {name} attack" if len(attacks) == 1 else f"{name}, the strongest of {len(attacks)} attacks"
-    return f"AUC {attack['auc']:.2f}", f"{tried}; blind guessing: 0.50"
+    limits = formats.interval(_simultaneous(attack))
+    return f"AUC {attack['auc']:.2f}", f"{tried}, 95 % interval {limits}; blind guessing: 0.50"
 
 
 def leakage_sentences(material: Material) -> list[str]:
@@ -50,6 +51,11 @@ def _strongest(attacks: Results) -> tuple[str, Results]:
     return max(attacks.items(), key=lambda pair: pair[1]["auc"])
 
 
+def _simultaneous(attack: Results) -> list[float]:
+    """An attack's interval corrected for having been chosen among all that were run; its own where it was alone."""
+    return attack.get("auc_ci95_simultaneous") or attack["auc_ci95"]
+
+
 def _one(name: str, attack: Results, control: Results | None) -> str:
     """One attack's finding; a blind control that is not blind says that the two groups of patients differ."""
     low, high = attack["auc_ci95"]
@@ -80,7 +86,8 @@ def _many(attacks: Results, controls: Results) -> list[str]:
     name, strongest = _strongest(attacks)
     above = [attack for attack, found in attacks.items() if found["auc_ci95"][0] > 0.5]
     leaks = [attack for attack in above if found_something(attacks[attack], controls.get(attack))]
-    text = f"Of {len(attacks)} membership attacks the strongest, {name}, has AUC {_auc(strongest)}."
+    auc = formats.with_interval(strongest["auc"], _simultaneous(strongest))
+    text = f"Of {len(attacks)} membership attacks the strongest, {name}, has AUC {auc}, corrected for their number."
     if not above:
         return [text, "None tells training patients from others: no leak found, which is not proof that there is none."]
     if not leaks:

@@ -66,6 +66,16 @@ class Material:
         return titles[arm]
 
 
+def why_void(utility: Results | None) -> str | None:
+    """Why a comparison of usefulness says nothing; None where it does, or where nothing was measured."""
+    return (utility or {}).get("void")
+
+
+def of_no_use(utility: Results) -> bool:
+    """Whether a segmenter that learnt from synthetic images is not known to beat one that looks at no image."""
+    return "over_blind" in utility and not utility["over_blind"]["synthetic"]["beats_blind"]
+
+
 def read_material(run: Run, show_real_images: bool) -> Material:
     """Read a run. Raises UserError when results.json is missing or is not one, or when a ledger was tampered with."""
     arms = [arm for arm in _ARMS if run.arm_folder(arm).is_dir()]

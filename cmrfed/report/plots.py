@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cmrfed.pictures import png_uri
 from cmrfed.report.material import Material
-from cmrfed.report.tables import training_sets
+from cmrfed.report.tables import REFERENCES, training_sets
 from cmrfed.shapes import VENDORS
 
 _PALETTE = ("#0072B2", "#E69F00", "#CC79A7", "#444444", "#009E73")
@@ -41,7 +41,7 @@ def dice_plot(material: Material) -> Plot | None:
     figure, axes = _canvas(6.4, 0.9 + 0.32 * len(sets))
     for row, (name, scores, lead) in enumerate(reversed(sets)):
         value, limits = scores["dice"]["mean"], scores["dice_ci95"]["mean"]
-        colour = "#444444" if name.startswith("real images") else "#0072B2" if lead else "#8FB8D4"
+        colour = "#444444" if name in REFERENCES.values() else "#0072B2" if lead else "#8FB8D4"
         axes.plot(limits, [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
         axes.plot(value, row, "o", color=colour, markersize=6)
     real = sets[0][1]["dice"]["mean"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cmrfed.report import formats
-from cmrfed.report.material import Material, Results
+from cmrfed.report.material import Material, Results, why_void
 
 STRUCTURE_NAMES = {"lv": "LV", "myo": "myocardium", "rv": "RV"}
 """The scored structures by their key in results.json, as a table's columns."""
@@ -38,12 +38,16 @@ class Table:
     rows: list[Row]
 
 
+REFERENCES = {"real": "real images", "blind": "no image: one mask for every slice"}
+"""What arms are read against, common to all of them, by its key in results.json."""
+
+
 def training_sets(material: Material) -> Iterator[tuple[str, Results, bool]]:
-    """(name, scores, whether of the run's own arm) of every training set of the segmenter; real images, common to all
-    arms, once and first."""
+    """(name, scores, whether of the run's own arm) of every training set of the segmenter; first, and once, those of
+    `REFERENCES`, real images before all."""
     arms = {arm: scores["utility"] for arm, scores in material.scores.items() if scores["utility"]}
     for utility in list(arms.values())[:1]:
-        yield "real images", utility["real"], False
+        yield from ((name, utility[key], False) for key, name in REFERENCES.items() if key in utility)
     for arm, utility in arms.items():
         yield f"synthetic, {material.arm_title(arm)}", utility["synthetic"], arm == material.main_arm
         yield f"real + synthetic, {material.arm_title(arm)}", utility["mixed"], arm == material.main_arm
@@ -55,7 +59,7 @@ def utility_table(material: Material) -> Table | None:
     if not sets:
         return None
     real = sets[0][1]["dice"]["mean"]
-    rows = [Row(name, _utility_cells(scores, real), lead, scores is sets[0][1]) for name, scores, lead in sets]
+    rows = [Row(name, _utility_cells(scores, real), lead, name in REFERENCES.values()) for name, scores, lead in sets]
     return Table(
         ["Dice mean", "mean / real", *(f"Dice {name}" for name in STRUCTURE_NAMES.values()), "HD95 mean, mm"], rows
     )
@@ -77,7 +81,10 @@ def vendor_table(material: Material) -> Table | None:
         return None
     vendors = {vendor: scores["patients"] for vendor, scores in sets[0][1]["by_vendor"].items()}
     columns = [f"{vendor} ({_patients(count)})" for vendor, count in vendors.items()]
-    rows = [Row(name, _vendor_cells(scores, list(vendors)), lead, scores is sets[0][1]) for name, scores, lead in sets]
+    rows = [
+        Row(name, _vendor_cells(scores, list(vendors)), lead, name in REFERENCES.values())
+        for name, scores, lead in sets
+    ]
     return Table(columns, rows)
 
 
@@ -114,15 +121,22 @@ def _fidelity_cells(scores: Results, side: str) -> list[Figure]:
     ]
 
 
+def void_comparison(material: Material) -> str | None:
+    """Why the segmenters say nothing of usefulness; None where they do."""
+    return why_void((material.scores.get(material.main_arm) or {}).get("utility"))
+
+
 def composite_row(material: Material) -> tuple[str, str] | None:
-    """The one score and, always beside it, what it is made of; None when one of its parts was not measured."""
+    """The one score, "void" where a part of it is, and, always beside it, what it is made of; None when one of its
+    parts was not measured."""
     found = material.results["arms"].get(material.main_arm, {}).get("composite")
     if not found:
         return None
     parts = (
         f"{name} {formats.number(part)} (weight {found['weights'][name]:.2g})" for name, part in found["parts"].items()
     )
-    return formats.number(found["value"]), " · ".join(parts)
+    value = "void" if found["value"] is None else f"{formats.number(found['value'])} of 1"
+    return value, " · ".join(parts)
 
 
 def timing_table(material: Material) -> Table:

@@ -6,9 +6,11 @@ from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.incidents import incidents
 from cmrfed.report.leakage import leakage_sentences, strongest_headline
-from cmrfed.report.material import Material, Results
+from cmrfed.report.material import Material, Results, of_no_use, why_void
 
 _SIGNIFICANT = 0.05
+_FAR = 2.0
+"""From here on a distance, in floors, is called far and not a gap."""
 _EQUALS = f"{formats.UNBROKEN}={formats.UNBROKEN}"
 
 
@@ -53,7 +55,19 @@ def _dice_headline(main: Results) -> tuple[str, str]:
     if not (utility := main.get("utility")):
         return formats.MISSING, "not measured"
     synthetic, real = (utility[name]["dice"]["mean"] for name in ("synthetic", "real"))
-    return f"Dice {synthetic:.2f}", f"trained on synthetic images only; on real ones {real:.2f}"
+    if why_void(utility):
+        return (
+            "void",
+            f"real images themselves: Dice {real:.2f}; without looking at any image {_blind(utility)}",
+        )
+    if of_no_use(utility):
+        return "none", f"Dice {synthetic:.2f}; without looking at any image {_blind(utility)}, on real ones {real:.2f}"
+    blind = f"; without looking at any image {_blind(utility)}" if "blind" in utility else ""
+    return f"Dice {synthetic:.2f}", f"trained on synthetic images only; on real ones {real:.2f}{blind}"
+
+
+def _blind(utility: Results) -> str:
+    return formats.number(utility["blind"]["dice"]["mean"])
 
 
 def _fid_headline(main: Results) -> tuple[str, str]:
@@ -72,6 +86,10 @@ def _epsilon_headline(material: Material) -> tuple[str, str]:
 def _utility(utility: Results | None) -> str:
     if not utility:
         return "How useful the images are for training a segmentation network was not measured."
+    if why_void(utility):
+        return _void(utility)
+    if of_no_use(utility):
+        return _no_use(utility)
     synthetic, real, mixed = (_dice(utility[name]) for name in ("synthetic", "real", "mixed"))
     ratio = f" ({_ratio(utility):.2f} times as high)" if utility["real"]["dice"]["mean"] > 0 else ""
     text = (
@@ -82,6 +100,25 @@ def _utility(utility: Results | None) -> str:
     if doubt := _doubt(utility, "synthetic", "real", utility["real"]):
         text += f"; {doubt}, so this run cannot tell the two apart"
     return f"{text}. Trained on both together it reaches {mixed}{_against_real(utility)}."
+
+
+def _void(utility: Results) -> str:
+    real, blind = (_dice(utility[name]) for name in ("real", "blind"))
+    return (
+        f"Nothing can be said of it: a segmentation network trained on real images themselves reaches mean Dice {real} "
+        f"on {utility['real']['patients']} held-out patients, which is no better than {blind}, what one and the same "
+        "mask in every slice reaches without looking at any image. Whatever synthetic images score beside it means "
+        "nothing; evaluate again with more steps or images (evaluation.utility.steps, .slices) or more patients."
+    )
+
+
+def _no_use(utility: Results) -> str:
+    synthetic, real, blind = (_dice(utility[name]) for name in ("synthetic", "real", "blind"))
+    return (
+        "No use of the images was found: a segmentation network trained on them alone reaches mean Dice "
+        f"{synthetic} on {utility['real']['patients']} held-out patients, no better than {blind}, what one and "
+        f"the same mask in every slice reaches without looking at any image. Trained on real images it reaches {real}."
+    )
 
 
 def _against_real(utility: Results) -> str:
@@ -116,7 +153,7 @@ def _gain(material: Material) -> str:
     """What the patients' data added to the start; an improvement only where there is one."""
     arms, arm = material.scores, material.main_arm
     before, after = (arms.get(name, {}).get("utility") for name in ("epsilon_0", arm))
-    if not (before and after):
+    if not (before and after) or why_void(after) or of_no_use(after):
         return ""
     training = "Private training" if arm == "private" else "Training"
     start = "the public start (no patient seen)" if material.public_start else "the start"
@@ -139,7 +176,10 @@ def _fidelity(fidelity: Results | None) -> str:
         return f"{text}; the intervals overlap, so this run cannot tell the two apart."
     if fidelity["fid"] < fidelity["fid_real"]:
         return f"{text}: nearer than other patients, which sharing the held-out masks can explain."
-    return f"{text}: a gap remains."
+    times = fidelity["fid"] / fidelity["fid_real"]
+    if times >= _FAR:
+        return f"{text}: {times:.1f} times as far, so these images are far from real ones."
+    return f"{text}: a gap remains, {times:.1f} times as far."
 
 
 def _privacy(material: Material) -> str:

@@ -3,12 +3,13 @@
 A segmenter (`backbones`, `segmenter`) learns from different sets (`training_set`, `arms`) under equal budgets; its
 masks are scored by structure (`dice`, `hd95`, `assd`, `scores`, `strata`), by the heart's function that they give
 (`function`, `agreement`), and by the diseases that are told from it (`disease`). `paired` tests differences,
-`group_drop` says what an unseen vendor costs.
+`blind` is what a network must beat that looks at images, `group_drop` says what an unseen vendor costs.
 """
 
 from cmrfed.utility.agreement import bland_altman
 from cmrfed.utility.arms import Budget, Outcome, compare_training_sets, mean_function
 from cmrfed.utility.backbones import BACKBONES
+from cmrfed.utility.blind import blind_masks, over_blind
 from cmrfed.utility.disease import (
     disease_forest,
     disease_probabilities,
@@ -20,6 +21,7 @@ from cmrfed.utility.disease_features import DiseaseFeatures, disease_features
 from cmrfed.utility.function import MEASURES, CardiacFunction, cardiac_function, patients_with_both_phases
 from cmrfed.utility.group_drop import GroupScores, group_drops
 from cmrfed.utility.paired import holm, paired_tests, signed_rank_p
+from cmrfed.utility.regions import RegionPair
 from cmrfed.utility.scores import COLUMNS, METRICS, StackScores, stack_scores
 from cmrfed.utility.segmenter import AUGMENTATIONS, predict, train_segmenter
 from cmrfed.utility.strata import means, summarise, values_of
@@ -37,9 +39,11 @@ __all__ = [
     "GroupScores",
     "Masks",
     "Outcome",
+    "RegionPair",
     "StackScores",
     "TrainingSet",
     "bland_altman",
+    "blind_masks",
     "cardiac_function",
     "compare_training_sets",
     "disease_features",
@@ -52,6 +56,7 @@ __all__ = [
     "holm",
     "mean_function",
     "means",
+    "over_blind",
     "paired_tests",
     "patients_with_both_phases",
     "predict",

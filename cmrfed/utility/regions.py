@@ -1,4 +1,5 @@
-"""One structure of one stack, as predicted and as a reader drew it: what overlap and surface scores are made from."""
+"""One structure of one stack or slice, as predicted and as a reader drew it: what overlap and surface scores are made
+from."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,16 +9,17 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 
-Region = Bool[np.ndarray, "slice row column"]
+Region = Bool[np.ndarray, "*space"]
+"""Of a stack (slice, row, column), or of a single slice (row, column)."""
 
 
 @dataclass(frozen=True, eq=False)
 class RegionPair:
-    """Two regions of a stack and its spacing (slice, row, column) in mm."""
+    """Two regions of one shape, and the spacing along each of its axes in mm."""
 
     predicted: Region
     reference: Region
-    spacing_mm: Float[np.ndarray, " 3"]
+    spacing_mm: Float[np.ndarray, " axis"]
 
     @cached_property
     def empty(self) -> tuple[bool, bool]:
@@ -28,17 +30,17 @@ class RegionPair:
     def surface_distances_mm(self) -> tuple[Float[np.ndarray, " there"], Float[np.ndarray, " back"]]:
         """From each voxel on the surface of either region the distance in space to the other's surface.
 
-        Both regions must be there. So an error of one slice costs the distance between slices.
+        Both regions must be there. So an error of one slice in a stack costs the distance between slices.
         """
         first, second = (np.argwhere(surface(region)) * self.spacing_mm for region in (self.predicted, self.reference))
         return KDTree(second).query(first)[0], KDTree(first).query(second)[0]
 
     @property
     def largest_error_mm(self) -> float:
-        """The diagonal of the stack: what a region that was missed, or made up, is charged."""
+        """The diagonal of the stack or slice: what a region that was missed, or made up, is charged."""
         return float(np.linalg.norm(self.reference.shape * self.spacing_mm))
 
 
 def surface(region: Region) -> Region:
-    """The voxels of a region that have a neighbour outside it, or outside the stack."""
+    """The voxels of a region that have a neighbour outside it, or outside the image."""
     return region & ~binary_erosion(region)

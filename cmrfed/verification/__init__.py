@@ -7,8 +7,7 @@ A problem stops `cmrfed prepare` or breaks its promise that a patient counts onc
 should look, and says at what.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import groupby
@@ -105,7 +104,7 @@ def verify(found: Found, progress: Progress | None = None, workers: int | None =
     problems = [unreadable(error) for error in found.errors]
     if progress:
         progress(0, len(patients))
-    for done, result in enumerate(_read(patients, workers), start=1):
+    for done, result in enumerate(map_in_order(_read_patient, patients, workers), start=1):
         stacks += result.stacks
         problems += result.problems
         if progress:
@@ -119,13 +118,6 @@ class _Patient:
 
     stacks: tuple[StackFacts, ...]
     problems: tuple[Finding, ...]
-
-
-def _read(patients: Iterable[list[Entry]], workers: int | None) -> Iterator[_Patient]:
-    try:
-        yield from map_in_order(_read_patient, patients, workers)
-    except BrokenProcessPool:
-        raise UserError("a reading process was killed, most often for want of memory; try workers=1") from None
 
 
 def _read_patient(entries: list[Entry]) -> _Patient:

@@ -6,8 +6,11 @@ from cmrfed.config import CompositeConfig
 from cmrfed.evaluation.composite import composite
 
 
-def scores(fid=80.0, floor=40.0, synthetic=0.6, real=0.8, auc=0.6) -> dict:
-    utility = {name: {"dice": {"mean": value}} for name, value in (("synthetic", synthetic), ("real", real))}
+def scores(fid=80.0, floor=40.0, synthetic=0.45, real=0.6, auc=0.6, void=None) -> dict:
+    """synthetic, real: Dice above the blind mask's."""
+    gains = {"synthetic": synthetic, "real": real}
+    over_blind = {name: {"value": value, "beats_blind": value > 0} for name, value in gains.items()}
+    utility = {"over_blind": over_blind, "void": void}
     leakage = {"loss": {"auc": 0.5}, "pia": {"auc": auc}}
     return {"fidelity": {"fid": fid, "fid_real": floor}, "utility": utility, "leakage": leakage}
 
@@ -24,8 +27,22 @@ def test_a_generator_that_tells_everything_or_draws_nothing_of_use_scores_zero()
     assert composite(scores(synthetic=0.0), CompositeConfig())["value"] == 0
 
 
+def test_images_that_teach_no_more_than_a_mask_that_looks_at_no_image_are_of_no_use():
+    """Above it by no more than chance is not above it."""
+    luck = scores(synthetic=0.02)
+    luck["utility"]["over_blind"]["synthetic"]["beats_blind"] = False
+    found = composite(luck, CompositeConfig())
+    assert (found["value"], found["parts"]["utility"], found["void"]) == (0, 0, None)
+
+
+def test_without_a_yardstick_there_is_no_score_and_the_reason_is_given():
+    found = composite(scores(void="the segmenter learnt nothing"), CompositeConfig())
+    assert (found["value"], found["parts"]["utility"], found["void"]) == (None, None, "the segmenter learnt nothing")
+    assert found["parts"]["fidelity"] == 0.5
+
+
 def test_nothing_beyond_perfect_is_rewarded():
-    found = composite(scores(fid=30.0, synthetic=0.9, auc=0.3), CompositeConfig())
+    found = composite(scores(fid=30.0, synthetic=0.7, auc=0.3), CompositeConfig())
     assert found["value"] == 1
     assert set(found["parts"].values()) == {1}
 

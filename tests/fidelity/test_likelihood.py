@@ -55,6 +55,18 @@ def test_the_scale_of_features_and_those_that_never_vary_change_nothing():
     assert feature_likelihood(*scaled) == pytest.approx(feature_likelihood(*sets), rel=1e-3, abs=1e-6)
 
 
+def test_where_no_feature_of_the_test_images_varies_there_is_no_likelihood():
+    same = torch.ones(9, 6)
+    assert np.isnan(feature_likelihood(normal(9, 0), normal(9, 1), same, normal(9, 2))).all()
+    assert np.isnan(feature_likelihood(same, same, same, same)).all()
+
+
+def test_made_images_that_are_all_the_same_are_less_likely_than_real_ones_by_a_finite_number():
+    train, test, others = normal(40, 0), normal(40, 1), normal(40, 2)
+    collapsed, _ = feature_likelihood(torch.full((40, 6), 3.0), train, test, others)
+    assert 0 < collapsed < np.inf
+
+
 def test_an_empty_set_is_refused():
     with pytest.raises(ValueError, match="all four"):
         feature_likelihood(normal(0, 0), normal(3, 1), normal(3, 2), normal(3, 3))

@@ -27,6 +27,7 @@ from cmrfed.privacy import (
     epsilon,
     strongest_attack,
 )
+from cmrfed.privacy.accounting import _FEW_ORDERS, _renyi_epsilon, _rough_epsilon
 
 ALL = ("prv", "rdp", "pld")
 MIXED = [(1.5, 0.2, 30), (3.0, 0.7, 20), (6.0, 1.0, 2)]
@@ -236,6 +237,43 @@ def test_calibrated_noise_reaches_the_target_from_below_and_no_more_than_needed(
     sigma = calibrate_noise(target, delta, rate, steps, accountant)
     assert epsilon([event(sigma, rate, steps)], delta, accountant) <= target
     assert epsilon([event(0.99 * sigma, rate, steps)], delta, accountant) > target
+
+
+@pytest.mark.parametrize(
+    ("target", "delta", "rate", "steps"), [(8.0, 1e-4, 0.5, 60), (50.0, 1e-4, 0.5, 60), (50.0, 1e-4, 0.001, 60)]
+)
+def test_calibrated_noise_is_dp_accountings_after_few_trials(target, delta, rate, steps):
+    """Also where noise is so small and sampling so rare that a grid by high orders alone was beyond the accountant."""
+    trials = []
+    sigma = calibrate_noise(target, delta, rate, steps, report=lambda *trial: trials.append(trial))
+    assert len(trials) <= 8
+    assert trials[-1][1] <= target
+
+    def make(noise):
+        sampled = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(noise))
+        return dp_accounting.SelfComposedDpEvent(sampled, steps)
+
+    bracket = dp_accounting.ExplicitBracketInterval(0.9 * sigma, 1.1 * sigma)
+    accountant = lambda: PLDAccountant(value_discretization_interval=1e-3)  # noqa: E731
+    theirs = dp_accounting.calibrate_dp_mechanism(accountant, make, target, delta, bracket)
+    assert sigma == pytest.approx(theirs, rel=3e-3)
+
+
+def test_a_target_beyond_the_accountant_is_one_line_at_once_and_not_a_search():
+    trials = []
+    with pytest.raises(CannotBound, match=r"^privacy.target_epsilon: 1e\+06 is more than can be calibrated to, .*prv"):
+        calibrate_noise(1e6, 1e-4, 0.5, 60, report=lambda *trial: trials.append(trial))
+    assert trials == []
+
+
+def test_a_grid_is_no_wider_by_orders_below_2_where_those_above_decide():
+    """Ledgers' figures stay what they were."""
+    history = ((2.2334, 0.5, 60),)
+    found, best = _renyi_epsilon(history, 1e-8, _FEW_ORDERS)
+    assert best > 2
+    assert _rough_epsilon(history, 1e-8) == found
+    rare = ((0.17, 0.001, 60),)
+    assert _rough_epsilon(rare, 1e-8) < _renyi_epsilon(rare, 1e-8, _FEW_ORDERS)[0] / 10
 
 
 def test_a_target_that_no_noise_reaches_is_refused_with_the_key():

@@ -8,7 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from finished_runs import ARMS, CONFIG, PLAN, hearts, lay_out, leakage, log_rounds, noise_for, real_hearts, results
+from finished_runs import (
+    ARMS,
+    CONFIG,
+    PLAN,
+    fidelity,
+    hearts,
+    lay_out,
+    leakage,
+    log_rounds,
+    noise_for,
+    real_hearts,
+    results,
+    utility,
+)
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +30,8 @@ from omegaconf import OmegaConf
 from refusals import refuses
 from toy_hearts import toy_case
 
-from cmrfed.config import DataConfig, EvaluationConfig, GeneratorConfig, RunConfig, read_stage
+from cmrfed.config import CompositeConfig, DataConfig, EvaluationConfig, GeneratorConfig, RunConfig, read_stage
+from cmrfed.evaluation.composite import composite
 from cmrfed.pictures import image_uri
 from cmrfed.privacy import attacker_true_positive_rate
 from cmrfed.report import write_report
@@ -231,6 +245,67 @@ def test_a_small_difference_that_a_paired_test_finds_is_not_called_none(tmp_path
     row = {"a": "synthetic", "b": "real", "metric": "dice", "structure": "mean", "p_holm": 0.001}
     utility["tests"] = [row]
     assert "so this run cannot tell the two apart" not in verdict_of(lay_out(tmp_path / "paired", found))
+
+
+def with_blind(blind: float) -> dict:
+    """Results in which a mask that looks at no image has this Dice; real images have 0.82, synthetic ones 0.70."""
+    found = results()
+    for arm in found["arms"].values():
+        arm["utility"] = utility(0.7, blind=blind)
+        arm["composite"] = composite(arm, CompositeConfig())
+    return found
+
+
+def test_where_real_images_themselves_teach_nothing_the_comparison_is_void_and_the_first_lines_say_so(tmp_path):
+    run = lay_out(tmp_path, with_blind(0.81))
+    said = verdict_of(run)
+    assert "Nothing can be said of it: a segmentation network trained on real images themselves reaches" in said
+    assert "cannot tell the two apart" not in said
+    assert "improve" not in said
+    text = text_of(write_report(run, None))
+    assert text.index("The comparison of usefulness is void") < text.index("Are the images useful?")
+    assert "Are the images useful? void" in text
+    assert "Composite score void : " in text
+    assert "utility –" in text
+
+
+def test_images_that_teach_no_more_than_looking_at_none_are_called_of_no_use_and_score_zero(tmp_path):
+    run = lay_out(tmp_path, with_blind(0.69))
+    said = verdict_of(run)
+    assert "No use of the images was found: a segmentation network trained on them alone reaches mean Dice 0.70" in said
+    assert "improve" not in said
+    text = text_of(write_report(run, None))
+    assert "void" not in text
+    assert "Composite score 0.00 of 1 : " in text
+
+
+def test_dice_stands_between_real_images_and_no_image_at_all(finished):
+    text = text_of(finished)
+    assert "without looking at any image 0.30" in text
+    assert "no image: one mask for every slice 0.30" in text
+
+
+@pytest.mark.parametrize(
+    ("fid", "said"),
+    [(45.0, "cannot tell the two apart"), (75.0, "a gap remains, 1.7 times as far"), (300.0, "are far from real ones")],
+)
+def test_a_distance_is_told_in_floors(tmp_path, fid, said):
+    found = results()
+    found["arms"]["private"]["fidelity"] = fidelity(fid)
+    found["arms"]["private"]["utility"] = None
+    assert said in verdict_of(lay_out(tmp_path, found))
+
+
+def test_the_headline_attack_is_the_largest_of_all_with_an_interval_that_is_wide_enough_for_all(tmp_path):
+    attacks = {
+        name: leakage(auc, auc - 0.1, auc + 0.1)["loss"] | {"auc_ci95_simultaneous": [auc - 0.2, auc + 0.2]}
+        for name, auc in {"loss": 0.51, "pia": 0.68, "secmi": 0.6}.items()
+    }
+    found = results()
+    found["arms"]["private"]["leakage"] = attacks
+    text = text_of(write_report(lay_out(tmp_path, found), None)).replace(UNBROKEN, " ")
+    assert "AUC 0.68 pia, the strongest of 3 attacks, 95 % interval [0.48, 0.88]; blind guessing: 0.50" in text
+    assert "the strongest, pia, has AUC 0.68 [0.48, 0.88], corrected for their number" in text
 
 
 @pytest.mark.parametrize(

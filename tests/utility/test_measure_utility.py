@@ -79,11 +79,30 @@ def test_every_arm_has_every_key_of_the_docstring_and_is_json(measured):
     assert measured.keys() == set(ARMS)
     for scores in measured.values():
         assert scores.keys() == {
-            "real", "real_augmented", "synthetic", "mixed", "mixed_0.5x", "mixed_2x", "tests", "backbones",
+            "real", "real_augmented", "synthetic", "mixed", "mixed_0.5x", "mixed_2x", "tests", "backbones", "blind",
+            "over_blind", "void",
             "leave_one_vendor_out", "translation", "cross_dataset", "disease",
         }  # fmt: skip
         assert scores["backbones"]["dynunet"].keys() == {"real", "synthetic", "mixed", "tests"}
         assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+def test_a_segmenter_that_two_steps_taught_nothing_is_no_yardstick_and_the_comparison_is_void(measured):
+    found = measured["private"]
+    assert found["over_blind"].keys() == {"real", "synthetic", "mixed"}
+    gain = found["real"]["dice"]["mean"] - found["blind"]["dice"]["mean"]
+    assert found["over_blind"]["real"]["value"] == pytest.approx(gain)
+    assert not found["over_blind"]["real"]["beats_blind"]
+    assert "no better than one and the same mask" in found["void"]
+
+
+def test_a_yardstick_that_learnt_its_images_stands_and_noise_is_of_no_use_beside_it(generator_file):
+    noise = subject_of(generator_file)
+    config = UtilityConfig(steps=150, disease=False, augmented=False)
+    found = measure_utility(noise, config, silent)["private"]
+    assert found["void"] is None
+    assert found["over_blind"]["real"]["beats_blind"]
+    assert not found["over_blind"]["synthetic"]["beats_blind"]
 
 
 def test_what_no_arm_decides_is_the_same_in_all(measured):

@@ -79,3 +79,13 @@ def test_distances_are_monais(seed):
     monai_assd = compute_average_surface_distance(one, other, include_background=True, symmetric=True, spacing=spacing)
     assert hd95_mm(pair) == pytest.approx(float(monai_hd95), rel=1e-5)
     assert assd_mm(pair) == pytest.approx(float(monai_assd), rel=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16))
+def test_distances_in_a_single_slice_are_monais(seed):
+    random = np.random.default_rng(seed)
+    first, second = (gaussian_filter(random.normal(size=(24, 24)), 2) > 0.05 for _ in range(2))
+    pair = (torch.from_numpy(region)[None, None] for region in (first, second))
+    expected = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=[1.5, 2.5])
+    assert hd95_mm(RegionPair(first, second, np.array([1.5, 2.5]))) == pytest.approx(float(expected))

@@ -6,6 +6,9 @@ Synthetic images for the test patients' own masks would carry their shapes into 
 | --- | --- |
 | real, synthetic, mixed | `summarise` of a segmenter trained on real images, on synthetic ones, on as many of both |
 | mixed_0.25x, ... | the same with that many synthetic images to a real one (`ratios`) |
+| blind | the same of one mask for every slice, which looks at no image (`cmrfed.utility.blind`) |
+| over_blind | by how much real, synthetic and mixed are above it (`over_blind`) |
+| void | why nothing here can be compared: the network trained on real images does not beat blind; null where it does |
 | real_augmented | real images alone under strong classical augmentation (`augmented`) |
 | ...: function | bias and limits of agreement of EDV, ESV, EF and mass with the reader's (`function_agreement`) |
 | tests | paired tests between these sets over the same patients, corrected (`paired_tests`) |
@@ -28,12 +31,26 @@ from cmrfed.evaluation.utility.function import function_agreement
 from cmrfed.evaluation.utility.left_out import measure_left_out
 from cmrfed.evaluation.utility.training_sets import CORE, Key, budget_of, of_arm, training_sets
 from cmrfed.slices import Slices
-from cmrfed.utility import BACKBONES, Outcome, TrainingSet, compare_training_sets, paired_tests, summarise
+from cmrfed.utility import (
+    BACKBONES,
+    Outcome,
+    TrainingSet,
+    blind_masks,
+    compare_training_sets,
+    over_blind,
+    paired_tests,
+    summarise,
+)
 
 __all__ = ["measure_utility"]
 
 BASELINE = "epsilon_0"
 """The arm that saw no private data; the synthetic images of the others are tested against its."""
+
+VOID = (
+    "trained on real images the segmenter does no better than one and the same mask in every slice, so that nothing "
+    "can be compared with it"
+)
 
 Found = dict[Key, Outcome]
 
@@ -47,7 +64,7 @@ def measure_utility(subject: Subject, config: UtilityConfig, bar: ProgressBar) -
     _check_size(tested, config)
     sets, absent = training_sets(subject, config, bar)
     first, *others = (_trained(sets, backbone, tested, subject, config, bar) for backbone in config.backbones)
-    results = _by_arm(first, subject, config)
+    results = _beside_blind(_by_arm(first, subject, config), first, tested, subject)
     for backbone, found in zip(config.backbones[1:], others, strict=True):
         for arm, scores in _by_arm(found, subject, config).items():
             results[arm].setdefault("backbones", {})[backbone] = scores
@@ -97,6 +114,18 @@ def _by_arm(found: Found, subject: Subject, config: UtilityConfig) -> dict[str, 
         for key, outcome in found.items()
     }
     return {arm: of_arm(summaries, arm) | {"tests": _tests(found, arm, subject, config)} for arm in subject.synthetic}
+
+
+def _beside_blind(results: dict[str, Results], found: Found, tested: Slices, subject: Subject) -> dict[str, Results]:
+    """The results with what they must be read against: a mask that looks at no image, on the same patients."""
+    blind = Outcome.of(tested, (blind_masks(subject.learnt, tested),))
+    row = summarise(blind.scores, subject.bootstrap, subject.seed)
+    return {arm: own | {"blind": row} | _judged(of_arm(found, arm), blind, subject) for arm, own in results.items()}
+
+
+def _judged(found: Mapping[str, Outcome], blind: Outcome, subject: Subject) -> Results:
+    gains = {name: over_blind(found[name].scores, blind.scores, subject.bootstrap, subject.seed) for name in CORE}
+    return {"over_blind": gains, "void": None if gains["real"]["beats_blind"] else VOID}
 
 
 def _tests(found: Found, arm: str, subject: Subject, config: UtilityConfig) -> list[Results]:
