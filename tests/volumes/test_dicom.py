@@ -101,7 +101,7 @@ def test_other_files_and_views_are_left_out_and_said(folder, caplog):
     write_dicom(folder / "ct.dcm", IMAGES[0, 0], t00080060="CT")
     with caplog.at_level(logging.INFO):
         np.testing.assert_array_equal(open_cine(folder).read(1), IMAGES[1])
-    for words in ("localiser", "another view", "not DICOM", "damaged or cut short", "modality 'CT'"):
+    for words in ("localiser", "another view", "not DICOM", "without an image", "modality 'CT'"):
         assert words in caplog.text
 
 
@@ -127,8 +127,9 @@ def test_a_missing_frame_is_refused(folder):
 
 def test_a_slice_that_was_scanned_twice_is_refused(folder):
     for frame in range(4):
-        write_dicom(folder / f"again{frame}.dcm", IMAGES[frame, 1], 8.0, t00181060=33.5 * frame, t0020000e="1.2.3.5")
-    with refuses(folder, "slice 1 has 8 frames from 2 series"):
+        own = {"t00181060": 33.5 * frame, "t0020000e": "1.2.3.5"}
+        write_dicom(folder / f"again{frame}.dcm", IMAGES[frame, 1] + 1, 8.0, **own)
+    with refuses(folder, "slice 1 has 8 frames from 2 series", "IM-0003-0005.dcm", "again0.dcm", "keep one series"):
         open_cine(folder)
 
 
