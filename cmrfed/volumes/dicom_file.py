@@ -30,7 +30,7 @@ from cmrfed.volumes.limits import MAX_AXIS
 
 MAX_FILE_BYTES = 64 * 2**20
 """Largest file of a single slice that is read, unpacked: a thousand pixels a side take two megabytes."""
-MAX_STEPS = 60_000
+MAX_STEPS = 30_000
 """Most reads of one file, two or three an element: a few megabytes may claim a million elements."""
 
 _MARK_END = 132

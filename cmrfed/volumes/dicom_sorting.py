@@ -75,8 +75,10 @@ def _without_copies(images: Sequence[DicomImage], left_out: Counter[str]) -> Sli
     """Each image once. A copy is what has the same pixels, place and time: its SOPInstanceUID need not be the same,
     since exports give new ones, nor tell two images apart, since some tools write one for all.
     """
+    sizes = Counter(one.series for one in images)
     first: dict[tuple[object, ...], DicomImage] = {}
-    for one in sorted(images, key=lambda one: len(one.path.name)):  # "IM-0001 (1).dcm" is the copy
+    # those of the fullest series stay, so that no slice is left with images of two; "IM-0001 (1).dcm" is the copy
+    for one in sorted(images, key=lambda one: (-sizes[one.series], one.series, len(one.path.name))):
         first.setdefault((one.digest, one.position_mm, one.image_type, one.trigger_ms), one)
     if len(first) < len(images):
         left_out["copy of another file"] += len(images) - len(first)
