@@ -86,6 +86,13 @@ def lose_spacing(patient: Path) -> None:
     change_both(patient, zooms=(1, 1, 1))
 
 
+def contradict_spacing(patient: Path) -> None:
+    """pixdim alone says pixels of 3 mm."""
+    content = bytearray(gzip.decompress(image_of(patient).read_bytes()))
+    content[80:88] = np.array([3, 3], "<f4").tobytes()
+    image_of(patient).write_bytes(gzip.compress(content))
+
+
 def shrink(patient: Path) -> None:
     change_both(patient, zooms=(0.3, 0.3, 8))
 

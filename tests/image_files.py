@@ -1,10 +1,16 @@
 """Writers of the image files that hospitals have and this project only reads: DICOM, and ISMRMRD raw data."""
 
-from collections.abc import Sequence
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813 (its own documentation's name)
+from pydicom import uid
 from toy_hearts import SPACING_MM, toy_image, toy_mask
 
 ROW = np.array([0.8, 0.0, -0.6])
@@ -29,8 +35,8 @@ def toy_cine(scales: Sequence[float] = SCALES, slices: int = 3) -> tuple[np.ndar
     return np.stack([toy_image(mask, seed) for seed, mask in enumerate(masks)]).round(), masks
 
 
-def write_dicom(path: Path, pixels: np.ndarray, slice_mm: float = 0.0, **tags: object) -> Path:
-    """One MR image (row, column), stored at half its scale, `slice_mm` along the plane's normal.
+def write_dicom(path: Path, pixels: np.ndarray, slice_mm: float = 0.0, aside_mm: float = 0.0, **tags: object) -> Path:
+    """One MR image (row, column), stored at half its scale, `slice_mm` along the normal, `aside_mm` along a row.
 
     Tags are given as t00181060=33.5; None leaves one out.
     """
@@ -45,7 +51,7 @@ def write_dicom(path: Path, pixels: np.ndarray, slice_mm: float = 0.0, **tags: o
         "00180050": "6",
         "0020000d": "1.2.3",
         "0020000e": "1.2.3.4",
-        "00200032": _joined(np.array([-20.0, 30.0, 40.0]) + slice_mm * NORMAL),
+        "00200032": _joined(np.array([-20.0, 30.0, 40.0]) + slice_mm * NORMAL + aside_mm * ROW),
         "00200037": _joined([*ROW, *COLUMN]),
         "00280002": 1,
         "00280004": "MONOCHROME2",
@@ -62,11 +68,8 @@ def write_dicom(path: Path, pixels: np.ndarray, slice_mm: float = 0.0, **tags: o
     }
     values |= {name[1:]: value for name, value in tags.items()}
     body = b"".join(_element(tag, value) for tag, value in sorted(values.items()) if value is not None)
-    meta = _element("00020002", _MR_STORAGE) + _element("00020003", "1.2.9")
-    meta += _element("00020010", _EXPLICIT_LITTLE_ENDIAN)
-    length = b"\x02\x00\x00\x00UL\x04\x00" + len(meta).to_bytes(4, "little")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(128) + b"DICM" + length + meta + body)
+    path.write_bytes(_meta(_EXPLICIT_LITTLE_ENDIAN) + body)
     return path
 
 
@@ -78,6 +81,114 @@ def write_dicom_series(folder: Path, cine: np.ndarray, gap_mm: float = SPACING_M
             number += 1
             own = {"t00181060": 33.5 * frame, "t00200013": number, "t00080018": f"1.2.9.{number}"}
             write_dicom(folder / f"IM-0003-{number:04d}.dcm", cine[frame, at], at * gap_mm, **(own | tags))
+
+
+def repack(folder: Path, change: Callable[[bytes], bytes]) -> None:
+    """Every file of the folder in another form."""
+    for path in sorted(folder.iterdir()):
+        path.write_bytes(change(path.read_bytes()))
+
+
+def without_preamble(content: bytes) -> bytes:
+    """As files are that begin with group 2."""
+    return content[132:]
+
+
+def without_header(content: bytes) -> bytes:
+    """The bare data set, as before DICOM had files."""
+    return content[_end_of_meta(content) :]
+
+
+def padded(content: bytes) -> bytes:
+    """Filled up to a tape's next block with zeros."""
+    return content + bytes(512)
+
+
+def with_newline(content: bytes) -> bytes:
+    return content + b"\n"
+
+
+def deflated(content: bytes) -> bytes:
+    packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    at = _end_of_meta(content)
+    return _meta(uid.DeflatedExplicitVRLittleEndian) + packer.compress(content[at:]) + packer.flush()
+
+
+def implicit(content: bytes) -> bytes:
+    return _saved(pydicom.dcmread(BytesIO(content)), uid.ImplicitVRLittleEndian)
+
+
+def bare_implicit(content: bytes) -> bytes:
+    """Old exports of Siemens and GE: no header, and no types of elements."""
+    return without_header(implicit(content))
+
+
+def big_endian(content: bytes) -> bytes:
+    data_set = pydicom.dcmread(BytesIO(content))
+    data_set.PixelData = np.frombuffer(data_set.PixelData, "<i2").astype(">i2").tobytes()
+    return _saved(data_set, uid.ExplicitVRBigEndian)
+
+
+def run_length(content: bytes) -> bytes:
+    data_set = pydicom.dcmread(BytesIO(content))
+    data_set.compress(uid.RLELossless, generate_instance_uid=False)
+    return _saved(data_set, uid.RLELossless)
+
+
+def jpeg(content: bytes) -> bytes:
+    return _compressed(content, "JPEG")
+
+
+def jpeg_2000(content: bytes) -> bytes:
+    return _compressed(content, "JPEG2000")
+
+
+def inverted(content: bytes) -> bytes:
+    """White is 0, and the pixels so that the picture is the same."""
+    data_set = pydicom.dcmread(BytesIO(content))
+    data_set.PixelData = (-1 - data_set.pixel_array).astype("<i2").tobytes()
+    data_set.PhotometricInterpretation = "MONOCHROME1"
+    return _saved(data_set, uid.ExplicitVRLittleEndian)
+
+
+def with_sequences(content: bytes, depth: int, stated: bool = False) -> bytes:
+    """Sequences in sequences before the patient's name, their lengths stated or left to be found."""
+    sequence, item, unknown = b"\x08\0\x40\x11SQ\0\0", b"\xfe\xff\x00\xe0", b"\xff" * 4
+    if stated:
+        nested = b""
+        for _ in range(depth):
+            inside = item + len(nested).to_bytes(4, "little") + nested
+            nested = sequence + len(inside).to_bytes(4, "little") + inside
+    else:
+        end = b"\xfe\xff\x0d\xe0" + bytes(4) + b"\xfe\xff\xdd\xe0" + bytes(4)
+        nested = (sequence + unknown + item + unknown) * depth + end * depth
+    at = content.index(b"\x10\0\x10\0PN")
+    return content[:at] + nested + content[at:]
+
+
+def _compressed(content: bytes, compressor: str) -> bytes:
+    """The pixels as GDCM compresses them, in the file's own data set."""
+    data_set = pydicom.dcmread(BytesIO(content))
+    with tempfile.TemporaryDirectory() as folder:
+        writer = sitk.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetFileName(f"{folder}/image.dcm")
+        writer.UseCompressionOn()
+        writer.SetCompressor(compressor)
+        writer.Execute(sitk.GetImageFromArray(data_set.pixel_array[None]))
+        small = pydicom.dcmread(f"{folder}/image.dcm")
+    data_set.PixelData = small.PixelData
+    data_set["PixelData"].VR, data_set["PixelData"].is_undefined_length = "OB", True
+    return _saved(data_set, small.file_meta.TransferSyntaxUID)
+
+
+def _saved(data_set: pydicom.Dataset, syntax: str) -> bytes:
+    again = pydicom.Dataset({element.tag: element for element in data_set})  # of no encoding yet
+    again.file_meta = data_set.file_meta
+    again.file_meta.TransferSyntaxUID = syntax
+    file = BytesIO()
+    again.save_as(file, enforce_file_format=True)
+    return file.getvalue()
 
 
 def write_kspace(path: Path, cine: np.ndarray, coils: int = 2) -> None:
@@ -110,6 +221,16 @@ def write_kspace(path: Path, cine: np.ndarray, coils: int = 2) -> None:
         file.create_dataset(
             "dataset/xml", data=np.array([_header(rows, columns, slices)], object), dtype=h5py.string_dtype()
         )
+
+
+def _meta(syntax: str) -> bytes:
+    """Preamble, mark and group 2."""
+    meta = _element("00020002", _MR_STORAGE) + _element("00020003", "1.2.9") + _element("00020010", syntax)
+    return bytes(128) + b"DICM\x02\x00\x00\x00UL\x04\x00" + len(meta).to_bytes(4, "little") + meta
+
+
+def _end_of_meta(content: bytes) -> int:
+    return 144 + int.from_bytes(content[140:144], "little")
 
 
 def _element(tag: str, value: object) -> bytes:

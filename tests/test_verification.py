@@ -48,6 +48,7 @@ WARNINGS = {
     "nearly constant": damaged.flatten,
     "blank slices": damaged.blank_slice,
     "spacing lost": damaged.lose_spacing,
+    "spacing told twice": damaged.contradict_spacing,
     "slices too close": damaged.squeeze,
     "few slices": damaged.keep_few_slices,
 }

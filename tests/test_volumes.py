@@ -122,6 +122,101 @@ def test_a_file_that_knows_no_orientation_keeps_its_pixel_order(tmp_path, affine
     np.testing.assert_array_equal(read_volume(tmp_path / "plain.nii")[0], volume)
 
 
+def save_told_twice(path, stored, affine, pixdim_mm):
+    """A file whose pixdim says something else than its affine."""
+    content = bytearray(save(path, stored, affine).read_bytes())
+    content[80:92] = np.array(pixdim_mm, "<f4").tobytes()
+    path.write_bytes(content)
+    return path
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    pixdim_mm=st.tuples(*[st.sampled_from([1.0, 1.25, 1.5, 3.0, 8.0, 10.0])] * 3),
+    tilt_degrees=st.tuples(*[st.floats(-12, 12)] * 3),
+)
+def test_the_affine_is_believed_where_pixdim_says_another_spacing(tmp_path_factory, pixdim_mm, tilt_degrees):
+    turn = Rotation.from_euler("xyz", tilt_degrees, degrees=True).as_matrix()
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.stack([LEFT, DOWN, TO_APEX], axis=1) * SPACING_MM[::-1]
+    volume = toy_image(toy_mask(slices=2))
+    path = save_told_twice(tmp_path_factory.mktemp("twice") / "twice.nii", volume.T, affine, pixdim_mm)
+    found, spacing_mm = read_volume(path)
+    np.testing.assert_array_equal(found, volume)
+    assert spacing_mm == pytest.approx(SPACING_MM)
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1)])
+@pytest.mark.parametrize("pixdim_mm", [(3, 3, 8), (1, 1, 8), (1.5, 1.25, 8)], ids=["doubled", "lost", "axes swapped"])
+def test_a_spacing_without_orientation_is_the_affines_too(tmp_path, pixdim_mm, signs):
+    volume = toy_image(toy_mask())
+    affine = np.diag([signs[0] * 1.25, signs[1] * 1.5, signs[2] * 8, 1])
+    found, spacing_mm = read_volume(save_told_twice(tmp_path / "twice.nii", volume.T, affine, pixdim_mm))
+    np.testing.assert_array_equal(found, volume)
+    assert spacing_mm == pytest.approx(SPACING_MM)
+
+
+def test_an_affine_of_1_mm_voxels_is_no_spacing_where_pixdim_has_one(tmp_path):
+    path = save_told_twice(tmp_path / "lost.nii", toy_image(toy_mask()).T, np.eye(4), SPACING_MM[::-1])
+    found, spacing_mm = read_volume(path)
+    assert spacing_mm == pytest.approx(SPACING_MM)
+    np.testing.assert_array_equal(found, toy_image(toy_mask()))
+
+
+def tilted(normal_toward):
+    """The affine of a short-axis stack whose normal lies nearest to the world's axis of that number."""
+    directions = {0: (0, -1, 0), 1: (-1, 0, 0), 2: (-1, 0, 0)}, {0: (0, 0, -1), 1: (0, 0, -1), 2: (0, -1, 0)}
+    turn = Rotation.from_euler("xyz", [9, -7, 5], degrees=True).as_matrix()
+    column, row = (turn @ np.array(way[normal_toward], float) for way in directions)
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack([column * 1.25, row * 1.5, np.cross(column, row) * 8], axis=1)
+    return affine
+
+
+@pytest.mark.parametrize("toward", [0, 1, 2])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_stack_that_was_turned_to_a_standard_orientation_is_read_as_before(tmp_path, toward, frames):
+    cine = np.stack([toy_image(toy_mask(), seed) for seed in range(frames)])
+    scanned = nib.Nifti1Image(cine.T if frames > 1 else cine[0].T, tilted(toward))
+    turned = nib.as_closest_canonical(scanned)
+    assert turned.shape[toward] == 3  # the slice axis is now wherever the normal points
+    nib.save(scanned, tmp_path / "scanned.nii.gz")
+    nib.save(turned, tmp_path / "turned.nii.gz")
+    for frame in range(frames):
+        asked = frame if frames > 1 else None
+        (expected, spacing_mm), (found, found_mm) = (
+            read_volume(tmp_path / f"{name}.nii.gz", asked) for name in ("scanned", "turned")
+        )
+        assert found_mm == pytest.approx(spacing_mm)
+        assert found_mm[0] == pytest.approx(8)
+        assert any(np.array_equal(found, expected[::step]) for step in (1, -1))
+
+
+def test_a_mask_that_was_turned_with_its_image_stays_on_it(tmp_path):
+    for name, stored in (("image", toy_image(toy_mask())), ("mask", toy_mask())):
+        turned = nib.as_closest_canonical(nib.Nifti1Image(stored.T, tilted(0)))
+        nib.save(turned, tmp_path / f"{name}.nii")
+    case = load_case(Entry(tmp_path / "image.nii", tmp_path / "mask.nii", LABELS, None, "mnms-A", "mnms"))
+    assert case.spacing_mm[0] == pytest.approx(8)
+    assert case.image[case.mask == Label.LV].mean() > 200 > case.image[case.mask == Label.MYO].mean()
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing_mm", "words"),
+    [
+        ((8, 48, 40), (8, 1.25, 1.5), ("axis 1 runs across slices", "no orientation")),
+        ((48, 8, 40), (1.25, 8, 1.5), ("axis 2 runs across slices", "no orientation")),
+        ((48, 40, 8), (8, 1.25, 1.5), ("spacing is 8 x 1.25 x 1.5 mm but the size 48 x 40 x 8", "cannot be told")),
+        ((8, 48, 48), (1, 1, 1), ("48 slices of 8 x 48 voxels",)),
+        ((8, 96, 96), (1.5, 1.5, 8), ("96 slices of 8 x 96 voxels",)),
+    ],
+)
+def test_axes_whose_order_cannot_be_told_are_refused(tmp_path, shape, spacing_mm, words):
+    path = save(tmp_path / "order.nii", np.zeros(shape, np.float32), np.diag([*spacing_mm, 1.0]))
+    with refuses(path, *words, "(x, y, slice)"):
+        read_volume(path)
+
+
 def test_labels_are_translated_by_the_table(tmp_path):
     save(tmp_path / "mask.nii", np.arange(4, dtype=np.uint8).reshape(4, 1, 1))
     acdc = {0: Label.BACKGROUND, 1: Label.RV, 2: Label.MYO, 3: Label.LV}
@@ -131,6 +226,36 @@ def test_labels_are_translated_by_the_table(tmp_path):
 def test_a_mask_stored_as_floats_is_read_when_they_are_whole(tmp_path):
     write_volume(tmp_path / "mask.nii", toy_mask().astype(np.float32), SPACING_MM)
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.nii", LABELS)[0], toy_mask())
+
+
+@pytest.mark.parametrize(
+    ("stored", "slope"),
+    [(toy_mask().astype(np.int16) * 10, 0.1), (toy_mask() * 85, 3 / 255), (toy_mask().astype(np.int32) * 7, 1 / 7)],
+)
+def test_labels_that_a_slope_made_uneven_are_those_labels(tmp_path, stored, slope):
+    path = save(tmp_path / "mask.nii", stored.T)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([slope, 0], "<f4").tobytes()
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_mask(path, LABELS)[0], toy_mask())
+
+
+@settings(max_examples=30, deadline=None)
+@given(away=st.floats(-0.375, 0.375, width=32), kind=st.sampled_from([np.float32, np.float64]))
+def test_a_label_within_a_thousandth_of_a_whole_number_is_that_number_and_no_other(tmp_path_factory, away, kind):
+    path = save(tmp_path_factory.mktemp("labels") / "mask.nii", toy_mask().T.astype(kind) + kind(away))
+    if abs(away) < 0.00099:
+        np.testing.assert_array_equal(read_mask(path, LABELS)[0], toy_mask())
+    elif abs(away) > 0.00101:
+        with refuses(path, "is not an integer"):
+            read_mask(path, LABELS)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_label_a_thousandth_away_is_refused_and_shown_as_it_is(tmp_path, kind):
+    path = save(tmp_path / "mask.nii", np.full((8, 8, 3), 0.999, kind))
+    with refuses(path, "label 0.999 is not"):
+        read_mask(path, LABELS)
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -149,6 +149,16 @@ def _lost_spacing(stack: StackFacts) -> str | None:
     )
 
 
+def _spacing_told_twice(stack: StackFacts) -> str | None:
+    if stack.spacing_conflict is None:
+        return None
+    slice_mm, row_mm, column_mm = stack.spacing_mm
+    return (
+        f"{stack.spacing_conflict}; slices of {slice_mm:.4g} mm and pixels of {row_mm:.4g} x {column_mm:.4g} mm are "
+        "believed: write the true spacing into both"
+    )
+
+
 def _thin_slices(stack: StackFacts) -> str | None:
     slice_mm, row_mm, column_mm = stack.spacing_mm
     if slice_mm >= min(row_mm, column_mm):
@@ -218,6 +228,7 @@ STACK_CHECKS: Mapping[str, Callable[[StackFacts], str | None]] = {
     "nearly constant": _nearly_constant,
     "blank slices": _blank_slices,
     "spacing lost": _lost_spacing,
+    "spacing told twice": _spacing_told_twice,
     "slices too close": _thin_slices,
     "few slices": _few_slices,
     "heart not to be found": _heart_not_to_be_found,

@@ -15,7 +15,7 @@ from nibabel.orientations import aff2axcodes
 from cmrfed.config import UserError
 from cmrfed.shapes import STRUCTURES, UNLABELLED, Label, Volume, VolumeMask
 from cmrfed.volumes import AS_STORED, MAX_BYTES, Case, Entry, Orientation, load_case
-from cmrfed.volumes.nifti import SUFFIXES, open_image, open_nifti
+from cmrfed.volumes.nifti import SUFFIXES, open_image, open_nifti, spacing_conflict
 from cmrfed.volumes.orientation import LEFT, POSTERIOR_INFERIOR
 
 _CHUNK_BYTES = 1 << 20
@@ -35,6 +35,7 @@ class StackFacts:
     enclosed: of each ventricle's in-plane edge, the part that lies on myocardium, 0 to 1; None where one is absent.
     rv_to_the_right_mm: from the middle of the LV to that of the RV, along columns, negative towards the left of the
         image; None where one of them is absent.
+    spacing_conflict: what pixdim and the affine of the image say where they differ; None where they agree.
     mask_offset_mm: how far the mask's corners lie from the image's, by their affines; None where a file has none.
     has_motion: whether the heart can be found without a mask.
     image_hash, mask_hash: SHA-256 of the loaded arrays; the mask's is None where it shows no structure.
@@ -61,6 +62,7 @@ class StackFacts:
     enclosed: dict[Label, float | None]
     rv_to_the_right_mm: float | None
     mask_offset_mm: float | None
+    spacing_conflict: str | None
     has_motion: bool
     image_hash: str
     mask_hash: str | None
@@ -80,6 +82,7 @@ class Header(NamedTuple):
     stored_as: str
     turned: str
     mask_offset_mm: float | None
+    spacing_conflict: str | None
 
 
 def read_facts(entry: Entry, header: Header) -> StackFacts:
@@ -119,15 +122,15 @@ def read_header(image: Path, mask: Path | None, whole_heart: bool = False) -> He
     for path in (image, mask):
         _check_whole(path)
     if whole_heart:
-        return Header("whole heart", "cut across the long axis", None)
+        return Header("whole heart", "cut across the long axis", None, spacing_conflict(open_image(image)))
     if not _is_nifti(image):
-        return Header("DICOM or raw data", "by its headers", None)
+        return Header("DICOM or raw data", "by its headers", None, None)
     opened, orientation = open_image(image), open_nifti(image).orientation
     axes = opened.affine[:3]
     told = orientation != AS_STORED or (LEFT @ axes[:, 0] > 0 and POSTERIOR_INFERIOR @ axes[:, 1] > 0)
     stored_as = "".join(map(str, aff2axcodes(opened.affine))) if told else "not told"
     offset_mm = _offset_mm(opened.affine, open_image(mask).affine, opened.shape) if mask and _is_nifti(mask) else None
-    return Header(stored_as, _in_words(orientation), offset_mm)
+    return Header(stored_as, _in_words(orientation), offset_mm, spacing_conflict(opened))
 
 
 def _check_whole(path: Path | None) -> None:

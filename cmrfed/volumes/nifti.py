@@ -1,10 +1,15 @@
-"""NIfTI on disk <-> arrays. Stacks are stored (x, y, slice) or (x, y, slice, frame)."""
+"""NIfTI on disk <-> arrays. Stacks are stored (x, y, slice) or (x, y, slice, frame).
+
+Tools that turn volumes to a standard orientation may store the slice axis first or second. It is found where spacing,
+size and affine agree on it, and refused where they do not.
+"""
 
 import logging
 import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -24,6 +29,12 @@ SUFFIXES = (".nii.gz", ".nii")
 imageglobals.logger.setLevel(logging.CRITICAL + 1)  # what nibabel finds wrong is raised; it need not print it too
 _HEADER_WARNING = 30  # nibabel mends zero or negative spacings at this level in silence; here they are refused
 _MOST_COMPRESSION = 1032  # what deflate can do at best
+_THICK = 2.0
+"""Slices lie this many times as far apart as pixels, or the axis is not taken for that of the slices."""
+_MANY_SLICES = 40
+"""A short-axis stack has fewer; where a volume has more and few pixels a side, its axes are in another order."""
+_LABEL_TOLERANCE = 9.99e-4
+"""A thousandth, below which a label is a whole number that a slope made uneven; single precision holds 0.999 so."""
 _UNREADABLE = (ImageFileError, OSError, EOFError, zlib.error, ValueError, OverflowError, MemoryError)
 
 
@@ -48,17 +59,29 @@ def read_mask(
     and when a voxel is not an integer or its label is not in the table.
     """
     image = open_image(path)
-    orientation, spacing_mm = _orientation(image), _spacing_mm(path, image)
-    stored = read_stored(path, image, frame)
-    return to_rows_and_columns(translated(path, stored, table), orientation), spacing_mm
+    grid = _grid(path, image)
+    return grid.turned(translated(path, read_labels(path, image, frame), table)), grid.spacing_mm
+
+
+def read_labels(path: Path, image: nib.Nifti1Image, frame: int | None) -> Shaped[np.ndarray, "x y slice"]:
+    """One 3-D frame as whole numbers: what a slope brought within a thousandth of one is that number.
+
+    Raises UserError when a voxel is further from one.
+    """
+    voxels = read_stored(path, image, frame)
+    if voxels.dtype.kind in "iu":
+        return voxels
+    whole = np.rint(voxels)
+    uneven = voxels[np.abs(voxels - whole) > _LABEL_TOLERANCE]
+    if uneven.size:
+        raise UserError(f"{path}: label {uneven[0]:.6g} is not an integer; resample masks with nearest neighbour")
+    return whole
 
 
 def translated(path: Path, voxels: Shaped[np.ndarray, "*axes"], table: Mapping[int, int]) -> UInt8[np.ndarray, "*axes"]:
-    """The file's labels as `Label`s. Raises UserError when one is not in the table."""
+    """The file's labels, whole numbers, as `Label`s. Raises UserError when one is not in the table."""
     found = np.unique(voxels)
     for value in found:
-        if value != np.rint(value):
-            raise UserError(f"{path}: label {value:g} is not an integer; resample masks with nearest neighbour")
         if int(value) not in table:
             raise UserError(f"{path}: unknown label {value:g}; allowed are {listed(table)}")
     canonical = np.array([table[int(value)] for value in found], dtype=np.uint8)
@@ -89,23 +112,22 @@ def write_volume(
 def open_nifti(path: Path) -> Cine:
     """Read and check the header. Raises UserError when it is damaged or cannot be that of a cardiac volume."""
     image = open_image(path)
-    orientation = _orientation(image)
-    x, y, slices = image.shape[:3]
+    grid = _grid(path, image)
 
     def read(frame: int | None) -> Volume:
-        return to_rows_and_columns(_as_float32(path, read_stored(path, image, frame)), orientation)
+        return grid.turned(_as_float32(path, read_stored(path, image, frame)))
 
     def read_all() -> Iterator[Volume]:
         kept_open = open_image(path, keep_open=True)
         for frame in range(image.shape[3]) if image.ndim == 4 else (None,):
-            yield to_rows_and_columns(_as_float32(path, read_stored(path, kept_open, frame)), orientation)
+            yield grid.turned(_as_float32(path, read_stored(path, kept_open, frame)))
 
     return Cine(
         path=path,
-        shape=(slices, x, y) if orientation.transpose else (slices, y, x),
+        shape=grid.shape,
         frames=image.shape[3] if image.ndim == 4 else None,
-        spacing_mm=_spacing_mm(path, image),
-        orientation=orientation,
+        spacing_mm=grid.spacing_mm,
+        orientation=grid.orientation,
         read=read,
         read_all=read_all,
     )
@@ -141,7 +163,7 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
     holds = path.stat().st_size * (_MOST_COMPRESSION if path.suffix == ".gz" else 1)
     if holds < np.prod(shape, dtype=np.int64) * kind.itemsize:
         raise UserError(f"{path}: is too short for the {shape} voxels it claims; the file is truncated, copy it again")
-    if not (np.isfinite(image.affine).all() and np.linalg.norm(image.affine[:3, :2], axis=0).all()):
+    if not (np.isfinite(image.affine).all() and np.linalg.norm(image.affine[:3, :3], axis=0).all()):
         raise UserError(f"{path}: the affine points nowhere; correct the header's sform and qform")
 
 
@@ -174,27 +196,99 @@ def _as_float32(path: Path, voxels: Shaped[np.ndarray, "x y slice"]) -> Float32[
     return narrowed
 
 
-def _spacing_mm(path: Path, image: nib.Nifti1Image) -> tuple[float, float, float]:
-    x, y, z = (float(size) for size in image.header.get_zooms()[:3])
-    spacing_mm = turned_spacing((x, y, z), _orientation(image))
-    check_spacing(spacing_mm, path)
-    return spacing_mm
+class _Grid(NamedTuple):
+    """How the stored axes become slices, rows and columns; shape and spacing are in that order."""
+
+    slice_axis: int
+    orientation: Orientation
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+    def turned(self, stored: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "slice row column"]:
+        return to_rows_and_columns(np.moveaxis(stored, self.slice_axis, 2), self.orientation)
 
 
-def _orientation(image: nib.Nifti1Image) -> Orientation:
+def _grid(path: Path, image: nib.Nifti1Image) -> _Grid:
+    """The grid that the header tells. Raises UserError when spacing is absurd or the order of axes cannot be told."""
+    spacing_mm = stored_spacing_mm(image)
+    for told in (spacing_mm, _pixdim_mm(image)):
+        check_spacing(told, path)
+    slice_axis = _slice_axis(path, image, spacing_mm)
+    x, y = (axis for axis in range(3) if axis != slice_axis)
+    orientation = _orientation(image, (x, y))
+    columns, rows = (y, x) if orientation.transpose else (x, y)
+    return _Grid(
+        slice_axis=slice_axis,
+        orientation=orientation,
+        shape=(image.shape[slice_axis], image.shape[rows], image.shape[columns]),
+        spacing_mm=turned_spacing((spacing_mm[x], spacing_mm[y], spacing_mm[slice_axis]), orientation),
+    )
+
+
+def stored_spacing_mm(image: nib.Nifti1Image) -> tuple[float, float, float]:
+    """Distance between voxel centres along each stored axis.
+
+    Where pixdim and the affine differ, viewers go by the affine, and so does this, unless the affine is that of 1 mm
+    voxels, which tools write when they know none.
+    """
+    by_affine = _affine_mm(image)
+    believed = by_affine if spacing_conflict(image) and not np.allclose(by_affine, 1) else _pixdim_mm(image)
+    return (believed[0], believed[1], believed[2])
+
+
+def spacing_conflict(image: nib.Nifti1Image) -> str | None:
+    """What pixdim and the affine say of the spacing where they differ."""
+    by_pixdim, by_affine = _pixdim_mm(image), _affine_mm(image)
+    if np.allclose(by_pixdim, by_affine, rtol=1e-3):
+        return None
+    pixdim, affine = (" x ".join(f"{size:.4g}" for size in told) for told in (by_pixdim, by_affine))
+    return f"pixdim says {pixdim} mm and the affine {affine} mm"
+
+
+def _pixdim_mm(image: nib.Nifti1Image) -> tuple[float, ...]:
+    return tuple(float(size) for size in image.header.get_zooms()[:3])
+
+
+def _affine_mm(image: nib.Nifti1Image) -> tuple[float, ...]:
+    return tuple(float(size) for size in np.linalg.norm(image.affine[:3, :3], axis=0))
+
+
+def _slice_axis(path: Path, image: nib.Nifti1Image, spacing_mm: tuple[float, float, float]) -> int:
+    """The stored axis that runs across slices: the third, or one along which voxels are few and far apart."""
+    shape = image.shape[:3]
+    thickest = int(np.argmax(spacing_mm))
+    if thickest == 2 or spacing_mm[thickest] < _THICK * sorted(spacing_mm)[1]:
+        if shape[2] >= _MANY_SLICES and shape[2] > 4 * min(shape[:2]):
+            raise UserError(f"{path}: claims {shape[2]} slices of {shape[0]} x {shape[1]} voxels; store (x, y, slice)")
+        return 2
+    spacing, size = (" x ".join(f"{value:g}" for value in values) for values in (spacing_mm, shape))
+    if shape[thickest] > min(shape):
+        raise UserError(
+            f"{path}: spacing is {spacing} mm but the size {size} voxels, so it cannot be told which axis runs across "
+            "slices; correct the spacing, or store (x, y, slice)"
+        )
+    if _has_no_orientation(image):
+        raise UserError(
+            f"{path}: spacing {spacing} mm says that axis {thickest + 1} runs across slices, and no orientation tells "
+            "which of the others is the row; store (x, y, slice)"
+        )
+    return thickest
+
+
+def _orientation(image: nib.Nifti1Image, in_plane: tuple[int, int]) -> Orientation:
     """How the file's plane is turned, by its affine."""
     if _has_no_orientation(image):
         return AS_STORED
-    axes = image.affine[:3, :2] / np.linalg.norm(image.affine[:3, :2], axis=0)
-    return orientation_of(axes)
+    directions = image.affine[:3, in_plane]
+    return orientation_of(directions / np.linalg.norm(directions, axis=0))
 
 
 def _has_no_orientation(image: nib.Nifti1Image) -> bool:
-    """Whether the affine only repeats the spacing, as tools write it when they never knew the patient's position.
+    """Whether the affine only repeats a spacing, as tools write it when they never knew the patient's position.
 
     A short-axis plane is oblique in every patient, so an affine with a positive diagonal cannot be true. Such files
     (ACDC among them) keep the pixels in DICOM's order, which already is the order on a radiologist's screen.
     """
     linear = image.affine[:3, :3]
-    spacing_only = np.diag(image.header.get_zooms()[:3])
+    spacing_only = np.diag(_affine_mm(image))
     return np.allclose(linear, spacing_only, atol=1e-4) or np.allclose(image.affine, image.header.get_base_affine())

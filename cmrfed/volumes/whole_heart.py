@@ -15,7 +15,7 @@ from cmrfed.config import UserError
 from cmrfed.shapes import STRUCTURES, Volume, VolumeMask
 from cmrfed.volumes.case import Entry, LongAxis
 from cmrfed.volumes.limits import check_finite, check_spacing
-from cmrfed.volumes.nifti import open_image, read_stored, translated
+from cmrfed.volumes.nifti import open_image, read_labels, read_stored, stored_spacing_mm, translated
 from cmrfed.volumes.orientation import LEFT, POSTERIOR_INFERIOR
 
 SLICE_MM = 8.0
@@ -36,11 +36,11 @@ def cut_short_axis(entry: Entry) -> tuple[Volume, VolumeMask, tuple[float, float
     image_file, mask_file = open_image(entry.image_path), open_image(mask_path)
     if image_file.shape != mask_file.shape or not np.allclose(image_file.affine, mask_file.affine, atol=1e-2):
         raise UserError(f"{mask_path}: lies on another grid than its image {entry.image_path.name}")
-    numbers = read_stored(mask_path, mask_file, None)
+    numbers = read_labels(mask_path, mask_file, None)
     labels = translated(mask_path, numbers, entry.labels)
     voxels = read_stored(entry.image_path, image_file, None).astype(np.float32)
     check_finite(voxels, entry.image_path)
-    pixel_mm = float(min(image_file.header.get_zooms()[:2]))
+    pixel_mm = min(stored_spacing_mm(image_file)[:2])
     spacing_mm = (SLICE_MM, pixel_mm, pixel_mm)
     check_spacing(spacing_mm, entry.image_path)
     affine = np.asarray(image_file.affine, float)

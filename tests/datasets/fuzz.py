@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import image_files as packed
 import numpy as np
 from image_files import toy_cine, write_dicom_series
 from layouts import save_scaled, write_acdc_patient, write_mnms_patient, write_mnms_table
@@ -42,10 +43,20 @@ NASTY = (
     "9" * 400, "x" * 200_000, '"', '"\n"', "\u202e", "=1+1", "\x1b[31m", "0x10", "1_000", "٣.٣", "con\rtrol", "Ａ",
 )  # fmt: skip
 """What may stand in a cell or a line: ways out of the folder, numbers that are none, text that breaks a terminal."""
+PACKINGS = (
+    packed.bare_implicit,
+    packed.deflated,
+    packed.jpeg,
+    packed.jpeg_2000,
+    packed.run_length,
+    lambda content: packed.padded(packed.with_sequences(content, 3)),
+)
+"""How the six DICOM files of one patient are written."""
 NIFTI_FIELDS = {
     "sizeof_hdr": (0, "<i4"), "dim0": (40, "<i2"), "dim1": (42, "<i2"), "dim3": (46, "<i2"), "dim4": (48, "<i2"),
     "datatype": (70, "<i2"), "bitpix": (72, "<i2"), "pixdim0": (76, "<f4"), "pixdim1": (80, "<f4"),
-    "pixdim3": (88, "<f4"), "vox_offset": (108, "<f4"), "scl_slope": (112, "<f4"), "scl_inter": (116, "<f4"),
+    "pixdim2": (84, "<f4"), "srow_z": (320, "<f4"), "pixdim3": (88, "<f4"),
+    "vox_offset": (108, "<f4"), "scl_slope": (112, "<f4"), "scl_inter": (116, "<f4"),
     "xyzt_units": (123, "<u1"), "qform_code": (252, "<i2"), "sform_code": (254, "<i2"), "quatern_b": (256, "<f4"),
     "qoffset_x": (268, "<f4"), "srow_x": (280, "<f4"), "srow_y": (300, "<f4"), "magic": (344, "<i4"),
     "extension": (348, "<i4"),
@@ -77,6 +88,9 @@ def write_data_sets(root: Path) -> None:
     images, _ = toy_cine(slices=2)
     write_dicom_series(root / "cine" / "P1", images)
     save_scaled(root / "cine" / "P2.nii.gz", images.T)
+    write_dicom_series(root / "cine" / "P3", images[:3])
+    for path, packing in zip(sorted((root / "cine" / "P3").iterdir()), PACKINGS, strict=True):
+        path.write_bytes(packing(path.read_bytes()))
     (root / "pairs").mkdir()
     for suffix in (".nii.gz", "_gt.nii.gz"):
         shutil.copy(root / "acdc" / "training" / "patient001" / f"patient001_frame01{suffix}", root / "pairs")
@@ -118,6 +132,27 @@ def change_header(content: bytes, random: Random) -> bytes:
         offset, kind = NIFTI_FIELDS[random.choice(list(NIFTI_FIELDS))]
         value = np.array(random.choice(EXTREMES[kind[1]]), kind).tobytes()
         content = content[:offset] + value + content[offset + len(value) :]
+    return content
+
+
+def change_elements(content: bytes, random: Random) -> bytes:
+    """DICOM with sequences nested deep, an element twice or cut out, lengths at an extreme, or another ending."""
+    for _ in range(random.integers(1, 4)):
+        at = int(random.integers(132, max(133, min(len(content), 700)))) // 2 * 2
+        kind = str(random.choice(["nest", "repeat", "cut", "length", "end"]))
+        if kind == "nest":
+            nested = (b"\x08\0\x40\x11SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\0\xe0" + b"\xff" * 4) * 20_000
+            content = content[:at] + nested + content[at:]
+        elif kind == "repeat":
+            content = content[:at] + content[at - 100 :]
+        elif kind == "cut":
+            content = content[:at] + content[at + int(random.integers(2, 60)) :]
+        elif kind == "length":
+            content = content[:at] + random.choice([b"\xff" * 4, b"\xf0\xff\xff\x7f", bytes(4)]) + content[at + 4 :]
+        else:
+            content = content + random.choice(
+                [bytes(512), b"\n", b"\xff" * 8, b"\xfc\xff\xfc\xffOB\0\0\xff\xff\xff\x7f"]
+            )
     return content
 
 
@@ -171,6 +206,7 @@ def inflate(content: bytes, random: Random) -> bytes:
 Corruption = Callable[[bytes, Random], bytes]
 ANY: tuple[Corruption, ...] = (truncate, flip_bits, overwrite, replace_all, repeat_parts)
 HEADERS: tuple[Corruption, ...] = (change_header, change_header, spoil_voxels, flip_bits, overwrite, inflate)
+ELEMENTS: tuple[Corruption, ...] = (change_elements, flip_bits, overwrite, truncate)
 TEXT: tuple[Corruption, ...] = (change_cell, change_cell, swap_columns, shuffle_lines, re_encode)
 
 
@@ -184,7 +220,7 @@ def corrupt(path: Path, random: Random) -> str:
         path.write_bytes(gzip.compress(change(gzip.decompress(content), random), 1))
     else:
         text = path.suffix in (".csv", ".cfg", ".txt") and random.random() < 0.7
-        kinds = TEXT if text else ANY
+        kinds = TEXT if text else ELEMENTS if path.suffix == ".dcm" and random.random() < 0.7 else ANY
         change = kinds[random.integers(len(kinds))]
         path.write_bytes(change(content, random) if content else b"?")
     return change.__name__
