@@ -14,7 +14,7 @@ from cmrfed.config import DataConfig, PhantomConfig, UserError
 from cmrfed.datasets.phantom import write_phantom
 from cmrfed.shapes import Label
 from cmrfed.verification import Verification, facts, find_patients, find_sources, verify
-from cmrfed.verification.doubts import PATIENT_CHECKS, STACK_CHECKS, doubts_about
+from cmrfed.verification.doubts import VISIT_CHECKS, STACK_CHECKS, doubts_about
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +85,7 @@ def test_what_looks_wrong_is_a_warning_that_names_the_file_and_no_problem(phanto
 
 def test_every_check_is_tried():
     told_from_facts = {"one phase only", "heart not to be found"}
-    assert set(WARNINGS) | told_from_facts == {*PATIENT_CHECKS, *STACK_CHECKS}
+    assert set(WARNINGS) | told_from_facts == {*VISIT_CHECKS, *STACK_CHECKS}
 
 
 def test_a_patient_with_one_phase_an_unknown_vendor_or_a_heart_nobody_can_find_is_told(clean_phantom):

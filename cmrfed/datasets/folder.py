@@ -1,8 +1,9 @@
 """A plain folder, the layout for a hospital's own data.
 
-    cases.csv      one row a case, UTF-8, with commas and a header
+    cases.csv      one row a case, UTF-8, with a header, separated by commas, semicolons or tabs
     images/        NIfTI (x, y, slice) or (x, y, slice, frame), or folders with one DICOM short-axis series each
-    masks/         NIfTI on the same grid: 0 background, 1 LV, 2 myocardium, 3 RV, 255 where nobody has labelled
+    masks/         NIfTI on the same grid: 0 background, 1 LV, 2 myocardium, 3 RV, 255 where nobody has labelled; of
+                   all frames of a cine, or of the one frame that its row names
 
 Columns of cases.csv, in any order; others are ignored:
 
@@ -13,14 +14,17 @@ Columns of cases.csv, in any order; others are ignored:
                  mask where it covers the frames, else from the cine); a single frame is of unknown phase.
     frame        0-based frame of a cine at that phase; empty or no column: found, for ED and ES.
     vendor       as the scanner writes it ("SIEMENS", "Philips Medical Systems"); empty: that of the DICOM header, else
-                 unknown.
+                 unknown; unknown too for makers that the generator has no style of ("UIH", "Hitachi").
     centre       any name; empty: unknown.
     pathology    any name; empty: unknown.
+    visit        any name, in order of time; empty or no column: the rows of a patient are one visit unless they repeat
+                 a phase with another image, and then the n-th row at each phase is of the n-th visit.
 
 Files are opened only inside images/ and masks/, wherever names or links may point.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -43,7 +47,7 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
 
     Raises UserError when the table cannot be read. Wrong is a row with a bad value or a missing file.
     """
-    rows = [*enumerate(read_rows(root / TABLE, COLUMNS), start=1)]
+    rows = [*enumerate(_with_visits(read_rows(root / TABLE, COLUMNS)), start=1)]
     chosen = [(number, row) for number, row in rows if unlabelled or row.get("mask")]
     if len(chosen) < len(rows):
         _log.info("%s: %d rows without a mask are left out", root, len(rows) - len(chosen))
@@ -76,7 +80,38 @@ def _row_entries(numbered: tuple[int, dict[str, str]], root: Path, dataset: str)
             centre=_name(row, "centre", where),
             phase=phase,
             pathology=_name(row, "pathology", where),
+            visit=_name(row, "visit", where) if row["visit"] else "",
         )
+
+
+def _with_visits(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows, each with its visit: as given, else as a patient's rows tell it."""
+    silent: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in rows:
+        row.setdefault("visit", "")
+        if not row["visit"]:
+            silent[row["patient"]].append(row)
+    for own in silent.values():
+        _number_visits(own)
+    return rows
+
+
+def _number_visits(rows: list[dict[str, str]]) -> None:
+    """Number the visits of one patient's rows where a phase is there with several images.
+
+    A visit's ED and ES are never taken from two: rows of one image are of one visit, the n-th image of ED alone goes
+    with the n-th of ES alone if there are as many, and any other image is a visit of its own.
+    """
+    shown: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        shown[row["image"]] |= {row["phase"]} if row.get("phase") else {"ED", "ES"}
+    if sum(map(len, shown.values())) == len(set().union(*shown.values())):
+        return
+    of_ed, of_es = ([image for image, phases in shown.items() if phases == {phase}] for phase in ("ED", "ES"))
+    partner = dict(zip(of_es, of_ed, strict=True)) if len(of_ed) == len(of_es) else {}
+    firsts = [image for image in shown if image not in partner]
+    for row in rows:
+        row["visit"] = f"{firsts.index(partner.get(row['image'], row['image'])) + 1:03}"
 
 
 def _phases(row: dict[str, str], frames: int, where: str) -> tuple[str, ...]:

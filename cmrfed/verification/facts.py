@@ -46,6 +46,7 @@ class StackFacts:
     centre: str
     phase: str
     pathology: str
+    visit: str
     image_path: Path
     mask_path: Path | None
     shape: tuple[int, int, int]
@@ -95,6 +96,7 @@ def read_facts(entry: Entry, header: Header) -> StackFacts:
         centre=case.centre,
         phase=case.phase,
         pathology=case.pathology,
+        visit=case.visit,
         image_path=entry.image_path,
         mask_path=entry.mask_path,
         shape=case.image.shape,

@@ -21,6 +21,7 @@ from cmrfed.volumes.case import Cine
 from cmrfed.volumes.dicom_elements import elements_fit, is_dicom
 from cmrfed.volumes.limits import check_finite, check_size, check_spacing, one_line
 from cmrfed.volumes.orientation import Orientation, orientation_of, to_rows_and_columns, turned_spacing
+from cmrfed.volumes.trees import files_under
 from cmrfed.volumes.vendors import canonical_vendor
 
 MAX_FILES = 20_000
@@ -121,7 +122,7 @@ def _cine(
 
 def _files(folder: Path, most: int) -> Iterator[Path]:
     """Files under the folder in order of name, at most so many."""
-    for count, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+    for count, path in enumerate(files_under(folder)):
         if count == most:
             return
         yield path

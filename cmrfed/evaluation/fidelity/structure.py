@@ -81,14 +81,16 @@ def _shapes(outlines: Outlines | None, slices: Slices) -> PatientFeatures:
 
 
 def _volumes(outlines: Outlines | None, slices: Slices) -> PatientFeatures:
-    """A row a patient, a column for each of `VOLUMES`."""
-    masks, rows = _outlines(outlines, slices).numpy(), []
-    for patient in range(slices.number_of_patients):
-        own = slices.of_patient(patient)
+    """A row a patient's visit, a column for each of `VOLUMES`."""
+    masks = _outlines(outlines, slices).numpy()
+    visits = np.unique(np.stack([slices.patients, slices.visits], axis=1), axis=0)
+    rows = []
+    for patient, visit in visits:
+        own = np.flatnonzero((slices.patients == patient) & (slices.visits == visit))
         phases = slices.conditions[own, 1]
         stacks = {PHASES[phase]: masks[own[phases == phase]] for phase in np.unique(phases)}
         rows.append(list(patient_volumes(stacks, slices.spacing_mm[own[0]]).values()))
-    return PatientFeatures(torch.tensor(rows, dtype=torch.float64), torch.arange(slices.number_of_patients))
+    return PatientFeatures(torch.tensor(rows, dtype=torch.float64), torch.from_numpy(visits[:, 0]))
 
 
 def _outlines(outlines: Outlines | None, slices: Slices) -> Mask:
