@@ -145,6 +145,6 @@ def _repeated(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> lis
 
 def _twice(root: Path, entry: Entry) -> UserError:
     return UserError(
-        f"{root}: patient {entry.patient} is found twice at {entry.phase}, last as {entry.image_path}; keep one copy, or "
-        "give visits a folder or, with data=folder, a name each"
+        f"{root}: patient {entry.patient} is found twice at {entry.phase}, last as {entry.image_path}; keep one copy, "
+        "or name visits in a cases.csv"
     )

@@ -61,5 +61,5 @@ def _image(folder: Path) -> Path:
     """The folder's one NIfTI file, or the folder itself for DICOM."""
     files = _niftis(folder)
     if len(files) > 1:
-        raise UserError(f"{folder}: holds {len(files)} NIfTI files; keep the short-axis cine, or list visits in a cases.csv")
+        raise UserError(f"{folder}: holds {len(files)} NIfTI files; keep one cine, or name visits in a cases.csv")
     return files[0] if files else folder

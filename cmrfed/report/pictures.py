@@ -68,7 +68,7 @@ def plates(material: Material) -> list[Plate]:
 
 
 def choose_slices(slices: Slices, vendor: int) -> list[list[tuple[str, int]]]:
-    """By phase (title, row) of up to three slices, base first, of the visit of the vendor's patient with most of them."""
+    """By phase (title, row) of up to three slices, base first, of the vendor's visit with most of them."""
     labelled = np.isin(np.asarray(slices.masks), (Label.LV, Label.MYO)).any(axis=(1, 2)) & (
         slices.conditions[:, 0] == vendor
     )

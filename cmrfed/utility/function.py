@@ -1,6 +1,7 @@
 """Every patient's function from the masks of some slices: volumes, ejection fractions and left ventricular mass.
 
-It is measured visit by visit, since a heart changes in between, and then averaged over a patient's visits. Volumes are of the slices that were prepared: with `preprocessing.central_slices` they are of those alone.
+It is measured visit by visit, since a heart changes in between, and averaged over a patient's visits. Volumes are of
+the slices that were prepared: with `preprocessing.central_slices` they are of those alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -89,8 +90,8 @@ def patients_of(visits: Sequence[Visit]) -> tuple[Patient, ...]:
 
 
 def by_patient(
-    visits: Sequence[Visit], values: Float[np.ndarray, "visit *measure"]
-) -> Float[np.ndarray, "patient *measure"]:
+    visits: Sequence[Visit], values: Float[np.ndarray, " visit *measure"]
+) -> Float[np.ndarray, " patient *measure"]:
     """The mean over each patient's visits of what is defined, in the order of `patients_of`; NaN where nothing is."""
     owners = patients_of(visits)
     numbers = np.array([owners.index(visit.patient) for visit in visits], dtype=np.int64)

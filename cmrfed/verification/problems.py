@@ -74,8 +74,8 @@ def _copies(stacks: list[StackFacts]) -> Iterator[Finding]:
         if other is not stack:
             yield Finding(
                 "one image twice",
-                f"{stack.image_path}: the image at {stack.phase} is voxel for voxel that of {other.image_path}; a copy is "
-                "no second visit: keep one",
+                f"{stack.image_path}: the image at {stack.phase} is voxel for voxel that of {other.image_path}; a copy "
+                "is no second visit: keep one",
             )
 
 

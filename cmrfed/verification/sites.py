@@ -28,8 +28,8 @@ class SiteSummary:
     unlabelled_stacks: those without any structure. matrices: stacks of each "rows x columns". stored_as, turned: stacks
     of each. mask_in_place, mask_elsewhere: stacks whose mask has the place of the image or another, by their headers.
     intensity: lowest minimum, median 99th percentile, highest maximum.
-    Clinical measures are over patients' visits with what they need: LV and RV volume at end diastole, what part of it is
-    ejected until end systole, and the mass of the myocardium at end diastole. None where no visit has it.
+    Clinical measures are over patients' visits with what they need: LV and RV volume at end diastole, what part of it
+    is ejected until end systole, and the mass of the myocardium at end diastole. None where no visit has it.
     """
 
     site: dict[str, str]

@@ -70,7 +70,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
 
     entered: set[tuple[int, int]] = set()
     for folder, inside, files in os.walk(root, followlinks=True, onerror=refuse):
-        status = os.stat(folder)
+        status = Path(folder).stat()
         identity = (status.st_dev, status.st_ino)
         if identity in entered:
             inside.clear()
