@@ -17,7 +17,7 @@ from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
 from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import FIND, Entry, holds_dicom, open_cine
-from cmrfed.volumes.trees import children, nifti_stem, subfolders
+from cmrfed.volumes.trees import nifti_stem, subfolders, volumes_in
 
 
 def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | UserError]:
@@ -36,7 +36,7 @@ def recognises(root: Path) -> bool:
 
 
 def _niftis(folder: Path) -> list[Path]:
-    return [path for path in children(folder) if nifti_stem(path.name) is not None and path.is_file()]
+    return [path for _, path in volumes_in(folder)]
 
 
 def _patient_entries(path: Path, dataset: str) -> Iterator[Entry]:

@@ -15,7 +15,7 @@ from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
 from cmrfed.shapes import UNKNOWN, VENDORS, Label
 from cmrfed.volumes import Entry
-from cmrfed.volumes.trees import children, files_under, nifti_stem, volumes_under
+from cmrfed.volumes.trees import files_under, volumes_in, volumes_under
 
 _MASK = "_gt"
 _OTHER = (".png", ".jpg", ".npy", ".npz", ".tif", ".tiff", ".mha")
@@ -41,8 +41,8 @@ def recognises(root: Path) -> bool:
 
 
 def _holds_a_pair(folder: Path) -> bool:
-    stems = {nifti_stem(path.name) for path in children(folder)}
-    return any(stem is not None and f"{stem}{_MASK}" in stems for stem in stems)
+    stems = {stem for stem, _ in volumes_in(folder)}
+    return any(f"{stem}{_MASK}" in stems for stem in stems)
 
 
 def _entry(stem: str, files: dict[str, Path], root: Path, dataset: str) -> Entry:

@@ -6,7 +6,7 @@ Windows keep folders of their own.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cmrfed.config import UserError
@@ -16,11 +16,15 @@ _LITTER = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Info
 
 
 def children(folder: Path) -> list[Path]:
-    """Files and folders right under a folder, in order of name. Raises UserError when it cannot be listed."""
+    """Files and folders right under a folder, in order of name; no link that leads back to the folder or above it.
+
+    Raises UserError when it cannot be listed.
+    """
     try:
-        return sorted(path for path in folder.iterdir() if not _is_litter(path.name))
+        found = sorted(path for path in folder.iterdir() if not _is_litter(path.name))
     except OSError as error:
         raise _cannot_be_listed(folder, error) from None
+    return [path for path in found if not (path.is_symlink() and _leads_back(path, folder))]
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -47,9 +51,12 @@ def volumes_under(root: Path) -> Iterator[tuple[str, Path]]:
 
     A volume that lies there both ways is given once, compressed, as `volume_path` has it.
     """
-    for folder, names in _walk(root):
-        stems = {stem for name in names if (stem := nifti_stem(name)) is not None}
-        yield from ((stem, path) for stem in sorted(stems) if (path := volume_path(folder, stem)))
+    return (volume for folder, names in _walk(root) for volume in _volumes(folder, names))
+
+
+def volumes_in(folder: Path) -> list[tuple[str, Path]]:
+    """Those right under a folder alone. Raises UserError when it cannot be listed."""
+    return list(_volumes(folder, [path.name for path in children(folder)]))
 
 
 def volume_path(folder: Path, stem: str) -> Path | None:
@@ -60,6 +67,11 @@ def volume_path(folder: Path, stem: str) -> Path | None:
 def nifti_stem(name: str) -> str | None:
     """A NIfTI file's name without its ending, None for any other file's."""
     return next((name.removesuffix(ending) for ending in NIFTI_ENDINGS if name.endswith(ending)), None)
+
+
+def _volumes(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    stems = {stem for name in names if (stem := nifti_stem(name)) is not None}
+    return ((stem, path) for stem in sorted(stems) if (path := volume_path(folder, stem)))
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -78,6 +90,10 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
         entered.add(identity)
         inside[:] = sorted(name for name in inside if not _is_litter(name))
         yield Path(folder), sorted(name for name in files if not _is_litter(name))
+
+
+def _leads_back(link: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(link))
 
 
 def _is_litter(name: str) -> bool:
