@@ -68,7 +68,7 @@ def test_a_frame_that_is_given_is_read(tmp_path):
         ("P1,none.nii.gz,,,", ["is not in"]),
         ("P1,ed.nii.gz,../images/ed.nii.gz,,", ["lies outside", "masks"]),
         ("P1,ed.nii.gz,,systole,", ["'systole'", "ED, ES"]),
-        ("P1,ed.nii.gz,,,Hitachi", ["'Hitachi'", "Siemens"]),
+        ("P1,ed.nii.gz,,,Simens", ["'Simens'", "Siemens"]),
         (",ed.nii.gz,,,", ["patient is ''"]),
         ('"P\n1",ed.nii.gz,,,', ["patient is 'P\\n1'"]),
         ("P1,cine.nii.gz,,unknown,", ["4 frames", "column frame"]),
