@@ -39,7 +39,7 @@ def measure_structure(sets: Compared, outlines: Outlines | None, bar: ProgressBa
     jobs: list[Job] = [
         (_appearances, tuple(APPEARANCES), labelled, reference, test),
         (partial(_shapes, outlines), tuple(SHAPES), seen, reference, test),
-        (partial(_volumes, outlines), VOLUMES, whole, others, whole_test),
+        (partial(volumes_by_visit, outlines), VOLUMES, whole, others, whole_test),
     ]
     with bar("structure of hearts") as progress:
         for done, job in enumerate(jobs, start=1):
@@ -80,7 +80,7 @@ def _shapes(outlines: Outlines | None, slices: Slices) -> PatientFeatures:
     return PatientFeatures(torch.tensor(rows, dtype=torch.float64), torch.from_numpy(slices.patients))
 
 
-def _volumes(outlines: Outlines | None, slices: Slices) -> PatientFeatures:
+def volumes_by_visit(outlines: Outlines | None, slices: Slices) -> PatientFeatures:
     """A row a patient's visit, a column for each of `VOLUMES`."""
     masks = _outlines(outlines, slices).numpy()
     visits = np.unique(np.stack([slices.patients, slices.visits], axis=1), axis=0)
