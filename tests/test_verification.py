@@ -196,7 +196,7 @@ def test_a_patient_of_the_table_whose_folder_is_gone_is_a_problem(phantom):
     patient = damaged.patients_of(phantom)[1]
     shutil.rmtree(patient)
     found = look(phantom)
-    assert [problem.kind for problem in found.problems] == ["cannot be used"]
+    assert [problem.kind for problem in found.problems] == ["not on disk"]
     assert f"patient {patient.name!r} has a row and no files on disk" in found.problems[0].line
     assert found.number_of_patients == 3
 

@@ -6,8 +6,7 @@ a patient with whom something is wrong. `recognises(root)` says whether a folder
 alone. `load_case` then reads one of the entries.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from cmrfed.config import UserError
 from cmrfed.datasets import acdc, cine, folder, mmwhs, mnms, mnms2, mscmrseg, ocmr, pairs, sunnybrook, ukbiobank
 from cmrfed.datasets.names import doubtful_names, normal_form
 from cmrfed.datasets.tables import NotOnDisk
+from cmrfed.datasets.visits import found_twice, told_apart
 from cmrfed.volumes import Entry
 from cmrfed.volumes.limits import printable
 
@@ -67,8 +67,8 @@ def find_entries(
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set data.sources.{name} to where the {name} data set was unpacked")
     found = [_named(entry) for entry in DATASETS[name].entries(root, name, unlabelled)]
-    entries = _visits_told_apart(root, [entry for entry in found if isinstance(entry, Entry)])
-    twice = list(_found_twice(entries))
+    entries = told_apart(root, [entry for entry in found if isinstance(entry, Entry)])
+    twice = found_twice(entries)
     faults = [entry for entry in found if isinstance(entry, UserError)] + [_twice(root, entry) for entry in twice]
     if problems is None and (stopping := [fault for fault in faults if not isinstance(fault, NotOnDisk)]):
         raise stopping[0]
@@ -112,35 +112,6 @@ def _named(entry: Entry | UserError) -> Entry | UserError:
         where = printable(str(entry.image_path))
         return UserError(f"{where}: the patient's name {patient!r:.80} cannot be printed; rename it")
     return replace(entry, patient=patient)
-
-
-def _visits_told_apart(root: Path, entries: list[Entry]) -> list[Entry]:
-    """Those of a patient who is there several times at a phase, with the folder they lie in as their visit."""
-    several = {entry.patient for entry in _repeated(entries, lambda entry: (entry.patient, entry.visit, entry.phase))}
-    return [
-        replace(entry, visit=entry.image_path.parent.relative_to(root).as_posix())
-        if entry.patient in several and not entry.visit
-        else entry
-        for entry in entries
-    ]
-
-
-def _found_twice(entries: list[Entry]) -> Iterator[Entry]:
-    """An entry for each patient and phase that is there twice in one visit, or as one file in two."""
-    several = _repeated(entries, lambda entry: (entry.patient, entry.phase))
-    found = [
-        *_repeated(several, lambda entry: (entry.patient, entry.visit, entry.phase)),
-        *_repeated(several, lambda entry: (entry.patient, entry.image_path.resolve(), entry.phase)),
-    ]
-    yield from {(entry.patient, entry.phase): entry for entry in found}.values()
-
-
-def _repeated(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> list[Entry]:
-    """All entries that share their key with another."""
-    groups: defaultdict[Hashable, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        groups[key(entry)].append(entry)
-    return [entry for group in groups.values() if len(group) > 1 for entry in group]
 
 
 def _twice(root: Path, entry: Entry) -> UserError:

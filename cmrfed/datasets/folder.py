@@ -24,7 +24,6 @@ Files are opened only inside images/ and masks/, wherever names or links may poi
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from typing import Literal
 
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient, file_inside, frame_index, read_rows
+from cmrfed.datasets.visits import with_visits
 from cmrfed.shapes import PHASES, UNKNOWN, UNLABELLED, Label
 from cmrfed.volumes import FIND, Entry, canonical_vendor, open_cine
 
@@ -47,7 +47,7 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
 
     Raises UserError when the table cannot be read. Wrong is a row with a bad value or a missing file.
     """
-    rows = [*enumerate(_with_visits(read_rows(root / TABLE, COLUMNS)), start=1)]
+    rows = [*enumerate(with_visits(read_rows(root / TABLE, COLUMNS)), start=1)]
     chosen = [(number, row) for number, row in rows if unlabelled or row.get("mask")]
     if len(chosen) < len(rows):
         _log.info("%s: %d rows without a mask are left out", root, len(rows) - len(chosen))
@@ -82,36 +82,6 @@ def _row_entries(numbered: tuple[int, dict[str, str]], root: Path, dataset: str)
             pathology=_name(row, "pathology", where),
             visit=_name(row, "visit", where) if row["visit"] else "",
         )
-
-
-def _with_visits(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The rows, each with its visit: as given, else as a patient's rows tell it."""
-    silent: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in rows:
-        row.setdefault("visit", "")
-        if not row["visit"]:
-            silent[row["patient"]].append(row)
-    for own in silent.values():
-        _number_visits(own)
-    return rows
-
-
-def _number_visits(rows: list[dict[str, str]]) -> None:
-    """Number the visits of one patient's rows where a phase is there with several images.
-
-    A visit's ED and ES are never taken from two: rows of one image are of one visit, the n-th image of ED alone goes
-    with the n-th of ES alone if there are as many, and any other image is a visit of its own.
-    """
-    shown: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        shown[row["image"]] |= {row["phase"]} if row.get("phase") else {"ED", "ES"}
-    if sum(map(len, shown.values())) == len(set().union(*shown.values())):
-        return
-    of_ed, of_es = ([image for image, phases in shown.items() if phases == {phase}] for phase in ("ED", "ES"))
-    partner = dict(zip(of_es, of_ed, strict=True)) if len(of_ed) == len(of_es) else {}
-    firsts = [image for image in shown if image not in partner]
-    for row in rows:
-        row["visit"] = f"{firsts.index(partner.get(row['image'], row['image'])) + 1:03}"
 
 
 def _phases(row: dict[str, str], frames: int, where: str) -> tuple[str, ...]:

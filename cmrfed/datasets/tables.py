@@ -76,14 +76,15 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 def _cells(text: str, columns: Sequence[str]) -> list[list[str]]:
     """The table's lines, the header first, separated so that it shows most of `columns`."""
-    named = _NAMED_SEPARATOR.match(text)
-    ways = (_split(text[named.end() :], named[1]),) if named else (_split(text, separator) for separator in SEPARATORS)
-    return max(ways, key=lambda lines: sum(column in lines[0] for column in columns) if lines else 0)
+    if named := _NAMED_SEPARATOR.match(text):
+        return list(_split(text[named.end() :], named[1]))
+    shown = {separator: set(columns).intersection(next(_split(text, separator), ())) for separator in SEPARATORS}
+    return list(_split(text, max(SEPARATORS, key=lambda separator: len(shown[separator]))))
 
 
-def _split(text: str, separator: str) -> list[list[str]]:
+def _split(text: str, separator: str) -> Iterator[list[str]]:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    return [[cell.strip() for cell in line] for line in lines if line]
+    return ([cell.strip() for cell in line] for line in lines if line)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, dict[str, str]]:

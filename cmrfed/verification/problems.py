@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cmrfed.datasets.tables import NotOnDisk
 from cmrfed.verification.facts import StackFacts
 from cmrfed.verification.findings import Finding
 
 
 def unreadable(error: Exception) -> Finding:
     """A reader's own line, which begins with the file."""
-    return Finding("cannot be used", str(error))
+    return Finding("not on disk" if isinstance(error, NotOnDisk) else "cannot be used", str(error))
 
 
 def reader_failed(path: Path, error: Exception) -> Finding:
