@@ -236,16 +236,9 @@ class _Stacks:
 
     def add(self, case: Case) -> dict[str, np.ndarray]:
         """The rows of `Slices`' arrays that this case gives."""
-        record, last = _record(case), self._last
-        if last is not None:
-            self._check_after(last, case)
-        if last is not None and last.patient == case.patient:
-            first = self.records.pop()
-            record = replace(first, voxels=tuple(sorted({*first.voxels, *record.voxels})))
-            self._visit += last.visit != case.visit
-        else:
-            self._visit, self._images = 0, set()
-        self.records.append(record)
+        if self._last is not None:
+            self._check_after(self._last, case)
+        self._place(case, self._last)
         self._refuse_copy(case)
         self._last = replace(case, image=case.image[:0], mask=case.mask[:0], motion=None)
         self._stacks += 1
@@ -264,6 +257,17 @@ class _Stacks:
     def refuse_empty(self) -> None:
         if not self.records:
             raise UserError("no cases were found; check data.sources")
+
+    def _place(self, case: Case, last: Case | None) -> None:
+        """Number the patient and the visit. A patient's record is that of the first visit, with the voxels of all."""
+        record = _record(case)
+        if last is not None and last.patient == case.patient:
+            first = self.records.pop()
+            record = replace(first, voxels=tuple(sorted({*first.voxels, *record.voxels})))
+            self._visit += last.visit != case.visit
+        else:
+            self._visit, self._images = 0, set()
+        self.records.append(record)
 
     def _refuse_copy(self, case: Case) -> None:
         """A copy of an image is no second visit."""

@@ -111,7 +111,7 @@ def read_facts(entry: Entry, header: Header) -> StackFacts:
         enclosed={ventricle: _enclosed(mask, ventricle) for ventricle in (Label.LV, Label.RV)},
         rv_to_the_right_mm=_rv_to_the_right_mm(case),
         has_motion=case.motion is not None,
-        image_hash=_hash(case.image),
+        image_hash=case.voxels,
         mask_hash=_hash(mask) if heart else None,
     )
 
