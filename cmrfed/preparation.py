@@ -12,20 +12,25 @@ from typing import TypeVar
 
 import numpy as np
 
-from cmrfed.config import DataConfig, PreprocessingConfig
-from cmrfed.datasets import find_entries
+from cmrfed.config import DataConfig, PreprocessingConfig, UserError
+from cmrfed.console import errors, safe_text
+from cmrfed.datasets import doubtful_names, find_entries, order
 from cmrfed.datasets.phantom import phantom_patient, write_phantom
 from cmrfed.datasets.phantom.labelling import with_drawn_outlines
+from cmrfed.datasets.tables import NotOnDisk
 from cmrfed.parallel import map_in_order
 from cmrfed.preprocessing import prepare
 from cmrfed.slices import Slices, collect, source_of, write_slices
 from cmrfed.volumes import Case, Entry, load_case
+from cmrfed.volumes.trees import files_under
 
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
 
 VERSION = 2
 """Raised whenever the same files and configuration would give other slices."""
+_SAID = 10
+"""Doubts that are printed; a table may be of ten times the patients that are there."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,19 @@ class Source:
 
     @classmethod
     def of(cls, data: DataConfig, preprocessing: PreprocessingConfig) -> "Source":
-        """Find every case of every source, of the wanted phases. Raises UserError naming the file or key."""
-        found = [
-            entry
-            for name, root in source_folders(data).items()
-            for entry in find_entries(name, root, data.unlabelled)
-            if entry.phase in preprocessing.phases
-        ]
-        return cls(tuple(sorted(found, key=lambda entry: (entry.patient, entry.phase))), preprocessing)
+        """Find every case of every source, of the wanted phases. Raises UserError naming the file or key.
+
+        What makes it doubtful that every patient is there, and once, is printed before anything is made of them.
+        """
+        found: list[Entry] = []
+        faults: list[UserError] = []
+        for name, root in source_folders(data).items():
+            found += find_entries(name, root, data.unlabelled, faults)
+        if stopping := [fault for fault in faults if not isinstance(fault, NotOnDisk)]:
+            raise stopping[0]
+        _warn([*doubtful_names((entry.dataset, entry.patient) for entry in found), *map(str, faults)])
+        wanted = (entry for entry in found if entry.phase in preprocessing.phases)
+        return cls(tuple(sorted(wanted, key=order)), preprocessing)
 
     @cached_property
     def key(self) -> str:
@@ -100,11 +110,20 @@ def write_configured_phantom(data: DataConfig, progress: Progress | None = None)
     write_phantom(source_folders(data)["phantom"], data.phantom, progress)
 
 
+def _warn(doubts: list[str]) -> None:
+    """The first few in full: whoever needs the others asks for them."""
+    for doubt in doubts[:_SAID]:
+        errors.print(safe_text(f"warning: {doubt}"), style="bold yellow")
+    if len(doubts) > _SAID:
+        others = f"warning: and {len(doubts) - _SAID} more of the kind; cmrfed data verify shows all"
+        errors.print(others, style="bold yellow", markup=False)
+
+
 def _stamp(path: Path | None) -> list[object]:
     """What changes when a file, or any file in a folder, does."""
     if path is None:
         return []
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = files_under(path) if path.is_dir() else [path]
     stats = [(str(file), file.stat()) for file in files if file.exists()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 

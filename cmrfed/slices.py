@@ -56,10 +56,12 @@ class Slices:
     masks: labels of `cmrfed.shapes.Label`, UNLABELLED, or a class of surrounding tissue; same shape.
     conditions: (vendor, phase) of each slice, by index into `VENDORS` and `PHASES`.
     patients: of each slice, the index of its patient in `records`.
-    stacks: of each slice, which stack (one patient at one phase) it belongs to, counted from 0; inside a stack,
-        slices are in the order in which they were acquired.
+    visits: of each slice, which of its patient's visits it is from, counted from 0; a part of these slices keeps the
+        numbers.
+    stacks: of each slice, which stack (one patient at one phase of one visit) it belongs to, counted from 0; inside a
+        stack, slices are in the order in which they were acquired.
     spacing_mm: (slice, row, column) spacing of the stack each slice is from.
-    records: the patients without their images.
+    records: the patients without their images; where visits differ, as the first one has it.
 
     Slices that were loaded leave images and masks on disk, and so do parts of them: only what is indexed is read.
     """
@@ -68,6 +70,7 @@ class Slices:
     masks: UInt8[np.ndarray, "slice row column"] | Rows
     conditions: Int64[np.ndarray, "slice 2"]
     patients: Int64[np.ndarray, " slice"]
+    visits: Int64[np.ndarray, " slice"]
     stacks: Int64[np.ndarray, " slice"]
     spacing_mm: Float64[np.ndarray, "slice 3"]
     records: tuple[Patient, ...]
@@ -114,6 +117,7 @@ class Slices:
             masks=take_rows(self.masks, rows),
             conditions=self.conditions[rows],
             patients=np.searchsorted(kept, self.patients[rows]).astype(np.int64),
+            visits=self.visits[rows],
             stacks=np.unique(self.stacks[rows], return_inverse=True)[1].astype(np.int64),
             spacing_mm=self.spacing_mm[rows],
             records=tuple(self.records[index] for index in kept),
@@ -160,6 +164,7 @@ class Slices:
         try:
             arrays, metadata = map_arrays(path)
             records = tuple(_read_record(values) for values in json.loads(metadata["records"]))
+            arrays.setdefault("visits", np.zeros(len(arrays["patients"]), np.int64))  # before they were told apart
             small = {name: np.array(arrays[name]) for name in _ARRAYS if name not in ("images", "masks")}
             return cls(images=arrays["images"], masks=arrays["masks"], records=records, **small)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -167,7 +172,7 @@ class Slices:
             raise UserError(f"{path}: is not a file of slices ({reason}); prepare the data again") from None
 
 
-_ARRAYS = ("conditions", "patients", "stacks", "spacing_mm", "images", "masks")
+_ARRAYS = ("conditions", "patients", "visits", "stacks", "spacing_mm", "images", "masks")
 """In the order in which a file holds them: wide numbers first, so that all are aligned."""
 _ROWS_AT_ONCE = 4096
 
@@ -181,10 +186,11 @@ def source_of(path: Path) -> str | None:
 
 
 def collect(cases: Iterable[Case]) -> Slices:
-    """All slices of prepared cases: patients in the order of their names, ED before ES, whatever order they come in.
+    """All slices of prepared cases: patients in the order of their names, their visits in order, ED before ES, whatever
+    order the cases come in.
 
-    Raises UserError when there are no cases, when they are not on one grid, when a patient has a phase twice or two
-    vendors, centres, pathologies or data sets.
+    Raises UserError when there are no cases, when they are not on one grid, when a patient has a phase twice in one
+    visit or one image in two, or when a visit has two vendors, centres, pathologies or data sets.
     """
     stacks = _Stacks()
     pieces = [stacks.add(case) for case in sorted(cases, key=_order)]
@@ -196,7 +202,8 @@ def collect(cases: Iterable[Case]) -> Slices:
 def write_slices(path: Path, cases: Iterable[Case], source: str = "") -> Slices:
     """`collect` for more cases than memory holds: they go to the file one by one, and are left there.
 
-    Cases come in the order of patients' names and phases. Raises UserError as `collect` does, and when they do not.
+    Cases come in the order of patients' names, visits and phases. Raises UserError as `collect` does, and when they do
+    not.
     """
     stacks, writer = _Stacks(), None
     try:
@@ -214,8 +221,8 @@ def write_slices(path: Path, cases: Iterable[Case], source: str = "") -> Slices:
     return Slices.load(path)
 
 
-def _order(case: Case) -> tuple[str, str]:
-    return case.patient, case.phase
+def _order(case: Case) -> tuple[str, str, str]:
+    return case.patient, case.visit, case.phase
 
 
 class _Stacks:
@@ -224,16 +231,16 @@ class _Stacks:
     def __init__(self) -> None:
         self.records: list[Patient] = []
         self._stacks = 0
+        self._visit = 0
+        self._images: set[tuple[str, str]] = set()
         self._last: Case | None = None
 
     def add(self, case: Case) -> dict[str, np.ndarray]:
         """The rows of `Slices`' arrays that this case gives."""
-        record = _record(case)
         if self._last is not None:
-            self._check_after(self._last, case, record)
-        if self.records and self.records[-1].patient == record.patient:
-            record = replace(record, voxels=tuple(sorted({*self.records.pop().voxels, *record.voxels})))
-        self.records.append(record)
+            self._check_after(self._last, case)
+        self._place(case, self._last)
+        self._refuse_copy(case)
         self._last = replace(case, image=case.image[:0], mask=case.mask[:0], motion=None)
         self._stacks += 1
         depth = len(case.image)
@@ -243,6 +250,7 @@ class _Stacks:
             "masks": case.mask,
             "conditions": np.tile(condition, (depth, 1)),
             "patients": np.full(depth, len(self.records) - 1, dtype=np.int64),
+            "visits": np.full(depth, self._visit, dtype=np.int64),
             "stacks": np.full(depth, self._stacks - 1, dtype=np.int64),
             "spacing_mm": np.tile(np.array(case.spacing_mm, dtype=np.float64), (depth, 1)),
         }
@@ -251,7 +259,28 @@ class _Stacks:
         if not self.records:
             raise UserError("no cases were found; check data.sources")
 
-    def _check_after(self, last: Case, case: Case, record: Patient) -> None:
+    def _place(self, case: Case, last: Case | None) -> None:
+        """Number the patient and the visit. A patient's record is that of the first visit, with the voxels of all."""
+        record = _record(case)
+        if last is not None and last.patient == case.patient:
+            first = self.records.pop()
+            record = replace(first, voxels=tuple(sorted({*first.voxels, *record.voxels})))
+            self._visit += last.visit != case.visit
+        else:
+            self._visit, self._images = 0, set()
+        self.records.append(record)
+
+    def _refuse_copy(self, case: Case) -> None:
+        """A copy of an image is no second visit."""
+        image = (case.phase, case.voxels or _digest([case.image.tobytes()]).hex())
+        if image in self._images:
+            raise UserError(
+                f"patient {case.patient}: the image at {case.phase} of visit {case.visit} is that of an earlier visit; "
+                "keep one copy"
+            )
+        self._images.add(image)
+
+    def _check_after(self, last: Case, case: Case) -> None:
         if last.image.shape[1:] != case.image.shape[1:]:
             found = f"{case.image.shape[1:]} where {last.patient} has {last.image.shape[1:]}"
             raise UserError(f"patient {case.patient}: slices are {found}; prepare all on one grid")
@@ -259,8 +288,8 @@ class _Stacks:
             raise UserError(f"patient {case.patient}: phase {case.phase} is there twice; keep one copy")
         if _order(last) > _order(case):
             raise UserError(f"patient {case.patient}: comes after {last.patient}; give cases in the order of patients")
-        if last.patient == case.patient:
-            _check_same(*sorted((self.records[-1], record)))
+        if (last.patient, last.visit) == (case.patient, case.visit):
+            _check_same(*sorted((_record(last), _record(case))))
 
 
 def _row_of(array: np.ndarray | Rows) -> tuple[np.dtype, tuple[int, ...]]:
@@ -397,12 +426,13 @@ def _apportion(seats: int, sizes: Int64[np.ndarray, " stratum"]) -> list[int]:
 
 
 def _patients(records: Iterable[Record]) -> list[Patient]:
-    """Each patient once, sorted by name. Raises UserError when two records disagree about one."""
-    patients = sorted(set(map(_record, records)))
-    for one, other in pairwise(patients):
-        if one.patient == other.patient:
+    """Each patient once, as the first visit has it, sorted by name. Raises UserError when records of one disagree."""
+    visits = sorted({(record.patient, _visit(record), _record(record)) for record in records})
+    for (name, visit, one), (other_name, other_visit, other) in pairwise(visits):
+        if (name, visit) == (other_name, other_visit):
             _check_same(one, other)
-    return patients
+    first = {name: record for name, _, record in reversed(visits)}
+    return [first[name] for name in sorted(first)]
 
 
 def _check_same(one: Patient, other: Patient) -> None:
@@ -419,6 +449,10 @@ def _record(record: Record) -> Patient:
 
 def _read_record(values: dict[str, Any]) -> Patient:
     return Patient(**(values | {"voxels": tuple(values.get("voxels", ()))}))
+
+
+def _visit(record: Record) -> str:
+    return "" if isinstance(record, Patient) else record.visit
 
 
 def _names_by(patients: Iterable[Patient], fields: Sequence[Field]) -> dict[str, list[str]]:

@@ -213,6 +213,7 @@ def _slices() -> Slices:
         masks=random.integers(0, 4, (count, SIZE, SIZE)).astype(np.uint8),
         conditions=np.zeros((count, 2), dtype=np.int64),
         patients=np.repeat(np.arange(PATIENTS), SLICES),
+        visits=np.zeros(count, dtype=np.int64),
         stacks=np.repeat(np.arange(PATIENTS), SLICES),
         spacing_mm=np.tile([8.0, 2.0, 2.0], (count, 1)),
         records=tuple(Patient(f"p{number}", "bench", "Siemens", "1", "NOR") for number in range(PATIENTS)),

@@ -96,6 +96,7 @@ def toy_slices(slices_of_patients: list[int], size: int = 16, seed: int = 0, fir
         masks=random.integers(0, 4, (count, size, size)).astype(np.uint8),
         conditions=np.stack([patients % 2, random.integers(0, 2, count)], axis=1).astype(np.int64),
         patients=patients.astype(np.int64),
+        visits=np.zeros(count, np.int64),
         stacks=patients.astype(np.int64),
         spacing_mm=np.tile([8.0, 2.0, 2.0], (count, 1)),
         records=tuple(Patient(name, "toy", vendors[n % 2], "1", "NOR") for n, name in enumerate(names)),

@@ -188,3 +188,25 @@ def add_under_another_name(patient: Path, name: str = "Z9Z9Z9") -> None:
         return rows + [row | {"External code": name} for row in rows if row["External code"] == patient.name]
 
     edit_table(patient.parents[3], with_copy)
+
+
+def add_visit(patient: Path, brighter: int = 1) -> Path:
+    """The same patient again in Validation/, in a slightly other image; 0 for a copy."""
+    visit = patient.parents[2] / "Validation" / patient.name
+    shutil.copytree(patient, visit)
+    change(image_of(visit), lambda frames: frames + np.array(brighter, frames.dtype))
+    change(mask_of(visit), lambda mask: np.where(mask == 3, 0, mask).astype(np.uint8) if brighter else mask)
+    return visit
+
+
+def rename_patient(patient: Path, name: str) -> Path:
+    """The same patient by another name, in the table too."""
+
+    def renamed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [row | {"External code": name} if row["External code"] == patient.name else row for row in rows]
+
+    edit_table(patient.parents[3], renamed)
+    folder = patient.rename(patient.with_name(name))
+    for path in list(folder.iterdir()):
+        path.rename(folder / path.name.replace(patient.name, name))
+    return folder

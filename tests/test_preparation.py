@@ -1,12 +1,16 @@
 """Preparing once: the store is opened again only when it was made from the very same files in the very same way."""
 
 import os
+import shutil
 from itertools import islice
 from pathlib import Path
 
+import damaged_data as damaged
 import numpy as np
 import pytest
 import yaml
+from image_files import toy_cine, write_dicom_series
+from refusals import refuses
 
 from cmrfed.config import DataConfig, PhantomConfig, PreprocessingConfig
 from cmrfed.datasets.phantom import phantom_patient, write_phantom
@@ -106,3 +110,71 @@ def test_drawn_outlines_stray_by_the_stated_distance_and_images_do_not_change() 
 def test_every_data_set_s_file_says_whether_unlabelled_patients_come_too(path: Path) -> None:
     """Hydra refuses to set a key that the file does not have."""
     assert "unlabelled" in yaml.safe_load(path.read_text())
+
+
+@pytest.fixture
+def changed(data: DataConfig, tmp_path: Path) -> tuple[DataConfig, list[Path]]:
+    """A copy of the data to be changed, and its patients' folders."""
+    root = shutil.copytree(Path(data.root) / "phantom", tmp_path / "changed")
+    return DataConfig(root=str(root), sources={"phantom": "."}), damaged.patients_of(root)
+
+
+def test_visits_are_prepared_as_one_patients_slices(changed: tuple[DataConfig, list[Path]], tmp_path: Path) -> None:
+    data, (first, _) = changed
+    once = Source.of(data, SMALL).slices(tmp_path / "once")
+    damaged.add_visit(first)
+    twice = Source.of(data, SMALL).slices(tmp_path / "twice")
+    assert twice.patient_names == once.patient_names
+    number = twice.patient_names.index(f"phantom-{first.name}")
+    assert len(twice.of_patient(number)) > len(once.of_patient(number))
+    assert len(twice.of_patient(1 - number)) == len(once.of_patient(1 - number))
+
+
+def test_a_copy_of_a_patient_is_refused_before_it_is_trained_on_twice(
+    changed: tuple[DataConfig, list[Path]], tmp_path: Path
+) -> None:
+    data, (first, _) = changed
+    damaged.add_visit(first, brighter=0)
+    with refuses(f"phantom-{first.name}", "keep one copy"):
+        Source.of(data, SMALL).slices(tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_doubtful_names_and_patients_who_are_gone_are_printed_before_anything_is_prepared(
+    changed: tuple[DataConfig, list[Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, (first, second) = changed
+    damaged.rename_patient(second, first.name.lower())
+    damaged.edit_table(first.parents[3], lambda rows: [*rows, rows[0] | {"External code": "GONE"}])
+    Source.of(data, SMALL)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2 and all(line.startswith("warning: ") for line in told)
+    assert repr(first.name) in told[0] and repr(first.name.lower()) in told[0]
+    assert "'GONE' has a row and no files" in told[1]
+
+
+def test_of_many_doubts_a_few_are_printed_and_the_others_counted(
+    changed: tuple[DataConfig, list[Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, (first, _) = changed
+    missing = [f"GONE{number}" for number in range(30)]
+    damaged.edit_table(first.parents[3], lambda rows: [*rows, *(rows[0] | {"External code": name} for name in missing)])
+    Source.of(data, SMALL)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 11 and "20 more" in told[-1] and "data verify" in told[-1]
+
+
+def test_names_that_are_in_order_say_nothing(data: DataConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    Source.of(data, SMALL)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_changed_file_behind_a_link_makes_another_store(tmp_path: Path) -> None:
+    write_dicom_series(tmp_path / "store", toy_cine()[0])
+    (tmp_path / "data" / "P1").mkdir(parents=True)
+    (tmp_path / "data" / "P1" / "series").symlink_to(tmp_path / "store")
+    data = DataConfig(root=str(tmp_path / "data"), sources={"cine": "."}, unlabelled=True)
+    before = Source.of(data, SMALL).key
+    image = next((tmp_path / "store").iterdir())
+    os.utime(image, ns=(0, image.stat().st_mtime_ns + 1))
+    assert Source.of(data, SMALL).key != before

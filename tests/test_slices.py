@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import refuses
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from toy_hearts import toy_case, toy_mask
 
 from cmrfed.config import FederationConfig
@@ -41,7 +43,7 @@ def slices() -> Slices:
 
 def assert_same(one: Slices, other: Slices):
     assert one.records == other.records
-    for name in ("images", "masks", "conditions", "patients", "stacks", "spacing_mm"):
+    for name in ("images", "masks", "conditions", "patients", "visits", "stacks", "spacing_mm"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
@@ -144,8 +146,6 @@ def test_a_file_that_is_not_slices_is_refused(tmp_path, content):
 
 
 def test_other_tensors_are_refused(tmp_path):
-    from safetensors.numpy import save_file
-
     save_file({"weight": np.zeros(3)}, tmp_path / "model.safetensors")
     with refuses(tmp_path / "model.safetensors"):
         Slices.load(tmp_path / "model.safetensors")
@@ -159,6 +159,71 @@ def test_no_cases_are_refused():
 def test_a_phase_given_twice_is_refused():
     with refuses("mnms-A", "ED", "twice"):
         collect([toy_case(), toy_case(seed=1)])
+
+
+def two_visits(**second):
+    """Both phases of a patient at two visits, and another patient of one visit."""
+    cases = [toy_case(phase=phase, seed=seed, visit="2020") for seed, phase in enumerate(("ED", "ES"))]
+    cases += [toy_case(phase=phase, seed=seed + 7, visit="2021", **second) for seed, phase in enumerate(("ED", "ES"))]
+    return [*cases, toy_case("mnms-B", seed=20)]
+
+
+def test_visits_are_one_patient_whose_slices_are_all_hers():
+    slices = collect(two_visits())
+    assert slices.patient_names == ("mnms-A", "mnms-B")
+    assert len(slices.of_patient(0)) == 12
+    assert [len(set(slices.stacks[slices.of_patient(patient)])) for patient in (0, 1)] == [4, 1]
+    for number, visit in enumerate(("2020", "2021")):
+        images = [case.image for case in two_visits() if case.visit == visit]
+        rows = np.flatnonzero((slices.patients == 0) & (slices.visits == number))
+        np.testing.assert_array_equal(slices.images[rows], np.concatenate(images))
+
+
+@given(st.permutations(range(5)))
+@settings(max_examples=10, deadline=None)
+def test_visits_are_in_their_order_whatever_order_cases_come_in(order):
+    assert_same(collect(two_visits()[index] for index in order), collect(two_visits()))
+
+
+def test_a_part_keeps_the_numbers_of_visits(tmp_path):
+    slices = collect(two_visits())
+    later = slices.take(np.flatnonzero(slices.visits == 1))
+    assert set(later.visits) == {1}
+    later.save(tmp_path / "later")
+    assert_same(Slices.load(tmp_path / "later"), later)
+
+
+def test_no_split_parts_the_visits_of_a_patient():
+    train, held_out = split_patients(two_visits(), 0.5, 0)
+    assert sorted([*train, *held_out]) == ["mnms-A", "mnms-B"]
+
+
+def test_a_visit_to_another_scanner_keeps_its_condition_and_the_patient_counts_to_the_first():
+    slices = collect(two_visits(vendor="Philips", pathology="DCM", centre="9"))
+    assert slices.records[0] == Patient("mnms-A", "mnms", "Siemens", "1", "NOR")
+    for number, vendor in enumerate(("Siemens", "Philips")):
+        rows = (slices.patients == 0) & (slices.visits == number)
+        assert set(slices.conditions[rows, 0]) == {VENDORS.index(vendor)}
+    assert split_patients(two_visits(vendor="Philips"), 0.5, 0) == split_patients(slices.records, 0.5, 0)
+    assert assign_sites(two_visits(vendor="Philips"), FederationConfig(site_by=("vendor",))) == {
+        "Siemens": ["mnms-A", "mnms-B"]
+    }
+
+
+def test_a_copy_of_an_image_is_no_second_visit():
+    with refuses("mnms-A", "ED", "visit b", "keep one copy"):
+        collect([toy_case(visit="a"), toy_case(visit="b", mask=toy_mask(scale=0.9), image=toy_case().image)])
+
+
+def test_files_from_before_visits_were_told_apart_hold_one_of_each_patient(slices, tmp_path):
+    path = tmp_path / "old.safetensors"
+    slices.save(path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    arrays = load_file(path)
+    del arrays["visits"]
+    save_file(arrays, path, metadata)
+    assert_same(Slices.load(path), slices)
 
 
 def test_cases_on_different_grids_are_refused():

@@ -14,7 +14,7 @@ from cmrfed.config import DataConfig, PhantomConfig, UserError
 from cmrfed.datasets.phantom import write_phantom
 from cmrfed.shapes import Label
 from cmrfed.verification import Verification, facts, find_patients, find_sources, verify
-from cmrfed.verification.doubts import PATIENT_CHECKS, STACK_CHECKS, doubts_about
+from cmrfed.verification.doubts import STACK_CHECKS, VISIT_CHECKS, doubts_about
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def test_what_looks_wrong_is_a_warning_that_names_the_file_and_no_problem(phanto
 
 def test_every_check_is_tried():
     told_from_facts = {"one phase only", "heart not to be found"}
-    assert set(WARNINGS) | told_from_facts == {*PATIENT_CHECKS, *STACK_CHECKS}
+    assert set(WARNINGS) | told_from_facts == {*VISIT_CHECKS, *STACK_CHECKS}
 
 
 def test_a_patient_with_one_phase_an_unknown_vendor_or_a_heart_nobody_can_find_is_told(clean_phantom):
@@ -191,6 +191,49 @@ def test_one_patient_in_two_data_sets_is_found(clean_phantom, tmp_path):
     found = look(tmp_path / "all")
     assert {stack.dataset for stack in found.stacks} == {"mnms", "phantom"}
     assert [problem.kind for problem in found.problems] == ["one patient twice"] * 4
+
+
+def test_a_patient_of_the_table_whose_folder_is_gone_is_a_problem(phantom):
+    patient = damaged.patients_of(phantom)[1]
+    shutil.rmtree(patient)
+    found = look(phantom)
+    assert [problem.kind for problem in found.problems] == ["not on disk"]
+    assert f"patient {patient.name!r} has a row and no files on disk" in found.problems[0].line
+    assert found.number_of_patients == 3
+
+
+def test_visits_are_one_patient_measured_visit_by_visit(phantom, clean_phantom):
+    before = look(clean_phantom)
+    visit = damaged.add_visit(damaged.patients_of(phantom)[0])
+    damaged.swap_frames(visit)
+    found = look(phantom)
+    assert found.problems == ()
+    assert (found.number_of_patients, len(found.stacks)) == (4, len(before.stacks) + 2)
+    assert sum(site.patients for site in found.sites()) == 4
+    swapped = [warning.line for warning in found.warnings if warning.kind == "ED and ES swapped"]
+    assert len(swapped) == 1 and str(visit) in swapped[0], "its other visit is as it was"
+    (whole,), (as_before,) = found.sites(["dataset"]), before.sites(["dataset"])
+    assert whole.lv_edv_ml[2] == as_before.lv_edv_ml[2]
+    assert whole.lv_ejection_fraction[0] < 0 < as_before.lv_ejection_fraction[0]
+
+
+def test_a_copy_is_no_second_visit_and_both_files_are_said(phantom):
+    patient = damaged.patients_of(phantom)[0]
+    copy = damaged.add_visit(patient, brighter=0)
+    found = look(phantom)
+    assert [problem.kind for problem in found.problems] == ["one image twice"] * 2
+    for problem in found.problems:
+        assert str(damaged.image_of(patient)) in problem.line and str(damaged.image_of(copy)) in problem.line
+
+
+@pytest.mark.parametrize("names", [("P7", "p7"), ("P 7", "P7"), ("7", "007"), ("1.00E+05", "100000")])
+def test_names_that_may_be_one_person_are_a_warning_with_both(phantom, names):
+    for patient, name in zip(damaged.patients_of(phantom), names, strict=False):
+        damaged.rename_patient(patient, name)
+    found = look(phantom)
+    assert found.problems == ()
+    lines = [warning.line for warning in found.warnings if warning.kind == "doubtful name"]
+    assert "may be one patient" in lines[0] and all(repr(name) in lines[0] for name in names)
 
 
 def test_no_case_is_kept_after_its_summary(clean_phantom, monkeypatch):

@@ -6,14 +6,20 @@ a patient with whom something is wrong. `recognises(root)` says whether a folder
 alone. `load_case` then reads one of the entries.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from cmrfed.config import UserError
 from cmrfed.datasets import acdc, cine, folder, mmwhs, mnms, mnms2, mscmrseg, ocmr, pairs, sunnybrook, ukbiobank
+from cmrfed.datasets.names import doubtful_names, normal_form
+from cmrfed.datasets.tables import NotOnDisk
+from cmrfed.datasets.visits import found_twice, told_apart
 from cmrfed.volumes import Entry
+from cmrfed.volumes.limits import printable
+
+__all__ = ["DATASETS", "FALLBACKS", "Reader", "count_patients", "doubtful_names", "find_entries", "order", "recognise"]
 
 
 class Reader(NamedTuple):
@@ -46,33 +52,40 @@ FALLBACKS = ("pairs", "cine")
 def find_entries(
     name: str, root: Path, unlabelled: bool = False, problems: list[UserError] | None = None
 ) -> list[Entry]:
-    """All cases of the data set `name` under `root`, in order of patient and phase.
+    """All cases of the data set `name` under `root`, in order of patient, visit and phase.
 
-    Patient names are prefixed with the data set's, so that they stay unique over all data sets of a run. Patients
-    without a segmentation come only if `unlabelled`. What is wrong with single patients is added to `problems`, and
-    they are left out; without that list the first problem is raised.
+    Patient names are in Unicode's normal form and prefixed with the data set's, so that they stay unique over all data
+    sets of a run. A patient who is there several times at a phase was there for several visits, told apart by their
+    folders unless the reader knows better. Patients without a segmentation come only if `unlabelled`.
+
+    What is wrong with single patients is added to `problems`, and they are left out; without that list the first
+    problem is raised, unless all that is wrong is that a patient of the table is not on disk.
     Raises UserError when the name is unknown, the folder missing or empty, or its table unreadable.
     """
     if name not in DATASETS:
         raise UserError(f"data.sources.{name}: unknown data set; allowed are {', '.join(DATASETS)}")
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set data.sources.{name} to where the {name} data set was unpacked")
-    found = list(DATASETS[name].entries(root, name, unlabelled))
-    entries = [entry for entry in found if isinstance(entry, Entry)]
-    faults = [entry for entry in found if isinstance(entry, UserError)]
-    repeats = {entry.patient: times for entry, times in _repeated(entries)}
-    faults += [_repeat(root, entry, times) for entry, times in _repeated(entries)]
-    if faults and problems is None:
-        raise faults[0]
-    if not found:
+    found = [_named(entry) for entry in DATASETS[name].entries(root, name, unlabelled)]
+    entries = told_apart(root, [entry for entry in found if isinstance(entry, Entry)])
+    twice = found_twice(entries)
+    faults = [entry for entry in found if isinstance(entry, UserError)] + [_twice(root, entry) for entry in twice]
+    if problems is None and (stopping := [fault for fault in faults if not isinstance(fault, NotOnDisk)]):
+        raise stopping[0]
+    if all(isinstance(entry, NotOnDisk) for entry in found):
         kind, hint = (
             ("patients", "") if unlabelled else ("labelled patients", ", or take others with data.unlabelled=true")
         )
         raise UserError(f"{root}: holds no {kind} of {name}; check that the data set is unpacked here{hint}")
     if problems is not None:
         problems += faults
-    kept = [entry for entry in entries if entry.patient not in repeats]
-    return sorted(kept, key=lambda entry: (entry.patient, entry.phase))
+    left_out = {entry.patient for entry in twice}
+    return sorted((entry for entry in entries if entry.patient not in left_out), key=order)
+
+
+def order(entry: Entry) -> tuple[str, str, str]:
+    """Entries are prepared in the order of patients, their visits, and phases."""
+    return entry.patient, entry.visit, entry.phase
 
 
 def recognise(root: Path) -> list[str]:
@@ -90,12 +103,19 @@ def count_patients(entries: list[Entry]) -> int:
     return len({entry.patient for entry in entries})
 
 
-def _repeated(entries: list[Entry]) -> list[tuple[Entry, int]]:
-    """The first entry of each patient and phase that is found more than once, and how often."""
-    times = Counter((entry.patient, entry.phase) for entry in entries)
-    firsts = {(entry.patient, entry.phase): entry for entry in reversed(entries)}
-    return [(firsts[key], count) for key, count in times.items() if count > 1]
+def _named(entry: Entry | UserError) -> Entry | UserError:
+    """The one place where patients' names enter: the same letters are the same name, and can be printed."""
+    if isinstance(entry, UserError):
+        return entry
+    patient = normal_form(entry.patient)
+    if not patient.isprintable():
+        where = printable(str(entry.image_path))
+        return UserError(f"{where}: the patient's name {patient!r:.80} cannot be printed; rename it")
+    return replace(entry, patient=patient)
 
 
-def _repeat(root: Path, entry: Entry, times: int) -> UserError:
-    return UserError(f"{root}: patient {entry.patient} is found {times} times at {entry.phase}; keep one copy")
+def _twice(root: Path, entry: Entry) -> UserError:
+    return UserError(
+        f"{root}: patient {entry.patient} is found twice at {entry.phase}, last as {entry.image_path}; keep one copy, "
+        "or name visits in a cases.csv"
+    )

@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from cmrfed.config import UserError
-from cmrfed.datasets.tables import each_patient, subfolders, volume_path
+from cmrfed.datasets.tables import each_patient, frame_index
 from cmrfed.shapes import Label
 from cmrfed.volumes import Entry
 from cmrfed.volumes.limits import printable
+from cmrfed.volumes.trees import subfolders, volume_path
 
 LABELS = {0: Label.BACKGROUND, 1: Label.RV, 2: Label.MYO, 3: Label.LV}
 GROUPS = ("NOR", "DCM", "HCM", "MINF", "RV")
@@ -51,7 +52,8 @@ def _patient_entries(folder: Path, dataset: str) -> Iterator[Entry]:
     if group not in GROUPS:
         raise UserError(f"{info_path}: Group is {group!r:.40}; allowed are {', '.join(GROUPS)}")
     for phase in ("ED", "ES"):
-        stem = f"{folder.name}_frame{_frame_number(info_path, info, phase):02d}"
+        frame = frame_index(_value(info_path, info, phase), phase, info_path, first=1)
+        stem = f"{folder.name}_frame{frame:02d}"
         yield Entry(
             image_path=_volume_path(folder, stem),
             mask_path=_volume_path(folder, f"{stem}_gt"),
@@ -82,13 +84,6 @@ def _value(path: Path, info: dict[str, str], key: str) -> str:
         found = printable(", ".join(info))[:80] or "nothing"
         raise UserError(f"{path}: has no {key!r}; found {found}; restore the original file")
     return info[key]
-
-
-def _frame_number(path: Path, info: dict[str, str], phase: str) -> int:
-    text = _value(path, info, phase)
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) >= 1):
-        raise UserError(f"{path}: {phase} is {text!r:.40}; expected a frame number counted from 1")
-    return int(text)
 
 
 def _volume_path(folder: Path, stem: str) -> Path:

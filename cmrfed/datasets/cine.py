@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from cmrfed.config import UserError
-from cmrfed.datasets.tables import each_patient, subfolders
+from cmrfed.datasets.tables import each_patient
 from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import FIND, Entry, holds_dicom, open_cine
+from cmrfed.volumes.trees import nifti_stem, subfolders, volumes_in
 
 
 def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | UserError]:
@@ -35,14 +36,13 @@ def recognises(root: Path) -> bool:
 
 
 def _niftis(folder: Path) -> list[Path]:
-    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
-    return [path for path in files if path.name.endswith((".nii.gz", ".nii"))]
+    return [path for _, path in volumes_in(folder)]
 
 
 def _patient_entries(path: Path, dataset: str) -> Iterator[Entry]:
     image_path = _image(path) if path.is_dir() else path
     cine = open_cine(image_path)
-    name = path.name if path.is_dir() else path.name.removesuffix(".gz").removesuffix(".nii")
+    name = path.name if path.is_dir() else nifti_stem(path.name)
     several = (cine.frames or 1) > 1
     for phase in ("ED", "ES") if several else (UNKNOWN,):
         yield Entry(
@@ -61,5 +61,5 @@ def _image(folder: Path) -> Path:
     """The folder's one NIfTI file, or the folder itself for DICOM."""
     files = _niftis(folder)
     if len(files) > 1:
-        raise UserError(f"{folder}: holds {len(files)} NIfTI files; keep the short-axis cine of this patient alone")
+        raise UserError(f"{folder}: holds {len(files)} NIfTI files; keep one cine, or name visits in a cases.csv")
     return files[0] if files else folder

@@ -1,8 +1,9 @@
 """A plain folder, the layout for a hospital's own data.
 
-    cases.csv      one row a case, UTF-8, with commas and a header
+    cases.csv      one row a case, UTF-8, with a header, separated by commas, semicolons or tabs
     images/        NIfTI (x, y, slice) or (x, y, slice, frame), or folders with one DICOM short-axis series each
-    masks/         NIfTI on the same grid: 0 background, 1 LV, 2 myocardium, 3 RV, 255 where nobody has labelled
+    masks/         NIfTI on the same grid: 0 background, 1 LV, 2 myocardium, 3 RV, 255 where nobody has labelled; of
+                   all frames of a cine, or of the one frame that its row names
 
 Columns of cases.csv, in any order; others are ignored:
 
@@ -13,9 +14,11 @@ Columns of cases.csv, in any order; others are ignored:
                  mask where it covers the frames, else from the cine); a single frame is of unknown phase.
     frame        0-based frame of a cine at that phase; empty or no column: found, for ED and ES.
     vendor       as the scanner writes it ("SIEMENS", "Philips Medical Systems"); empty: that of the DICOM header, else
-                 unknown.
+                 unknown; unknown too for makers that the generator has no style of ("UIH", "Hitachi").
     centre       any name; empty: unknown.
     pathology    any name; empty: unknown.
+    visit        any name, in order of time; empty or no column: the rows of a patient are one visit unless they repeat
+                 a phase with another image, and then the n-th row at each phase is of the n-th visit.
 
 Files are opened only inside images/ and masks/, wherever names or links may point.
 """
@@ -28,6 +31,7 @@ from typing import Literal
 
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient, file_inside, frame_index, read_rows
+from cmrfed.datasets.visits import with_visits
 from cmrfed.shapes import PHASES, UNKNOWN, UNLABELLED, Label
 from cmrfed.volumes import FIND, Entry, canonical_vendor, open_cine
 
@@ -43,7 +47,7 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
 
     Raises UserError when the table cannot be read. Wrong is a row with a bad value or a missing file.
     """
-    rows = [*enumerate(read_rows(root / TABLE, COLUMNS), start=1)]
+    rows = [*enumerate(with_visits(read_rows(root / TABLE, COLUMNS)), start=1)]
     chosen = [(number, row) for number, row in rows if unlabelled or row.get("mask")]
     if len(chosen) < len(rows):
         _log.info("%s: %d rows without a mask are left out", root, len(rows) - len(chosen))
@@ -76,6 +80,7 @@ def _row_entries(numbered: tuple[int, dict[str, str]], root: Path, dataset: str)
             centre=_name(row, "centre", where),
             phase=phase,
             pathology=_name(row, "pathology", where),
+            visit=_name(row, "visit", where) if row["visit"] else "",
         )
 
 

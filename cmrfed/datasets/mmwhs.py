@@ -21,7 +21,9 @@ from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
 from cmrfed.shapes import UNKNOWN, Label
 from cmrfed.volumes import Entry, LongAxis
+from cmrfed.volumes.trees import volume_path, volumes_under
 
+_TRAINING = "mr_train_"
 LEFT_ATRIUM = (420, 421)
 LABELS = {
     0: Label.BACKGROUND,
@@ -31,7 +33,7 @@ LABELS = {
     **dict.fromkeys((*LEFT_ATRIUM, 550, 820, 850), Label.BACKGROUND),
 }
 LONG_AXIS = LongAxis(ventricle=(500,), atrium=LEFT_ATRIUM)
-NAME = re.compile(r"(mr_train_\d{1,6})_image\.nii(\.gz)?")
+NAME = re.compile(r"mr_(train|test)_\d{1,6}_image")
 
 _log = logging.getLogger(__name__)
 
@@ -41,27 +43,30 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
 
     Wrong is a training image without its labels.
     """
-    images = sorted(path for path in root.rglob("mr_train_*_image.nii*") if NAME.fullmatch(path.name))
-    if unlabelled and any(root.rglob("mr_test_*_image.nii*")):
+    images = sorted((path, stem) for stem, path in volumes_under(root) if NAME.fullmatch(stem))
+    training = [(path, stem) for path, stem in images if stem.startswith(_TRAINING)]
+    if unlabelled and len(training) < len(images):
         _log.info("%s: the volumes of mr_test have no labels, so no long axis, and are left out", root)
-    yield from each_patient(partial(_patient_entries, dataset=dataset), images)
+    yield from each_patient(partial(_patient_entries, dataset=dataset), training)
 
 
 def recognises(root: Path) -> bool:
     """Whether an MR training volume lies there."""
-    return any(NAME.fullmatch(path.name) for path in root.rglob("mr_train_*_image.nii*"))
+    return any(NAME.fullmatch(stem) and stem.startswith(_TRAINING) for stem, _ in volumes_under(root))
 
 
-def _patient_entries(image_path: Path, dataset: str) -> Iterator[Entry]:
-    mask_path = image_path.with_name(image_path.name.replace("_image.nii", "_label.nii"))
-    if not mask_path.is_file():
-        raise UserError(f"{mask_path}: no such file, though its image is there; restore the original")
+def _patient_entries(image: tuple[Path, str], dataset: str) -> Iterator[Entry]:
+    image_path, stem = image
+    patient = stem.removesuffix("_image")
+    mask_path = volume_path(image_path.parent, f"{patient}_label")
+    if mask_path is None:
+        raise UserError(f"{image_path}: there is no {patient}_label.nii.gz (or .nii) beside it; restore the original")
     yield Entry(
         image_path=image_path,
         mask_path=mask_path,
         labels=LABELS,
         frame=None,
-        patient=f"{dataset}-{image_path.name.split('_image')[0]}",
+        patient=f"{dataset}-{patient}",
         dataset=dataset,
         vendor=UNKNOWN,
         centre=UNKNOWN,

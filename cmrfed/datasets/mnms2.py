@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from cmrfed.config import UserError
-from cmrfed.datasets.tables import each_patient, read_table, subfolders, volume_path
+from cmrfed.datasets.tables import each_patient, not_on_disk, read_table
 from cmrfed.shapes import UNKNOWN, Label
 from cmrfed.volumes import Entry, canonical_vendor
+from cmrfed.volumes.trees import subfolders, volume_path
 
 LABELS = {0: Label.BACKGROUND, 1: Label.LV, 2: Label.MYO, 3: Label.RV}
 TABLE = "dataset_information.csv"
@@ -32,7 +33,8 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
     """The short-axis ED and ES case of every patient under `root`, which holds the table and dataset/.
 
     Patients without either mask come only if `unlabelled`. Raises UserError when the table cannot be read; wrong is a
-    patient on disk who is not in it, an unknown vendor, a missing image, or one mask of two.
+    patient on disk who is not in the table or the other way round, an unknown vendor, a missing image, or one mask of
+    two.
     """
     table_path = root / TABLE
     table = {code.zfill(3): row for code, row in read_table(table_path, COLUMNS).items()}
@@ -42,6 +44,7 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
         _log.info("%s: %d patients without labels are left out", root, len(folders) - len(labelled))
     read = partial(_patient_entries, table_path=table_path, table=table, dataset=dataset)
     yield from each_patient(read, folders if unlabelled else labelled)
+    yield from not_on_disk(table_path, table, {folder.name for folder in folders})
 
 
 def recognises(root: Path) -> bool:

@@ -20,9 +20,10 @@ from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
 from cmrfed.shapes import UNKNOWN, Label
 from cmrfed.volumes import Entry
+from cmrfed.volumes.trees import volumes_under
 
 LABELS = {0: Label.BACKGROUND, 200: Label.MYO, 500: Label.LV, 600: Label.RV}
-NAME = re.compile(r"patient(\d{1,3})_C0(_manual)?\.nii(\.gz)?")
+NAME = re.compile(r"patient(\d{1,3})_C0(_manual)?")
 
 _log = logging.getLogger(__name__)
 
@@ -33,18 +34,18 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
     Wrong is a mask without an image, and an image or mask that is there twice.
     """
     files: dict[str, dict[bool, list[Path]]] = {}
-    for path in sorted(root.rglob("patient*_C0*.nii*")):
-        if match := NAME.fullmatch(path.name):
+    for stem, path in volumes_under(root):
+        if match := NAME.fullmatch(stem):
             files.setdefault(match[1].zfill(2), {False: [], True: []})[bool(match[2])].append(path)
     chosen = {code: found for code, found in files.items() if unlabelled or found[True]}
     if len(chosen) < len(files):
         _log.info("%s: %d patients without labels are left out", root, len(files) - len(chosen))
-    yield from each_patient(partial(_patient_entries, dataset=dataset), chosen.items())
+    yield from each_patient(partial(_patient_entries, dataset=dataset), sorted(chosen.items()))
 
 
 def recognises(root: Path) -> bool:
     """Whether a balanced SSFP volume of that name lies there."""
-    return any(NAME.fullmatch(path.name) for path in root.rglob("patient*_C0*.nii*"))
+    return any(NAME.fullmatch(stem) for stem, _ in volumes_under(root))
 
 
 def _patient_entries(patient: tuple[str, Mapping[bool, list[Path]]], dataset: str) -> Iterator[Entry]:

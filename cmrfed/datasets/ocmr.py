@@ -20,6 +20,7 @@ from pathlib import Path
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient, read_table
 from cmrfed.volumes import FIND, Entry
+from cmrfed.volumes.trees import files_under
 
 TABLE = "ocmr_data_attributes.csv"
 COLUMNS = ("file name", "smp", "viw", "sli")
@@ -33,7 +34,7 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
     Raises UserError when the table cannot be read. Wrong is a file on disk that is not in it.
     """
     table = read_table(root / TABLE, COLUMNS)
-    files = sorted(root.rglob("fs_*.h5"))
+    files = sorted(path for path in files_under(root) if path.name.startswith("fs_") and path.suffix == ".h5")
     stacks = [path for path in files if path.name not in table or _is_stack(table[path.name])]
     _log.info("%s: %d of %d files are short-axis stacks", root, len(stacks), len(files))
     if unlabelled:

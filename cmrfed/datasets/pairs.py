@@ -15,9 +15,9 @@ from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
 from cmrfed.shapes import UNKNOWN, VENDORS, Label
 from cmrfed.volumes import Entry
+from cmrfed.volumes.trees import files_under, volumes_in, volumes_under
 
 _MASK = "_gt"
-_SUFFIXES = (".nii.gz", ".nii")
 _OTHER = (".png", ".jpg", ".npy", ".npz", ".tif", ".tiff", ".mha")
 LABELS = {label.value: label for label in Label}
 
@@ -27,8 +27,8 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
 
     Raises UserError when there are only images of a kind that is not read.
     """
-    files = {_stem(root, path): path for path in sorted(root.rglob("*")) if path.name.endswith(_SUFFIXES)}
-    if not files and (other := next((path for path in root.rglob("*") if path.suffix in _OTHER), None)):
+    files = {path.with_name(stem).relative_to(root).as_posix(): path for stem, path in volumes_under(root)}
+    if not files and (other := next((path for path in files_under(root) if path.suffix in _OTHER), None)):
         raise UserError(f"{other}: {other.suffix} does not say how large a pixel is; convert images and masks to NIfTI")
     stems = sorted({stem.removesuffix(_MASK) for stem in files})
     yield from each_patient(lambda stem: [_entry(stem, files, root, dataset)], stems)
@@ -37,13 +37,12 @@ def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | User
 def recognises(root: Path) -> bool:
     """Whether a mask stands beside an image of the same name, in the folder itself or in a vendor's."""
     folders = [root, *(root / vendor for vendor in VENDORS)]
-    files = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    names = {_stem(root, path) for path in files if path.name.endswith(_SUFFIXES)}
-    return any(name.endswith(_MASK) and name.removesuffix(_MASK) in names for name in names)
+    return any(map(_holds_a_pair, filter(Path.is_dir, folders)))
 
 
-def _stem(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix().removesuffix(".gz").removesuffix(".nii")
+def _holds_a_pair(folder: Path) -> bool:
+    stems = {stem for stem, _ in volumes_in(folder)}
+    return any(f"{stem}{_MASK}" in stems for stem in stems)
 
 
 def _entry(stem: str, files: dict[str, Path], root: Path, dataset: str) -> Entry:

@@ -20,14 +20,16 @@ from functools import partial
 from pathlib import Path
 
 from cmrfed.config import UserError
-from cmrfed.datasets.tables import each_patient, read_table
+from cmrfed.datasets.tables import each_patient, not_on_disk, read_table
 from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import FIND, Entry
+from cmrfed.volumes.trees import folders_under, subfolders
 
 TABLE = "scd_patientdata.csv"
 COLUMNS = ("PatientID", "OriginalID", "Pathology")
+PATIENT = re.compile(r"SCD\d.*")
 SERIES_PREFIX = "CINESAX"
-CONTOURS = "contours-manual/IRCCI-expert"
+CONTOURS = ("contours-manual", "IRCCI-expert")
 
 _log = logging.getLogger(__name__)
 
@@ -35,22 +37,26 @@ _log = logging.getLogger(__name__)
 def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | UserError]:
     """ED and ES of every patient with contours under `root`, which holds the table; of all patients if `unlabelled`.
 
-    Raises UserError when the table cannot be read. Wrong is a patient on disk who is not in it, or one with no or two
-    short-axis series.
+    Raises UserError when the table cannot be read. Wrong is a patient on disk who is not in it or the other way round,
+    or one with no or two short-axis series.
     """
     table = read_table(root / TABLE, COLUMNS)
-    contours = {_plain_id(path.parent.parent.name): path for path in sorted(root.rglob(CONTOURS)) if path.is_dir()}
-    patients = sorted(path for path in root.rglob("SCD[0-9]*") if path.is_dir())
+    folders = list(folders_under(root))
+    contours = {_plain_id(path.parent.parent.name): path for path in folders if path.parts[-2:] == CONTOURS}
+    patients = sorted(path for path in folders if PATIENT.fullmatch(path.name))
     labelled = [path for path in patients if path.name not in table or _original(table, path) in contours]
     if len(labelled) < len(patients) and not unlabelled:
         _log.info("%s: %d patients without contours are left out", root, len(patients) - len(labelled))
     read = partial(_patient_entries, table=table, contours=contours, dataset=dataset)
     yield from each_patient(read, patients if unlabelled else labelled)
+    yield from not_on_disk(root / TABLE, table, {path.name for path in patients})
 
 
 def recognises(root: Path) -> bool:
     """Whether the table and a short-axis series lie there."""
-    return (root / TABLE).is_file() and any(root.rglob(f"SCD[0-9]*/{SERIES_PREFIX}*"))
+    return (root / TABLE).is_file() and any(
+        PATIENT.fullmatch(path.parent.name) and path.name.startswith(SERIES_PREFIX) for path in folders_under(root)
+    )
 
 
 def _patient_entries(
@@ -58,7 +64,7 @@ def _patient_entries(
 ) -> Iterator[Entry]:
     if folder.name not in table:
         raise UserError(f"{folder}: patient {folder.name} is not in {TABLE}; add its row or remove the folder")
-    series = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.startswith(SERIES_PREFIX))
+    series = [path for path in subfolders(folder) if path.name.startswith(SERIES_PREFIX)]
     if len(series) != 1:
         names = ", ".join(path.name for path in series) or "none"
         raise UserError(f"{folder}: expected one {SERIES_PREFIX}* series, found {names}; restore the original")

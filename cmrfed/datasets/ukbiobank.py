@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from cmrfed.config import UserError
-from cmrfed.datasets.tables import each_patient, subfolders, volume_path
+from cmrfed.datasets.tables import each_patient
 from cmrfed.shapes import Label
 from cmrfed.volumes import FIND, Entry
+from cmrfed.volumes.trees import subfolders, volume_path
 
 LABELS = {0: Label.BACKGROUND, 1: Label.LV, 2: Label.MYO, 3: Label.RV}
 

@@ -68,25 +68,31 @@ def plates(material: Material) -> list[Plate]:
 
 
 def choose_slices(slices: Slices, vendor: int) -> list[list[tuple[str, int]]]:
-    """By phase (title, row) of up to three slices, base first, of the vendor's patient with most of them."""
+    """By phase (title, row) of up to three slices, base first, of the vendor's visit with most of them."""
     labelled = np.isin(np.asarray(slices.masks), (Label.LV, Label.MYO)).any(axis=(1, 2)) & (
         slices.conditions[:, 0] == vendor
     )
     if not labelled.any():
         return []
-    patient = max(np.unique(slices.patients[labelled]).tolist(), key=lambda one: _worth(slices, labelled, one))
+    visits = np.unique(np.stack([slices.patients, slices.visits], axis=1)[labelled], axis=0)
+    own = max((_of_visit(slices, labelled, *visit) for visit in visits.tolist()), key=lambda own: _worth(slices, own))
     chosen = []
     for phase, name in enumerate(PHASES):
-        of_phase = labelled & (slices.patients == patient) & (slices.conditions[:, 1] == phase)
+        of_phase = own & (slices.conditions[:, 1] == phase)
         rows = _base_first(slices, np.flatnonzero(of_phase))
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, 3).round().astype(int))] if len(rows) else rows
         chosen.append([(f"{name} {place}", int(row)) for place, row in zip(_POSITIONS[len(rows)], rows, strict=True)])
     return [rows for rows in chosen if rows]
 
 
-def _worth(slices: Slices, labelled: Bool[np.ndarray, " slice"], patient: int) -> tuple[int, int]:
+def _of_visit(
+    slices: Slices, labelled: Bool[np.ndarray, " slice"], patient: int, visit: int
+) -> Bool[np.ndarray, " slice"]:
+    return labelled & (slices.patients == patient) & (slices.visits == visit)
+
+
+def _worth(slices: Slices, own: Bool[np.ndarray, " slice"]) -> tuple[int, int]:
     """Phases shown first, then slices."""
-    own = labelled & (slices.patients == patient)
     return len(np.unique(slices.conditions[own, 1])), int(own.sum())
 
 

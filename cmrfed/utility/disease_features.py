@@ -13,7 +13,7 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 
 from cmrfed.shapes import STRUCTURES, Label
 from cmrfed.slices import Patient, Slices
-from cmrfed.utility.function import cardiac_function, rows_at
+from cmrfed.utility.function import Visit, by_patient, function_of_visits, patients_of, visits_with_both_phases
 
 Features = dict[str, float]
 
@@ -28,19 +28,21 @@ class DiseaseFeatures:
 
 
 def disease_features(anatomy: Slices, images: Slices) -> DiseaseFeatures:
-    """Features of every patient of `anatomy` that has a stack at both phases.
+    """Features of every patient of `anatomy` with a visit that shows both phases, averaged over such visits.
 
     anatomy: whole stacks, on whose masks shapes are measured. images: slices of the same patients, perhaps fewer, on
     which brightness is measured inside their own masks. Raises ValueError when nobody has both phases.
     """
-    function = cardiac_function(anatomy)
-    if not function.patients:
+    visits = visits_with_both_phases(anatomy)
+    if not visits:
         raise ValueError("a disease is told from end diastole and end systole, and no patient has both")
+    function = function_of_visits(anatomy, visits)
     rows = []
-    for number, patient in enumerate(function.patients):
-        measures = {name: float(values[number]) for name, values in function.values.items()}
-        rows.append(measures | _ratios(measures) | _of_phases(anatomy, images, patient))
-    return DiseaseFeatures(function.patients, tuple(rows[0]), np.array([list(row.values()) for row in rows]))
+    for number, visit in enumerate(visits):
+        measures = {name: float(values[number]) for name, values in function.items()}
+        rows.append(measures | _ratios(measures) | _of_phases(anatomy, images, visit))
+    values = np.array([list(row.values()) for row in rows])
+    return DiseaseFeatures(patients_of(visits), tuple(rows[0]), by_patient(visits, values))
 
 
 def _ratios(of: Features) -> Features:
@@ -55,10 +57,10 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole > 0 else np.nan
 
 
-def _of_phases(anatomy: Slices, images: Slices, patient: Patient) -> Features:
+def _of_phases(anatomy: Slices, images: Slices, visit: Visit) -> Features:
     found: Features = {}
     for phase in ("ED", "ES"):
-        stack, shown = (np.flatnonzero(rows_at(slices, patient, phase)) for slices in (anatomy, images))
+        stack, shown = (np.flatnonzero(visit.rows(slices, phase)) for slices in (anatomy, images))
         thickness = [wall_thickness_mm(anatomy.masks[row], anatomy.spacing_mm[row, 1:]) for row in stack]
         found |= {f"{name}_{phase.lower()}": value for name, value in _spread("wall_mm", np.concatenate(thickness))}
         for label in STRUCTURES:

@@ -1,11 +1,12 @@
 """Warnings: what does not stop anything, but a cardiac imaging engineer would look at before training on it.
 
-A check takes one stack, or all of a patient or data set, and returns what is odd and what to do, or None.
+A check takes one stack, or all of a patient's visit or of a data set, and returns what is odd and what to do, or None.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from cmrfed.datasets import doubtful_names
 from cmrfed.shapes import UNKNOWN, VENDORS, Label
 from cmrfed.verification.facts import StackFacts
 from cmrfed.verification.findings import Finding
@@ -23,16 +24,18 @@ Stacks = list[StackFacts]
 
 
 def doubts_about(stacks: Iterable[StackFacts]) -> Iterator[Finding]:
-    """Warnings about each stack, each patient and each data set, alike ones together."""
+    """Warnings about each stack, each visit of a patient, each data set and its names, alike ones together."""
     stacks = list(stacks)
-    patients: defaultdict[str, Stacks] = defaultdict(list)
+    visits: defaultdict[tuple[str, str], Stacks] = defaultdict(list)
     data_sets: defaultdict[str, Stacks] = defaultdict(list)
     for stack in stacks:
-        patients[stack.patient].append(stack)
+        visits[stack.patient, stack.visit].append(stack)
         data_sets[stack.dataset].append(stack)
-    for kind, of_patient in PATIENT_CHECKS.items():
-        for own in patients.values():
-            if said := of_patient(own):
+    for doubt in doubtful_names((stack.dataset, stack.patient) for stack in stacks):
+        yield Finding("doubtful name", doubt)
+    for kind, of_visit in VISIT_CHECKS.items():
+        for own in visits.values():
+            if said := of_visit(own):
                 yield Finding(kind, f"{own[-1].image_path}: {said}")
     for kind, of_stack in STACK_CHECKS.items():
         for stack in stacks:
@@ -72,7 +75,8 @@ def _same_image_twice(own: Stacks) -> str | None:
 def _one_phase(own: Stacks) -> str | None:
     if len({stack.phase for stack in own}) > 1:
         return None
-    return f"the patient has one phase only ({own[0].phase}); add the other one if the scan has it"
+    at = f"{own[0].phase} at visit {own[0].visit}" if own[0].visit else own[0].phase
+    return f"the patient has one phase only ({at}); add the other one if the scan has it"
 
 
 def _implausible_volume(stack: StackFacts) -> str | None:
@@ -191,7 +195,7 @@ def _unknown_vendor(stacks: Stacks) -> str | None:
     vendors = ", ".join(vendor for vendor in VENDORS if vendor != UNKNOWN)
     return (
         f"the scanner's vendor is unknown for {len(nameless)} of its patients; give it in the table ({vendors}), since "
-        "the generator learns by vendor"
+        "the generator learns by vendor, unless it is another maker's"
     )
 
 
@@ -212,7 +216,7 @@ def _numbered(slices: Iterable[int]) -> str:
     return f"slice {numbers[0]}" if len(numbers) == 1 else f"slices {', '.join(numbers)}"
 
 
-PATIENT_CHECKS: Mapping[str, Callable[[Stacks], str | None]] = {
+VISIT_CHECKS: Mapping[str, Callable[[Stacks], str | None]] = {
     "ED and ES swapped": _phases_swapped,
     "RV larger at ES": _rv_grows,
     "ED and ES the same image": _same_image_twice,

@@ -47,6 +47,7 @@ class StackFacts:
     centre: str
     phase: str
     pathology: str
+    visit: str
     image_path: Path
     mask_path: Path | None
     shape: tuple[int, int, int]
@@ -98,6 +99,7 @@ def read_facts(entry: Entry, header: Header) -> StackFacts:
         centre=case.centre,
         phase=case.phase,
         pathology=case.pathology,
+        visit=case.visit,
         image_path=entry.image_path,
         mask_path=entry.mask_path,
         shape=case.image.shape,
@@ -112,7 +114,7 @@ def read_facts(entry: Entry, header: Header) -> StackFacts:
         enclosed={ventricle: _enclosed(mask, ventricle) for ventricle in (Label.LV, Label.RV)},
         rv_to_the_right_mm=_rv_to_the_right_mm(case),
         has_motion=case.motion is not None,
-        image_hash=_hash(case.image),
+        image_hash=case.voxels,
         mask_hash=_hash(mask) if heart else None,
     )
 

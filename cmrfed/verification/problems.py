@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from cmrfed.datasets.tables import NotOnDisk
 from cmrfed.verification.facts import StackFacts
 from cmrfed.verification.findings import Finding
 
 
 def unreadable(error: Exception) -> Finding:
     """A reader's own line, which begins with the file."""
-    return Finding("cannot be used", str(error))
+    return Finding("not on disk" if isinstance(error, NotOnDisk) else "cannot be used", str(error))
 
 
 def reader_failed(path: Path, error: Exception) -> Finding:
@@ -24,6 +25,7 @@ def problems_among(stacks: Iterable[StackFacts]) -> Iterator[Finding]:
     for stack in stacks:
         yield from _of(stack)
     yield from _twice(stacks)
+    yield from _copies(stacks)
 
 
 def _of(stack: StackFacts) -> Iterator[Finding]:
@@ -63,6 +65,19 @@ def _twice(stacks: list[StackFacts]) -> Iterator[Finding]:
             if one != two:
                 named_first[two] = one
                 yield Finding("one patient twice", _both(other, stack, what))
+
+
+def _copies(stacks: list[StackFacts]) -> Iterator[Finding]:
+    """A patient's image that is there again as another visit's."""
+    seen: dict[tuple[str, str, str], StackFacts] = {}
+    for stack in stacks:
+        other = seen.setdefault((stack.patient, stack.phase, stack.image_hash), stack)
+        if other is not stack:
+            yield Finding(
+                "one image twice",
+                f"{stack.image_path}: the image at {stack.phase} is voxel for voxel that of {other.image_path}; a copy "
+                "is no second visit: keep one",
+            )
 
 
 def _both(first: StackFacts, second: StackFacts, what: str) -> str:

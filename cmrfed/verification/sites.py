@@ -28,8 +28,8 @@ class SiteSummary:
     unlabelled_stacks: those without any structure. matrices: stacks of each "rows x columns". stored_as, turned: stacks
     of each. mask_in_place, mask_elsewhere: stacks whose mask has the place of the image or another, by their headers.
     intensity: lowest minimum, median 99th percentile, highest maximum.
-    Clinical measures are over patients with what they need: LV and RV volume at end diastole, what part of it is
-    ejected until end systole, and the mass of the myocardium at end diastole. None where no patient has it.
+    Clinical measures are over patients' visits with what they need: LV and RV volume at end diastole, what part of it
+    is ejected until end systole, and the mass of the myocardium at end diastole. None where no visit has it.
     """
 
     site: dict[str, str]
@@ -67,10 +67,10 @@ def summarise(stacks: Iterable[StackFacts], by: Sequence[Field]) -> list[SiteSum
 
 
 def _summary(site: dict[str, str], stacks: list[StackFacts]) -> SiteSummary:
-    patients = _by_patient(stacks)
+    visits = _by_visit(stacks)
     return SiteSummary(
         site=site,
-        patients=len(patients),
+        patients=len({stack.patient for stack in stacks}),
         stacks=len(stacks),
         slices=sum(stack.shape[0] for stack in stacks),
         phases=_patients_of_each(stacks, lambda stack: stack.phase),
@@ -88,23 +88,23 @@ def _summary(site: dict[str, str], stacks: list[StackFacts]) -> SiteSummary:
         mask_in_place=sum(not stack.mask_is_elsewhere for stack in stacks if stack.mask_offset_mm is not None),
         mask_elsewhere=sum(stack.mask_is_elsewhere for stack in stacks),
         intensity=_intensity(stacks),
-        lv_edv_ml=_measured(patients, lambda own: _volume(own, "ED", Label.LV)),
-        lv_ejection_fraction=_measured(patients, lambda own: _ejected(own, Label.LV)),
-        rv_edv_ml=_measured(patients, lambda own: _volume(own, "ED", Label.RV)),
-        rv_ejection_fraction=_measured(patients, lambda own: _ejected(own, Label.RV)),
-        lv_mass_g=_measured(patients, _mass_g),
+        lv_edv_ml=_measured(visits, lambda own: _volume(own, "ED", Label.LV)),
+        lv_ejection_fraction=_measured(visits, lambda own: _ejected(own, Label.LV)),
+        rv_edv_ml=_measured(visits, lambda own: _volume(own, "ED", Label.RV)),
+        rv_ejection_fraction=_measured(visits, lambda own: _ejected(own, Label.RV)),
+        lv_mass_g=_measured(visits, _mass_g),
     )
 
 
-Patient = dict[str, StackFacts]
-"""A patient's stacks by phase."""
+Visit = dict[str, StackFacts]
+"""The stacks of one visit of a patient, by phase."""
 
 
-def _by_patient(stacks: list[StackFacts]) -> list[Patient]:
-    patients: defaultdict[str, Patient] = defaultdict(dict)
+def _by_visit(stacks: list[StackFacts]) -> list[Visit]:
+    visits: defaultdict[tuple[str, str], Visit] = defaultdict(dict)
     for stack in stacks:
-        patients[stack.patient][stack.phase] = stack
-    return list(patients.values())
+        visits[stack.patient, stack.visit][stack.phase] = stack
+    return list(visits.values())
 
 
 def _patients_of_each(stacks: list[StackFacts], value: Callable[[StackFacts], str]) -> dict[str, int]:
@@ -126,22 +126,22 @@ def _intensity(stacks: list[StackFacts]) -> Range:
     return min(lowest), float(np.median(high)), max(highest)
 
 
-def _measured(patients: list[Patient], measure: Callable[[Patient], float | None]) -> Range | None:
-    found = [value for value in map(measure, patients) if value is not None]
+def _measured(visits: list[Visit], measure: Callable[[Visit], float | None]) -> Range | None:
+    found = [value for value in map(measure, visits) if value is not None]
     return _range(found) if found else None
 
 
-def _volume(patient: Patient, phase: str, structure: Label) -> float | None:
-    return patient[phase].volume_ml(structure) if phase in patient else None
+def _volume(visit: Visit, phase: str, structure: Label) -> float | None:
+    return visit[phase].volume_ml(structure) if phase in visit else None
 
 
-def _ejected(patient: Patient, ventricle: Label) -> float | None:
-    diastole, systole = (_volume(patient, phase, ventricle) for phase in ("ED", "ES"))
+def _ejected(visit: Visit, ventricle: Label) -> float | None:
+    diastole, systole = (_volume(visit, phase, ventricle) for phase in ("ED", "ES"))
     if diastole is None or systole is None:
         return None
     return float(ejection_fraction(np.array(diastole), np.array(systole)))
 
 
-def _mass_g(patient: Patient) -> float | None:
-    volume_ml = _volume(patient, "ED", Label.MYO)
+def _mass_g(visit: Visit) -> float | None:
+    volume_ml = _volume(visit, "ED", Label.MYO)
     return None if volume_ml is None else volume_ml * MYOCARDIUM_G_PER_ML

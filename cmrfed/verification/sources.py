@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cmrfed.config import DataConfig, UserError
 from cmrfed.datasets import DATASETS, recognise
+from cmrfed.volumes.trees import subfolders
 
 
 def find_sources(data: DataConfig) -> dict[str, Path]:
@@ -30,7 +31,7 @@ def find_sources(data: DataConfig) -> dict[str, Path]:
 
 def _in_folders_of(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for folder in subfolders(root):
         names = recognise(folder)
         if len(names) > 1:
             raise _could_be(names, folder)

@@ -28,6 +28,7 @@ class Case:
     spacing_mm: distance between slice, row and column centres, in that order.
     patient: the privacy unit; unique over all data sets of a run, the same for every phase and visit of one person.
     dataset, vendor, centre, phase, pathology: what sites, strata and conditions are made from.
+    visit: what tells the patient's visits apart, in their order; "" where there is one.
     motion: how much each voxel changes over the heart beat (>= 0, arbitrary units, shape of the image), where the file
         is a cine; the heart is found by it where there is no mask.
     voxels: SHA-256 (hex) of the image as it was read, which preparation leaves as it is; empty for one made in memory.
@@ -44,6 +45,7 @@ class Case:
     centre: str = UNKNOWN
     phase: str = UNKNOWN
     pathology: str = UNKNOWN
+    visit: str = ""
     motion: Volume | None = None
     voxels: str = ""
 
@@ -74,7 +76,8 @@ class Entry:
     image_path: a NIfTI file, a folder with one DICOM short-axis series, or an ISMRMRD .h5 file of raw data.
     mask_path: a NIfTI file, a folder of contour texts, or None where there is no segmentation.
     labels: the mask file's label -> `Label` or UNLABELLED; contours need none.
-    frame: 0-based index into a 4-D image and mask, None for 3-D files, FIND where the phase's frame must be found.
+    frame: 0-based index into a 4-D image, and into its mask where that is 4-D too; None for 3-D files, FIND where the
+        phase's frame must be found.
     long_axis: set for a whole-heart volume, which is cut across the axis that these of its labels show.
     The other fields are those of `Case`.
     """
@@ -89,6 +92,7 @@ class Entry:
     centre: str = UNKNOWN
     phase: str = UNKNOWN
     pathology: str = UNKNOWN
+    visit: str = ""
     long_axis: LongAxis | None = None
 
 

@@ -19,6 +19,7 @@ from cmrfed.volumes.dicom_pixels import read_pixels
 from cmrfed.volumes.dicom_sorting import counted, frames_of, slice_gap_mm
 from cmrfed.volumes.limits import check_size, check_spacing
 from cmrfed.volumes.orientation import Orientation, orientation_of, to_rows_and_columns, turned_spacing
+from cmrfed.volumes.trees import files_under
 from cmrfed.volumes.vendors import canonical_vendor
 
 MAX_FILES = 20_000
@@ -85,7 +86,7 @@ def _cine(
 
 def _files(folder: Path, most: int) -> Iterator[Path]:
     """Files under the folder in order of name, at most so many."""
-    for count, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+    for count, path in enumerate(files_under(folder)):
         if count == most:
             return
         yield path

@@ -61,6 +61,7 @@ def _case(
         centre=entry.centre,
         phase=entry.phase,
         pathology=entry.pathology,
+        visit=entry.visit,
         motion=moving,
         voxels=hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest(),
     )
@@ -84,7 +85,23 @@ def _open_masks(entry: Entry, cine: Cine) -> Masks:
             f"{path}: orientation differs from that of its image {cine.path.name}; "
             "copy the image's affine into the mask, or export both from one tool"
         )
-    return lambda frame: read_mask(path, entry.labels, frame)[0]
+    of_one_frame = (drawn.frames or 1) == 1
+    _check_frames(entry, cine, drawn)
+    return lambda frame: read_mask(path, entry.labels, None if of_one_frame else frame)[0]
+
+
+def _check_frames(entry: Entry, cine: Cine, drawn: Cine) -> None:
+    """A mask has the frames of its cine, or is of the one frame that the entry names."""
+    of_mask, of_image = drawn.frames or 1, cine.frames or 1
+    if of_mask not in (1, of_image):
+        raise UserError(
+            f"{drawn.path}: has {of_mask} frames but its image {cine.path.name} has {of_image}; export a mask of every "
+            "frame, or one of each labelled frame as a file of its own"
+        )
+    if of_mask < of_image and entry.frame == FIND:
+        raise UserError(
+            f"{drawn.path}: is drawn on one of the {of_image} frames of {cine.path.name}; say on which (column frame)"
+        )
 
 
 def _find_frame(entry: Entry, cine: Cine, masks: Masks, moving: Callable[[], Volume]) -> int:

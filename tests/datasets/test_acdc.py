@@ -8,6 +8,7 @@ from refusals import refuses
 from toy_hearts import SPACING_MM, toy_mask
 
 from cmrfed.datasets import find_entries
+from cmrfed.slices import collect
 from cmrfed.volumes import load_case
 
 
@@ -82,7 +83,24 @@ def test_a_missing_volume_is_refused_before_any_is_read(root, stem):
         find_entries("acdc", root)
 
 
-def test_the_same_patient_in_both_parts_is_refused(root):
+def test_a_patient_in_both_parts_is_one_patient_with_two_visits(root):
+    write_acdc_patient(root / "testing" / "patient003", frames=(3, 9))
+    found = [entry for entry in find_entries("acdc", root) if entry.patient == "acdc-patient003"]
+    assert [(entry.visit, entry.phase) for entry in found] == [
+        ("testing/patient003", "ED"),
+        ("testing/patient003", "ES"),
+        ("training/patient003", "ED"),
+        ("training/patient003", "ES"),
+    ]
+
+
+def test_a_copy_of_a_patient_in_the_other_part_is_refused_when_it_is_read(root):
     shutil.copytree(root / "training" / "patient003", root / "testing" / "patient003")
-    with refuses(root, "acdc-patient003", "2 times"):
+    with refuses("acdc-patient003", "ED", "visit training/patient003", "keep one copy"):
+        collect(map(load_case, find_entries("acdc", root)))
+
+
+def test_a_link_to_a_patient_in_the_other_part_is_refused_before_it_is_read(root):
+    (root / "testing" / "patient003").symlink_to(root / "training" / "patient003")
+    with refuses(root, "acdc-patient003", "found twice at ED"):
         find_entries("acdc", root)

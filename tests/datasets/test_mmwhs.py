@@ -69,5 +69,5 @@ def test_a_volume_without_an_atrium_is_refused(root, tmp_path):
 
 def test_an_image_without_labels_is_refused(root, tmp_path):
     (tmp_path / "mr_train_1001_image.nii.gz").write_bytes((root / "mr_train/mr_train_1001_image.nii.gz").read_bytes())
-    with refuses("mr_train_1001_label.nii.gz", "no such file"):
+    with refuses("mr_train_1001_image.nii.gz", "no mr_train_1001_label.nii.gz"):
         find_entries("mmwhs", tmp_path)

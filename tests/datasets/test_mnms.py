@@ -9,6 +9,7 @@ from refusals import refuses
 from toy_hearts import SPACING_MM, toy_mask
 
 from cmrfed.datasets import find_entries
+from cmrfed.slices import collect
 from cmrfed.volumes import FIND, canonical_vendor, load_case
 
 ROWS = (
@@ -68,6 +69,32 @@ def test_a_patient_of_the_table_that_is_not_on_disk_is_left_out(root):
     assert "mnms-Z9Z9Z9" not in {entry.patient for entry in find_entries("mnms", root)}
 
 
+def test_a_patient_of_the_table_that_is_not_on_disk_is_a_problem_that_stops_nobody(root):
+    problems = []
+    write_mnms_table(root / "OpenDataset", [*ROWS, "Y8Y8Y8,GE,C,4,0,5,50,NOR,M,180,80"])
+    assert len(find_entries("mnms", root, problems=problems)) == len(find_entries("mnms", root)) == 6
+    assert ["'Y8Y8Y8' has a row and no files on disk" in str(problem) for problem in problems] == [True]
+
+
+def test_a_patient_without_frames_in_the_table_is_missed_only_where_unlabelled_ones_are_asked_for(root):
+    problems = []
+    assert len(find_entries("mnms", root, unlabelled=True, problems=problems)) == 6
+    assert ["'Z9Z9Z9' has a row" in str(problem) for problem in problems] == [True]
+
+
+@pytest.mark.parametrize("change", [lambda text: text.replace(",", ";"), lambda text: "sep=,\r\n" + text])
+def test_the_table_of_a_spreadsheet_in_another_language_is_read(root, table_path, change):
+    before = find_entries("mnms", root)
+    table_path.write_bytes(change(table_path.read_text("utf-8-sig")).encode("utf-8-sig"))
+    assert find_entries("mnms", root) == before
+
+
+def test_frames_that_a_program_wrote_with_decimals_are_read(root):
+    before = find_entries("mnms", root)
+    write_mnms_table(root / "OpenDataset", [row.replace(",0,9,", ",0.0,9.0,") for row in ROWS])
+    assert find_entries("mnms", root) == before
+
+
 def test_unlabelled_patients_are_left_out_and_counted(root, caplog):
     write_mnms_patient(root / "OpenDataset" / "Training" / "Unlabeled" / "Z9Z9Z9", masks=False)
     with caplog.at_level(logging.INFO):
@@ -102,14 +129,22 @@ def test_unlabelled_patients_come_when_asked_for_at_the_frames_of_the_table(root
         ("Canon", "Canon"),
         ("TOSHIBA_MEC", "Canon"),
         ("Toshiba", "Canon"),
+        ("GEMS", "GE"),
         ("unknown", "unknown"),
+        ("United Imaging", "unknown"),
+        ("UIH", "unknown"),
+        ("Shanghai United Imaging Healthcare Co., Ltd.", "unknown"),
+        ("HITACHI Medical Corporation", "unknown"),
+        ("FUJIFILM", "unknown"),
+        ("Hyperfine, Inc.", "unknown"),
+        ("Neusoft", "unknown"),
     ],
 )
 def test_vendors_are_known_by_any_of_their_names(name, vendor):
     assert canonical_vendor(name, "table") == vendor
 
 
-@pytest.mark.parametrize("name", ["Hitachi", "", "Genesis", "A"])
+@pytest.mark.parametrize("name", ["Simens", "", "Genesis", "A", "Philip", "UIHC"])
 def test_an_unknown_vendor_is_refused(root, name):
     path = write_mnms_table(root / "OpenDataset", [f"A0S9V9,{name},A,1,0,9,30,HCM,M,172,70", *ROWS[1:]])
     with refuses(path, "A0S9V9", repr(name), "Siemens, Philips, GE, Canon, unknown"):
@@ -149,11 +184,14 @@ def test_a_labelled_patient_without_a_mask_is_refused(root):
         find_entries("mnms", root)
 
 
-def test_a_patient_in_two_folders_is_refused(root):
+def test_a_patient_in_two_folders_is_one_patient_and_a_copy_is_refused_when_it_is_read(root):
     data = root / "OpenDataset"
     shutil.copytree(data / "Validation" / "B1D0Q7", data / "Testing" / "B1D0Q7")
-    with refuses(root, "mnms-B1D0Q7", "2 times"):
-        find_entries("mnms", root)
+    found = find_entries("mnms", root)
+    visits = {entry.visit for entry in found if entry.patient == "mnms-B1D0Q7"}
+    assert visits == {"OpenDataset/Testing/B1D0Q7", "OpenDataset/Validation/B1D0Q7"}
+    with refuses("mnms-B1D0Q7", "keep one copy"):
+        collect(map(load_case, found))
 
 
 @pytest.mark.parametrize("tables", [0, 2])

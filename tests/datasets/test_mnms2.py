@@ -44,4 +44,12 @@ def test_every_faulty_patient_is_named_and_the_others_are_found(root):
     problems: list[UserError] = []
     found = find_entries("mnms2", root, problems=problems)
     assert {entry.patient for entry in found} == {"mnms2-020"}
-    assert ["001_SA_ED" in str(problems[0]), "patient 133 is not in" in str(problems[1])] == [True, True]
+    words = ("001_SA_ED", "patient 133 is not in", "patient '134' has a row and no files")
+    assert [word in str(problem) for word, problem in zip(words, problems, strict=True)] == [True] * 3
+
+
+def test_codes_that_a_program_wrote_as_numbers_with_decimals_are_found(root):
+    before = find_entries("mnms2", root)
+    path = root / "dataset_information.csv"
+    path.write_text(path.read_text().replace("\n1,", "\n1.0,").replace("\n20,", "\n20.0,"))
+    assert find_entries("mnms2", root) == before

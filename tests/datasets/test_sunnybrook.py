@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from dataset_contract import LvContract
@@ -62,6 +64,13 @@ def test_patients_without_contours_come_only_when_asked_for(root):
     found = find_entries("sunnybrook", root, unlabelled=True)
     assert [entry.mask_path is None for entry in found] == [True, True, False, False]
     assert load_case(found[0]).motion is not None
+
+
+def test_a_patient_of_the_table_without_a_folder_is_a_problem(root):
+    shutil.rmtree(root / "SCD_IMAGES_01" / "SCD0000201")
+    problems = []
+    assert len(find_entries("sunnybrook", root, problems=problems)) == 2
+    assert ["'SCD0000201' has a row and no files" in str(problem) for problem in problems] == [True]
 
 
 def test_contours_of_another_patient_are_refused(root, contours):

@@ -1,11 +1,15 @@
 """Measurements of shapes that are known exactly, and distances of distributions recomputed."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy.special import ndtr
 from scipy.stats import norm
+from toy_hearts import toy_case
 
+from cmrfed.evaluation.fidelity.structure import volumes_by_visit
 from cmrfed.fidelity.structure import (
     blood_contrast,
     distribution_distances,
@@ -16,6 +20,7 @@ from cmrfed.fidelity.structure import (
     wall_thickness_mm,
 )
 from cmrfed.shapes import Label
+from cmrfed.slices import collect
 
 SPACING = np.array([1.5, 1.5])
 
@@ -122,6 +127,17 @@ def test_what_lacks_its_phase_is_not_known():
     empty = patient_volumes({"ED": 0 * mask, "ES": 0 * mask}, np.array([10.0, 1, 1]))
     assert empty["edv_ml"] == 0
     assert np.isnan(empty["ejection_fraction"])
+
+
+def test_volumes_are_measured_visit_by_visit():
+    stacks = [
+        toy_case(phase=phase, seed=seed, visit=visit) for seed, (visit, phase) in enumerate(product("ab", ("ED", "ES")))
+    ]
+    together = collect([*stacks, toy_case("mnms-B", seed=9)])
+    alone = collect([toy_case(), toy_case(phase="ES")])
+    found, expected = volumes_by_visit(None, together), volumes_by_visit(None, alone)
+    assert found.patients.tolist() == [0, 0, 1]
+    torch.testing.assert_close(found.features[:2], expected.features.repeat(2, 1))
 
 
 def test_distances_of_distributions_are_those_of_sorted_values():

@@ -388,6 +388,13 @@ def test_slices_are_shown_from_base_to_apex_however_they_are_stored(stored):
     assert areas == sorted(areas, reverse=True)
 
 
+def test_slices_of_two_visits_are_never_shown_side_by_side():
+    mask = np.stack([shrunk(width) for width in (16, 12, 8, 4)])
+    short, whole = toy_case(mask=mask[:2], visit="a"), toy_case(mask=mask, visit="b", seed=1)
+    slices = collect([short, whole])
+    assert {int(slices.visits[row]) for rows in choose_slices(slices, 0) for _, row in rows} == {1}
+
+
 def shrunk(width: int) -> np.ndarray:
     mask = np.zeros((40, 48), np.uint8)
     mask[:width, :width] = Label.MYO

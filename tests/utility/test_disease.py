@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from toy_stacks import LV, MYO, RV, cohort, record, slices_of
 
+from cmrfed.slices import Slices
 from cmrfed.utility import disease_features, disease_forest, disease_probabilities, disease_scores, diseases_to_learn
 from cmrfed.utility.disease_features import DiseaseFeatures, wall_thickness_mm
 
@@ -51,6 +52,19 @@ def test_features_are_the_hearts_volumes_ratios_and_brightness():
     assert found["lv_brightness_median_ed"] == pytest.approx(0.1)
     assert found["rv_brightness_median_ed"] == pytest.approx(0.3)
     assert math.isnan(found["rv_brightness_median_es"])
+
+
+def test_features_are_those_of_each_visit_averaged():
+    first, second = cohort([record()], seed=0), cohort([record()], seed=5, shrink=0.9)
+    joined = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in ("images", "masks", "conditions", "patients", "spacing_mm")
+    }
+    visits = np.repeat([0, 1], len(first))
+    stacks = np.concatenate([first.stacks, second.stacks + 2])
+    both = features(Slices(**joined, visits=visits, stacks=stacks, records=first.records))
+    one, other = features(first), features(second)
+    assert both == pytest.approx({name: (one[name] + other[name]) / 2 for name in both})
 
 
 def test_shapes_come_from_the_whole_stack_and_brightness_from_the_images_that_there_are():

@@ -82,3 +82,31 @@ def test_a_heart_without_a_cavity_has_no_ejection_fraction():
     found = cardiac_function(slices_of([(record(), "ED", 0 * blocks()), (record(), "ES", blocks())])).values
     assert math.isnan(found["lv_ef_percent"][0])
     assert found["lv_edv_ml"][0] == 0
+
+
+def test_visits_are_measured_one_by_one_and_averaged_over_the_patient():
+    """A heart of 1 and 3 times 48 voxels of cavity at ED that ejects nothing, then half: never 4 times 48 voxels."""
+    small, large, halved = blocks(1), blocks(3), blocks(3)
+    halved[:, 2:4, 2:6] = 0
+    owner, other = record(), record(1)
+    stacks = [(owner, "ED", small), (owner, "ES", small), (owner, "ED", large), (owner, "ES", halved)]
+    slices = slices_of([*stacks, (other, "ED", small), (other, "ES", small)], visits=[0, 0, 1, 1, 0, 0])
+    found = cardiac_function(slices)
+    one_ml = 16 * 20 / 1000
+    assert found.patients == (owner, other)
+    assert found.values["lv_edv_ml"] == pytest.approx([2 * one_ml, one_ml])
+    assert found.values["lv_esv_ml"] == pytest.approx([(1 + 1.5) / 2 * one_ml, one_ml])
+    assert found.values["lv_ef_percent"] == pytest.approx([25, 0])
+
+
+def test_ed_and_es_of_two_visits_are_no_heart():
+    owner = record()
+    slices = slices_of([(owner, "ED", blocks()), (owner, "ES", blocks())], visits=[0, 1])
+    assert cardiac_function(slices).patients == ()
+
+
+def test_a_visit_whose_fraction_is_not_defined_does_not_hide_the_others():
+    owner, empty = record(), 0 * blocks()
+    stacks = [(owner, "ED", blocks()), (owner, "ES", blocks()), (owner, "ED", empty), (owner, "ES", empty)]
+    found = cardiac_function(slices_of(stacks, visits=[0, 0, 1, 1])).values
+    assert found["lv_ef_percent"] == pytest.approx([0])

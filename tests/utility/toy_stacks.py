@@ -20,8 +20,8 @@ def blocks(slices=3):
     return masks
 
 
-def slices_of(stacks, spacing_mm=SPACING_MM, images=None):
-    """Slices of (record, phase, masks) triples; images are zero unless given."""
+def slices_of(stacks, spacing_mm=SPACING_MM, images=None, visits=None):
+    """Slices of (record, phase, masks) triples; images are zero and everything is of one visit unless given."""
     records = tuple(sorted({owner for owner, _, _ in stacks}))
     lengths = [len(masks) for _, _, masks in stacks]
     masks = np.concatenate([masks for _, _, masks in stacks])
@@ -31,6 +31,7 @@ def slices_of(stacks, spacing_mm=SPACING_MM, images=None):
         masks=masks,
         conditions=np.repeat(np.array(conditions, np.int64), lengths, axis=0),
         patients=np.repeat(np.array([records.index(owner) for owner, _, _ in stacks], np.int64), lengths),
+        visits=np.repeat(np.array(visits or [0] * len(stacks), np.int64), lengths),
         stacks=np.repeat(np.arange(len(stacks), dtype=np.int64), lengths),
         spacing_mm=np.tile(np.array(spacing_mm, np.float64), (len(masks), 1)),
         records=records,

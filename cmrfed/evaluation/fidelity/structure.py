@@ -39,7 +39,7 @@ def measure_structure(sets: Compared, outlines: Outlines | None, bar: ProgressBa
     jobs: list[Job] = [
         (_appearances, tuple(APPEARANCES), labelled, reference, test),
         (partial(_shapes, outlines), tuple(SHAPES), seen, reference, test),
-        (partial(_volumes, outlines), VOLUMES, whole, others, whole_test),
+        (partial(volumes_by_visit, outlines), VOLUMES, whole, others, whole_test),
     ]
     with bar("structure of hearts") as progress:
         for done, job in enumerate(jobs, start=1):
@@ -80,15 +80,17 @@ def _shapes(outlines: Outlines | None, slices: Slices) -> PatientFeatures:
     return PatientFeatures(torch.tensor(rows, dtype=torch.float64), torch.from_numpy(slices.patients))
 
 
-def _volumes(outlines: Outlines | None, slices: Slices) -> PatientFeatures:
-    """A row a patient, a column for each of `VOLUMES`."""
-    masks, rows = _outlines(outlines, slices).numpy(), []
-    for patient in range(slices.number_of_patients):
-        own = slices.of_patient(patient)
+def volumes_by_visit(outlines: Outlines | None, slices: Slices) -> PatientFeatures:
+    """A row a patient's visit, a column for each of `VOLUMES`."""
+    masks = _outlines(outlines, slices).numpy()
+    visits = np.unique(np.stack([slices.patients, slices.visits], axis=1), axis=0)
+    rows = []
+    for patient, visit in visits:
+        own = np.flatnonzero((slices.patients == patient) & (slices.visits == visit))
         phases = slices.conditions[own, 1]
         stacks = {PHASES[phase]: masks[own[phases == phase]] for phase in np.unique(phases)}
         rows.append(list(patient_volumes(stacks, slices.spacing_mm[own[0]]).values()))
-    return PatientFeatures(torch.tensor(rows, dtype=torch.float64), torch.arange(slices.number_of_patients))
+    return PatientFeatures(torch.tensor(rows, dtype=torch.float64), torch.from_numpy(visits[:, 0]))
 
 
 def _outlines(outlines: Outlines | None, slices: Slices) -> Mask:

@@ -12,8 +12,8 @@ Stack = Int[np.ndarray, "slice row column"]
 
 
 def patient_volumes(stacks: dict[str, Stack], spacing_mm: Float[np.ndarray, " 3"]) -> dict[str, float]:
-    """`VOLUMES` of one patient: end-diastolic and end-systolic volume in ml, (EDV - ESV) / EDV from 0 to 1, and the
-    mass of the wall at end diastole in g, 1.05 g/ml times its volume.
+    """`VOLUMES` of a patient at one visit: end-diastolic and end-systolic volume in ml, (EDV - ESV) / EDV from 0 to 1,
+    and the mass of the wall at end diastole in g, 1.05 g/ml times its volume.
 
     stacks: the whole mask of each phase, "ED" or "ES"; a phase may be missing. spacing_mm: of (slice, row, column).
     What lacks its phase is NaN, and so is the ejection fraction where no blood was found at end diastole.
