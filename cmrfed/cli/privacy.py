@@ -8,7 +8,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from cmrfed.config import RunConfig, UserError, read_stage
+from cmrfed.cli.stages import run_config
+from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console
 
 Values = dict[str, Any]
@@ -47,10 +48,9 @@ def epsilon(values: Values) -> None:
 
 def _config(values: Values) -> RunConfig:
     """The run that `cmrfed simulate` would make of the same keys."""
-    plan_values = {key: value for key, value in values.items() if key not in ("out", "resume")}
     if values.get("resume"):
         raise UserError("resume: this command plans a run and resumes none; what a run spent is in its report.html")
-    config = read_stage(RunConfig, plan_values)
+    config = run_config(values)
     if config.privacy.mode == "none":
         raise UserError("privacy.mode: none promises nothing, so that there is no epsilon; leave out privacy=none")
     return config
