@@ -118,6 +118,7 @@ def test_one_value_is_a_list_of_one_and_commas_make_a_list_where_a_list_belongs(
     values = received("simulate", "preprocessing.phases=ED,ES", "federation.site_by=centre")
     assert values["preprocessing"]["phases"] == ("ED", "ES")
     assert values["federation"]["site_by"] == ("centre",)
+    assert "did you mean" not in received("simulate", "preprocessing.phases=[ED],[ES]", "-m"), "options may come last"
 
 
 def test_a_key_that_the_recipe_leaves_out_can_be_set_like_any_other(received):

@@ -78,7 +78,7 @@ def _unknown(words: Sequence[str]) -> str:
     seconds = [name for name in COMMANDS if name.split()[0] == words[0]]
     found = " ".join(words[: 2 if seconds else 1])
     likely = nearest(found, COMMANDS)[:1]
-    hint = f"; did you mean {likely[0]}?" if likely else ";"
+    hint = f"; did you mean {likely[0]}?" if likely else "."
     return f"no command {found!r}{hint} Commands are {', '.join(seconds or COMMANDS)}"
 
 
@@ -129,6 +129,8 @@ def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None
         function = getattr(importlib.import_module(f"cmrfed.cli.{command.module}"), command.function)
         with _ended_in_order():
             return 0, function(values)
+    except SystemExit as stop:  # a command that found problems
+        return stop.code if isinstance(stop.code, int) else 1, None
     except UserError as error:
         return _fail(name, error), None
     except OSError as error:

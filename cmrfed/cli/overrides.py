@@ -68,14 +68,12 @@ def configs_folder() -> Path:
 
 def read_words(words: Sequence[str], stage: type[Stage], alone: str | None) -> Words:
     """Sort a command's words; one without a key is the value of `alone`. Raises UserError for one that is nothing."""
-    found, rest = Words(), iter(words)
-    found.help = bool({"-h", "--help"} & set(words))
+    found = Words(help=not {"-h", "--help"}.isdisjoint(words), sweep=not {"-m", "--multirun"}.isdisjoint(words))
+    rest = iter(words)
     for word in rest:
-        if word in ("-h", "--help"):
+        if word in ("-h", "--help", "-m", "--multirun"):
             continue
-        if word in ("-m", "--multirun"):
-            found.sweep = True
-        elif word in ("-c", "--cfg"):
+        if word in ("-c", "--cfg"):
             found.show = True
             if next(rest, "") != "job":
                 raise UserError(f"{word}: there is only {word} job")
