@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cmrfed.cli.overrides import configs_folder
-from cmrfed.config import RunConfig, read_stage
+from cmrfed.cli.stages import run_config
 from cmrfed.privacy import PrivacyPlan, compare, epsilon
 
 QUICK = ["privacy.target_epsilon=6", "federation.rounds=4", "training.local_steps=2"]
@@ -29,7 +29,7 @@ def simulated_plan(*overrides):
     """The plan of `cmrfed simulate` with these overrides."""
     with initialize_config_dir(str(configs_folder()), version_base="1.3"):
         values = OmegaConf.to_container(compose("simulate", list(overrides)), resolve=True)
-    config = read_stage(RunConfig, {key: value for key, value in values.items() if key not in ("out", "resume")})
+    config = run_config(values)
     return PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
 
 

@@ -46,7 +46,7 @@ def test_a_name_of_ones_own_comes_first_and_any_value_makes_a_safe_name(sweep, t
     code, printed, _ = sweep("generator.channels=[8,16],[16,32]", "name=wide")
     assert code == 0, printed
     names = sorted(path.name.split("_", 2)[2] for path in (tmp_path / "runs").iterdir())
-    assert names == ["wide_generator.channels=-16-32-", "wide_generator.channels=-8-16-"]
+    assert names == ["wide_generator.channels=16-32", "wide_generator.channels=8-16"]
 
 
 def test_all_values_are_checked_before_the_first_run(sweep, tmp_path):

@@ -91,7 +91,7 @@ def _sort(word: str, stage: type[Stage], alone: str | None, found: Words) -> Non
         prefix, name, value = match.groups()
         found.overrides.append(_override(prefix, name, value, stage, found.sweep))
     elif key and not word.startswith("-"):
-        _keep(key, match[3] if match else word, found)
+        _keep(key, match[3] if match else word, found, named=bool(match))
     elif _WITHOUT_KEY.fullmatch(word):
         found.overrides.append(word)
     elif word.startswith("-"):
@@ -111,12 +111,13 @@ def _override(prefix: str, name: str, value: str, stage: type[Stage], sweep: boo
     return f"{prefix}{name}={value}" if is_group or "~" in prefix else f"++{name}={value}"
 
 
-def _keep(key: Key, value: str, found: Words) -> None:
+def _keep(key: Key, value: str, found: Words, named: bool) -> None:
+    """As with every key, the last one counts; but of two words without a key neither can be meant to replace the other."""
     if not value:
         raise UserError(f"{key.name}: is given without a value")
     if key.listed:
         found.as_written.setdefault(key.name, []).append(value)
-    elif key.name in found.as_written:
+    elif not named and key.name in found.as_written:
         raise UserError(
             f"{key.name}: is given twice, {found.as_written[key.name]!r} and {value!r}; give it once, in quotes if it "
             "has spaces"
@@ -145,7 +146,7 @@ def _combinations(parsed: Sequence[Override], sweep: bool) -> Iterator[tuple[lis
     """Overrides of each job, and what was swept in a form that can name a folder."""
     choices = [list(_choices(override, sweep)) for override in parsed]
     for chosen in itertools.product(*choices):
-        label = "_".join(part for _, part in chosen if part)
+        label = re.sub(r"[\[\]{}'\"]", "", "_".join(part for _, part in chosen if part))
         yield [text for text, _ in chosen], re.sub(r"[^\w.=+-]+", "-", label)[:_LONGEST_LABEL]
 
 
