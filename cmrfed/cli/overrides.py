@@ -112,7 +112,7 @@ def _override(prefix: str, name: str, value: str, stage: type[Stage], sweep: boo
 
 
 def _keep(key: Key, value: str, found: Words, named: bool) -> None:
-    """As with every key, the last one counts; but of two words without a key neither can be meant to replace the other."""
+    """The last value counts, as of every key; but of two words without a key neither is meant to replace the other."""
     if not value:
         raise UserError(f"{key.name}: is given without a value")
     if key.listed:
