@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
 from torch import Tensor
 
-from cmrfed.config import Stage, TrainingConfig, UserError
+from cmrfed.config import AuditConfig, TrainingConfig, UserError
 from cmrfed.generators import Generator
 from cmrfed.privacy import PrivacyPlan, Random, SecureRandom, epsilon
 from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound
@@ -27,15 +26,6 @@ from cmrfed.updates import Weights
 _GUESSED_PARTS = (0.1, 0.5, 1.0)
 """Parts of the canaries that are guessed: few with much certainty, or all. Fixed beforehand, and paid for by
 Bonferroni's correction."""
-
-
-class AuditConfig(Stage):
-    """How hard to look. `noise` false takes the noise away behind the plan's back, to see that the audit finds it."""
-
-    canaries: int = Field(default=2000, ge=20, multiple_of=20)
-    patients: int = Field(default=16, ge=1)
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    noise: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """What people see in the terminal while something runs: progress bars with the time left, and plain lines."""
 
+import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -20,6 +22,13 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Report = Callable[[int, int], None]
 """Tells a bar that `done` of `total` is reached."""
+
+
+def survive_any_encoding() -> None:
+    """Let no character end a command: one that the terminal's encoding lacks is written as its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def safe_text(text: str) -> Text:

@@ -122,10 +122,10 @@ class Run:
         return Arm.create(folder, plan_of_arm, initial)
 
 
-def new_run_folder(out: Path) -> Path:
-    """Make runs/<time>/ and point runs/latest to it."""
+def new_run_folder(out: Path, name: str | None = None) -> Path:
+    """Make runs/<time>/, or runs/<time>_<name>/."""
     out = out.expanduser().resolve()
-    stem = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    stem = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{name}" if name else "")
     folder = next(path for n in range(1000) if not (path := out / (stem + (f"_{n}" if n else ""))).exists())
     folder.mkdir(parents=True)
     return folder

@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 
 from cmrfed.arrays import ArraysWriter, Rows, map_arrays, take_rows
 from cmrfed.config import FederationConfig, UserError
-from cmrfed.shapes import UNLABELLED, Condition, Image, Mask, phase_index, vendor_index
+from cmrfed.shapes import PHASES, UNLABELLED, VENDORS, Condition, Image, Mask, phase_index, vendor_index
 from cmrfed.volumes import Case, Entry
 
 Field = Literal["dataset", "vendor", "centre", "pathology"]
@@ -165,9 +165,10 @@ class Slices:
             arrays, metadata = map_arrays(path)
             records = tuple(_read_record(values) for values in json.loads(metadata["records"]))
             arrays.setdefault("visits", np.zeros(len(arrays["patients"]), np.int64))  # before they were told apart
+            _refuse_wild(arrays, records)
             small = {name: np.array(arrays[name]) for name in _ARRAYS if name not in ("images", "masks")}
             return cls(images=arrays["images"], masks=arrays["masks"], records=records, **small)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{path}: is not a file of slices ({reason}); prepare the data again") from None
 
@@ -177,11 +178,42 @@ _ARRAYS = ("conditions", "patients", "visits", "stacks", "spacing_mm", "images",
 _ROWS_AT_ONCE = 4096
 
 
+def _refuse_wild(arrays: Mapping[str, np.ndarray], records: Sequence[Patient]) -> None:
+    """Raise ValueError where arrays are not of a `Slices`, or an index leads nowhere. Images and masks are not read."""
+    texts = [value for one in records for value in (one.patient, one.dataset, one.vendor, one.centre, one.pathology)]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("records are not of texts")
+    slices, *grid = arrays["images"].shape
+    wanted = {
+        "images": (np.float32, (slices, *grid)),
+        "masks": (np.uint8, (slices, *grid)),
+        "conditions": (np.int64, (slices, 2)),
+        "patients": (np.int64, (slices,)),
+        "visits": (np.int64, (slices,)),
+        "stacks": (np.int64, (slices,)),
+        "spacing_mm": (np.float64, (slices, 3)),
+    }
+    for name, (dtype, shape) in wanted.items():
+        if arrays[name].dtype != dtype or arrays[name].shape != shape or len(grid) != 2:
+            raise ValueError(f"{name} is {arrays[name].dtype} {arrays[name].shape}, not {np.dtype(dtype)} {shape}")
+    _refuse_outside("conditions", arrays["conditions"], [len(VENDORS), len(PHASES)])
+    _refuse_outside("patients", arrays["patients"], len(records))
+    _refuse_outside("visits", arrays["visits"], np.iinfo(np.int64).max)
+    _refuse_outside("stacks", arrays["stacks"], slices)
+    if not ((arrays["spacing_mm"] > 0) & np.isfinite(arrays["spacing_mm"])).all():
+        raise ValueError("spacing_mm is not of finite, positive lengths")
+
+
+def _refuse_outside(name: str, indices: np.ndarray, end: int | list[int]) -> None:
+    if ((indices < 0) | (indices >= end)).any():
+        raise ValueError(f"{name} are not all within 0..{end}")
+
+
 def source_of(path: Path) -> str | None:
     """What the slices of a file were made from, as their writer named it; None when there is no such file."""
     try:
         return map_arrays(path)[1].get("source")
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError):
         return None
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import nn
 
-from cmrfed.config import GeneratorConfig, UserError
+from cmrfed.config import GeneratorConfig, UserError, read_json_text, read_stage
 from cmrfed.generators import Generator, build_generator
 from cmrfed.privacy.chain import sync_folder
 
@@ -38,6 +38,7 @@ def write_weights(module: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
         if name not in own or tuple(own[name].shape) != array.shape:
             wanted = tuple(own[name].shape) if name in own else "no such weight"
             raise UserError(f"weights: {name} has shape {array.shape}, the configured generator has {wanted}")
+        _refuse_other_formats("weights", name, array)
         if not np.isfinite(array).all():
             raise UserError(f"weights: {name} holds values that are not finite")
     for name, array in weights.items():
@@ -101,9 +102,19 @@ def load_weights(path: Path) -> tuple[Weights, dict[str, object]]:
     try:
         with safe_open(path, framework="numpy") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            return weights, json.loads((file.metadata() or {}).get("cmrfed", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path}: not a readable weights file ({error})") from None
+            notes = read_json_text((file.metadata() or {}).get("cmrfed", "{}"), f"{path}: its header")
+    except (OSError, SafetensorError, TypeError, ValueError) as error:  # TypeError: a number format NumPy does not have
+        raise UserError(f"{path}: not a readable weights file ({' '.join(str(error).split())})") from None
+    for name, array in weights.items():
+        _refuse_other_formats(str(path), name, array)
+    if not isinstance(notes, dict):
+        raise UserError(f"{path}: its header is no record of what the weights are")
+    return weights, notes
+
+
+def _refuse_other_formats(where: str, name: str, array: np.ndarray) -> None:
+    if array.dtype != np.float32:
+        raise UserError(f"{where}: {name} is {array.dtype}; weights are float32")
 
 
 def save_generator(path: Path, generator: Generator, weights: Weights, **notes: object) -> None:
@@ -116,6 +127,7 @@ def load_generator(path: Path) -> tuple[Generator, dict[str, object]]:
     weights, metadata = load_weights(path)
     if "generator" not in metadata:
         raise UserError(f"{path}: holds weights but not which generator they are of; choose a run's model.safetensors")
-    generator = build_generator(GeneratorConfig.model_validate(metadata.pop("generator")), seed=0)
+    config = read_stage(GeneratorConfig, metadata.pop("generator"), where=str(path))
+    generator = build_generator(config, seed=0)
     write_weights(generator, weights)
     return generator.eval(), metadata

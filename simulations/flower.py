@@ -42,7 +42,7 @@ def run_on_flower(
         options = [f"num-supernodes={number_of_sites}", f"client-resources-num-cpus={training.threads}"]
         options += [f"init-args-num-cpus={max(os.cpu_count() or 1, training.threads)}", "init-args-log-to-driver=false"]
         command = [tool("flwr"), "run", str(PROJECT), "private", "--stream"]
-        command += ["--run-config", f"arm={json.dumps(str(arm))}", "--federation-config", " ".join(options)]
+        command += ["--run-config", f"arm={toml_text(str(arm))}", "--federation-config", " ".join(options)]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=arm)
         try:
             while process.poll() is None:
@@ -52,6 +52,11 @@ def run_on_flower(
             stop(process)
     if not (arm / "model.safetensors").exists():
         raise UserError(f"federation: the run did not finish; see {log}. Last: {_last_error(log)}")
+
+
+def toml_text(text: str) -> str:
+    """As a TOML string within `--run-config`, which Flower cuts at quotes, escaped or not."""
+    return json.dumps(text, ensure_ascii=False).replace('\\"', "\\u0022")
 
 
 @contextmanager

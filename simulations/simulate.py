@@ -25,8 +25,11 @@ _VALIDATION_SLICES_PER_VENDOR = 12
 """Enough to see a curve fall, few enough not to hold up a round."""
 
 
-def simulate(config: RunConfig, out: Path) -> Run:
-    """Prepare a run's folder from a configuration and federate every arm. What can be wrong is found first."""
+def simulate(config: RunConfig, out: Path, name: str | None = None) -> Run:
+    """Prepare a run's folder from a configuration and federate every arm. What can be wrong is found first.
+
+    `name` is what the folder is called besides the time.
+    """
     plan = _plan(config)
     if "phantom" in config.data.sources:
         with progress_bar("writing the phantom") as progress:
@@ -38,7 +41,7 @@ def simulate(config: RunConfig, out: Path) -> Run:
     _refuse_unfit_sites(sites, config)
     plan = plan and plan.shared_by(len(sites), config.privacy)
     initial, pretraining = initial_weights(config)
-    folder = new_run_folder(out)
+    folder = new_run_folder(out, name)
     try:
         run = _lay_out(folder, config, slices, sites, held_out, plan, pretraining)
     except BaseException:

@@ -40,7 +40,7 @@ def test_help_shows_how_each_is_used_and_a_missing_home_is_one_line(run, command
     assert "Any key can be set" in printed
     code, printed = run(command)
     assert code == 2
-    assert "home has no value" in printed
+    assert "home: has no value" in printed
 
 
 def test_show_tells_each_row_in_words_and_the_totals(run, ledger):

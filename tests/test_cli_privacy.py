@@ -7,8 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from cmrfed import cli
-from cmrfed.config import RunConfig, read_stage
+from cmrfed.cli.overrides import configs_folder
+from cmrfed.cli.stages import run_config
 from cmrfed.privacy import PrivacyPlan, compare, epsilon
 
 QUICK = ["privacy.target_epsilon=6", "federation.rounds=4", "training.local_steps=2"]
@@ -27,9 +27,9 @@ def run(run_cmrfed):
 
 def simulated_plan(*overrides):
     """The plan of `cmrfed simulate` with these overrides."""
-    with initialize_config_dir(str(cli.configs_folder()), version_base="1.3"):
+    with initialize_config_dir(str(configs_folder()), version_base="1.3"):
         values = OmegaConf.to_container(compose("simulate", list(overrides)), resolve=True)
-    config = read_stage(RunConfig, {key: value for key, value in values.items() if key not in ("out", "resume")})
+    config = run_config(values)
     return PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
 
 
@@ -38,7 +38,8 @@ def test_help_teaches(run, command):
     code, printed = run(command, "--help")
     assert code == 0
     assert f"cmrfed privacy {command}" in printed
-    assert "privacy.noise_multiplier" in printed
+    assert ".noise_multiplier=null noise per unit of clipping norm" in printed
+    assert "evaluation" not in printed, "no key that a plan does not depend on"
     assert "Any key can be set" in printed
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conftest import toy_slices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import refuses
@@ -11,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from toy_hearts import toy_case, toy_mask
 
+from cmrfed.arrays import map_arrays
 from cmrfed.config import FederationConfig
 from cmrfed.shapes import PHASES, VENDORS
 from cmrfed.slices import (
@@ -405,3 +407,39 @@ def test_a_site_is_named_after_its_centre_and_never_leads_out_of_its_folder():
     ]
     sites = assign_sites(records, FederationConfig(site_by=("centre",)))
     assert sites == {"_.._etc": ["p0"], "St._Elsewhere_2": ["p1"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "wild"),
+    [
+        ("conditions", lambda array: array + 90),
+        ("conditions", lambda array: -1 - array),
+        ("patients", lambda array: array + 10**6),
+        ("patients", lambda array: array - 10),
+        ("stacks", lambda array: array * 0 - 1),
+        ("stacks", lambda array: array + 10**12),
+        ("stacks", lambda array: array[:-1]),
+        ("spacing_mm", lambda array: array * np.nan),
+        ("spacing_mm", lambda array: -array),
+        ("images", lambda array: array.astype(np.float64)),
+        ("images", lambda array: array[:, 0]),
+        ("masks", lambda array: array[:, :-1]),
+    ],
+)
+def test_a_file_whose_indices_lead_nowhere_is_refused_before_anybody_follows_them(tmp_path, name, wild):
+    slices = toy_slices([2, 3])
+    slices.save(tmp_path / "good.safetensors")
+    arrays, metadata = map_arrays(tmp_path / "good.safetensors")
+    arrays[name] = np.ascontiguousarray(wild(np.array(arrays[name])))
+    save_file(arrays, tmp_path / "wild.safetensors", metadata)
+    with refuses(tmp_path / "wild.safetensors", "is not a file of slices", name):
+        Slices.load(tmp_path / "wild.safetensors")
+
+
+@pytest.mark.parametrize("records", ["[" * 100_000, "[{}]", '[{"patient": 1}]', "3", "null"])
+def test_a_file_with_other_records_than_patients_is_refused(tmp_path, records):
+    toy_slices([2, 3]).save(tmp_path / "good.safetensors")
+    arrays, metadata = map_arrays(tmp_path / "good.safetensors")
+    save_file(arrays, tmp_path / "wild.safetensors", {**metadata, "records": records})
+    with refuses(tmp_path / "wild.safetensors", "is not a file of slices"):
+        Slices.load(tmp_path / "wild.safetensors")

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
+from safetensors.numpy import save_file
 
 from cmrfed.config import UserError
 from cmrfed.generators import build_generator
@@ -92,3 +94,23 @@ def test_weights_that_do_not_fit_change_nothing(generator, change, said):
     with pytest.raises(UserError, match=said):
         write_weights(generator, change(dict(before)))
     assert all(np.array_equal(before[name], array) for name, array in read_weights(generator).items())
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.int64, np.uint8, np.bool_, np.str_])
+def test_weights_in_another_format_than_float32_are_refused(tmp_path, tiny_generator_config, kind):
+    generator = build_generator(tiny_generator_config, seed=0)
+    weights = read_weights(generator)
+    name = next(iter(weights))
+    with refuses(name, "weights are float32"):
+        write_weights(generator, {name: weights[name].astype(kind)})
+    if kind is not np.str_:  # which a file cannot hold
+        save_weights(tmp_path / "x.safetensors", {name: weights[name].astype(kind)}, {})
+        with refuses(tmp_path / "x.safetensors", name, "weights are float32"):
+            load_weights(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("header", ["[" * 100_000, "[]", "3", '{"generator": {"family": "gan"}}', '{"generator": []}'])
+def test_a_file_of_weights_with_a_wild_header_is_one_line(tmp_path, header):
+    save_file({"a": np.zeros(1, np.float32)}, tmp_path / "x.safetensors", {"cmrfed": header})
+    with refuses(tmp_path / "x.safetensors"):
+        load_generator(tmp_path / "x.safetensors")

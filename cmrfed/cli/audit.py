@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from cmrfed.config import RunConfig, UserError, read_stage
+from cmrfed.cli.stages import run_config
+from cmrfed.config import AuditConfig, UserError, read_stage
 from cmrfed.console import console, errors, progress_bar
 
 Values = dict[str, Any]
@@ -16,17 +17,16 @@ _SHARING_SITES = 3
 
 
 def audit(values: Values) -> None:
-    from cmrfed.audit import AuditConfig, run_audit
-    from cmrfed.generators import build_generator
-    from cmrfed.preparation import phantom_slices
-    from cmrfed.privacy import PrivacyPlan
-
-    settings = read_stage(AuditConfig, values.pop("audit"), "audit")
-    config = read_stage(RunConfig, {key: value for key, value in values.items() if key not in ("out", "resume")})
+    settings, config = read_stage(AuditConfig, values["audit"], "audit"), run_config(values)
     if config.privacy.mode == "none":
         raise UserError(
             "privacy.mode: none promises nothing, so that there is nothing to audit; leave out privacy=none"
         )
+    from cmrfed.audit import run_audit
+    from cmrfed.generators import build_generator
+    from cmrfed.preparation import phantom_slices
+    from cmrfed.privacy import PrivacyPlan
+
     with console.status("calibrating the noise"):
         plan = PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
         plan = plan.shared_by(_SHARING_SITES, config.privacy)

@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import Field
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cmrfed import __version__
-from cmrfed.config import DataConfig, PhantomConfig, PreprocessingConfig, Stage, UserError, read_stage
+from cmrfed.cli.stages import DataPhantom, DataPreview, DataVerify
+from cmrfed.config import PhantomConfig, Scanner, UserError, read_stage
 from cmrfed.console import console, progress_bar, safe_text
 
 if TYPE_CHECKING:  # reading volumes needs torch, for which help does not wait
@@ -28,34 +28,8 @@ _PIPED_WIDTH = 100
 """Columns of a table that goes to a file or another program, which do not say how wide they are."""
 
 
-class _Verify(Stage):
-    data: DataConfig
-    by: tuple[Literal["dataset", "vendor", "centre", "pathology", "phase"], ...] = Field(min_length=1)
-    out: str | None
-    lines: int = Field(ge=1)
-    workers: int | None = Field(ge=1)
-
-
-class _Preview(Stage):
-    data: DataConfig
-    preprocessing: PreprocessingConfig
-    out: str
-    patients: int = Field(ge=1, le=24)
-    slices: Literal[1, 2, 3]
-    prepared: bool
-    names: bool
-    seed: int = Field(ge=0)
-
-
-class _Phantom(Stage):
-    out: str
-    patients: int = Field(ge=1)
-    vendor: str
-    seed: int = Field(ge=0)
-
-
 def verify(values: Values) -> None:
-    config = read_stage(_Verify, {**values, "by": [values["by"]] if isinstance(values["by"], str) else values["by"]})
+    config = read_stage(DataVerify, values)
     out = _record_path(config.out) if config.out else None
     from cmrfed.verification import find_patients, find_sources
     from cmrfed.verification import verify as read
@@ -80,7 +54,7 @@ def verify(values: Values) -> None:
 
 
 def preview(values: Values) -> None:
-    config = read_stage(_Preview, values)
+    config = read_stage(DataPreview, values)
     out = Path(config.out).expanduser().resolve()
     from cmrfed.contact_sheet import FOOTER, check_replaceable, draw_patients, errors_in, make_blocks, write_sheet
     from cmrfed.verification import find_patients, find_sources
@@ -103,14 +77,12 @@ def preview(values: Values) -> None:
 
 
 def phantom(values: Values) -> None:
-    config = read_stage(_Phantom, values)
+    config = read_stage(DataPhantom, values)
     from cmrfed.datasets.phantom import write_phantom
 
     out = Path(config.out).expanduser().resolve()
-    order = PhantomConfig(patients_per_vendor=config.patients, seed=config.seed)
-    if config.vendor != "any":
-        words = config.vendor.strip("[]").split(",")
-        order = order.model_copy(update={"vendors": tuple(dict.fromkeys(word.strip() for word in words))})
+    vendors = get_args(Scanner) if "any" in config.vendor else tuple(dict.fromkeys(config.vendor))
+    order = PhantomConfig(patients_per_vendor=config.patients, vendors=vendors, seed=config.seed)
     with progress_bar("imaging phantom patients") as progress:
         write_phantom(out, order, progress)
     patients = config.patients * len(order.vendors)
@@ -124,7 +96,7 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _record(found: "Verification", sources: Mapping[str, Path], config: _Verify) -> dict[str, Any]:
+def _record(found: "Verification", sources: Mapping[str, Path], config: DataVerify) -> dict[str, Any]:
     """All that was found: the tables are printed from this."""
     return {
         "verified_by": f"cmrfed {__version__}",
@@ -291,7 +263,7 @@ def _record_path(out: str) -> Path:
 def _is_record(path: Path) -> bool:
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and "verified_by" in found
 

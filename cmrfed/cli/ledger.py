@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
 from rich import box
 from rich.table import Table
 
 from cmrfed import __version__
-from cmrfed.config import Stage, UserError, read_stage
+from cmrfed.cli.stages import LedgerExport, LedgerShow, LedgerVerify
+from cmrfed.config import UserError, read_stage
 from cmrfed.console import console, safe_text
 
 if TYPE_CHECKING:  # the accountants need torch, for which help does not wait
@@ -43,23 +43,8 @@ _NOT_KNOWN = (
 )
 
 
-class _Show(Stage):
-    home: str
-    rows: int = Field(ge=1)
-
-
-class _Verify(Stage):
-    home: str
-    head: str | None = Field(pattern="^[0-9a-f]{64}$")
-
-
-class _Export(Stage):
-    home: str
-    out: str
-
-
 def show(values: Values) -> None:
-    config = read_stage(_Show, values)
+    config = read_stage(LedgerShow, values)
     book = _verified(config.home)
     shown = book.entries[-config.rows :]
     console.print(_table_of_rows(shown))
@@ -72,7 +57,7 @@ def show(values: Values) -> None:
 
 
 def verify(values: Values) -> None:
-    config = read_stage(_Verify, values)
+    config = read_stage(LedgerVerify, values)
     book = _verified(config.home, config.head)
     known = next((f"; the head you kept is row {row.sequence}" for row in book.entries if row.hash == config.head), "")
     counts = f"{len(book.entries)} rows, {len(book.cohorts)} data sets, {book.number_of_patients} patients"
@@ -82,7 +67,7 @@ def verify(values: Values) -> None:
 
 
 def export(values: Values) -> None:
-    config = read_stage(_Export, values)
+    config = read_stage(LedgerExport, values)
     out = Path(config.out).expanduser().resolve()
     if out.suffix not in _FORMATS:
         raise UserError(f"out: {out.name} ends in none of {', '.join(_FORMATS)}; choose one")

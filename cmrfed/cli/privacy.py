@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 
-from cmrfed.config import RunConfig, UserError, read_stage
+from cmrfed.cli.stages import run_config
+from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console
 
 Values = dict[str, Any]
@@ -50,10 +51,9 @@ def epsilon(values: Values) -> None:
 
 def _config(values: Values) -> RunConfig:
     """The run that `cmrfed simulate` would make of the same keys."""
-    plan_values = {key: value for key, value in values.items() if key not in ("out", "resume")}
     if values.get("resume"):
         raise UserError("resume: this command plans a run and resumes none; what a run spent is in its report.html")
-    config = read_stage(RunConfig, plan_values)
+    config = run_config(values)
     if config.privacy.mode == "none":
         raise UserError("privacy.mode: none promises nothing, so that there is no epsilon; leave out privacy=none")
     return config

@@ -3,27 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
 from rich.table import Table
 
-from cmrfed.config import Stage, UserError, read_stage, read_stage_json
+from cmrfed.cli.stages import ReaderScore, ReaderStudy
+from cmrfed.config import UserError, read_stage, read_stage_json
 from cmrfed.console import console, safe_text
 
 Values = dict[str, Any]
 """A command's configuration as plain values."""
-
-
-class _Make(Stage):
-    run: str
-    arm: str | None
-    out: str
-    items: int = Field(ge=2)
-    seed: int
-
-
-class _Score(Stage):
-    key: str
-    answers: str
 
 
 def make(values: Values) -> None:
@@ -31,7 +18,7 @@ def make(values: Values) -> None:
     from cmrfed.runs import Run
     from cmrfed.slices import Slices
 
-    config = read_stage(_Make, values)
+    config = read_stage(ReaderStudy, values)
     run = Run.open(Path(config.run))
     arm = config.arm or run.main_arm()
     if arm not in run.arms():
@@ -50,9 +37,9 @@ def make(values: Values) -> None:
 def score(values: Values) -> None:
     from cmrfed.reader_study import Key, read_answers, score_readers
 
-    config = read_stage(_Score, values)
+    config = read_stage(ReaderScore, values)
     key = read_stage_json(Key, Path(config.key))
-    found = score_readers(key, [read_answers(Path(name), key) for name in config.answers.split(",")])
+    found = score_readers(key, [read_answers(Path(name), key) for name in config.answers])
     table = Table(title=f"told apart, of {len(key.items)} images", title_justify="left")
     for column in ("reader", "answered", "accuracy [95 %]", "p", "synthetic found", "real found", "AUC", "s an image"):
         table.add_column(column, justify="left" if column == "reader" else "right")

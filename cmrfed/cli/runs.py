@@ -5,43 +5,29 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
-from cmrfed.cli import configs_folder
-from cmrfed.config import (
-    DataConfig,
-    EvaluationConfig,
-    PreprocessingConfig,
-    RunConfig,
-    SamplingConfig,
-    Stage,
-    UserError,
-    read_stage,
-)
+from cmrfed.cli.overrides import configs_folder
+from cmrfed.cli.stages import Prepare
+from cmrfed.config import EvaluationConfig, PreprocessingConfig, RunConfig, SamplingConfig, UserError, read_stage
 from cmrfed.console import console, progress_bar
 
 Values = dict[str, Any]
 """A command's configuration as plain values."""
 
 
-def simulate(values: Values) -> None:
+def simulate(values: Values) -> Path:
     _need_clone()
     from simulations import simulate as simulation
 
-    out, resumed = Path(values.pop("out")), values.pop("resume")
-    run = simulation.resume(_open(resumed)) if resumed else simulation.simulate(read_stage(RunConfig, values), out)
+    out, name, resumed = Path(values.pop("out")), values.pop("name"), values.pop("resume")
+    run = (
+        simulation.resume(_open(resumed)) if resumed else simulation.simulate(read_stage(RunConfig, values), out, name)
+    )
     _evaluate_run(run, run.config.evaluation)
-
-
-class _Prepare(Stage):
-    data: DataConfig
-    preprocessing: PreprocessingConfig
-    home: str
-    hold_out: float = Field(ge=0, lt=1)
+    return run.folder
 
 
 def prepare(values: Values) -> None:
-    config = read_stage(_Prepare, values)
+    config = read_stage(Prepare, values)
     from cmrfed.preparation import Source
     from cmrfed.site import Home
     from cmrfed.site.division import prepare_sides, refuse_twins
@@ -116,7 +102,7 @@ def _generator_of(values: Values) -> tuple[Any, PreprocessingConfig]:
     generator, notes = load_generator(Path(values["model"]))
     if "preprocessing" not in notes:
         raise UserError(f"{values['model']}: does not say its grid; give a released model, or its run as run=FOLDER")
-    return generator, read_stage(PreprocessingConfig, notes["preprocessing"], str(values["model"]))  # type: ignore[arg-type]
+    return generator, read_stage(PreprocessingConfig, notes["preprocessing"], str(values["model"]))
 
 
 def release(values: Values) -> None:
@@ -160,7 +146,7 @@ def report(values: Values) -> None:
 def compare(values: Values) -> None:
     from cmrfed.report import write_comparison
 
-    page = write_comparison([_open(name) for name in values["run"].split(",")], Path(values["out"]))
+    page = write_comparison([_open(name) for name in values["run"]], Path(values["out"]))
     console.print(f"comparison: {page.resolve()}", soft_wrap=True)
 
 

@@ -55,11 +55,6 @@ class ConditionalUNet(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        if any(width % config.norm_groups for width in config.channels):
-            raise UserError(
-                f"generator.channels: each must be a multiple of norm_groups={config.norm_groups}, "
-                f"found {config.channels}; change either"
-            )
         self.patch, self.labels = config.patch, len(Label) + config.tissue_classes
         self.unet = DiffusionModelUNet(
             spatial_dims=2,

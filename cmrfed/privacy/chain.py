@@ -124,7 +124,7 @@ def _event_text(event: GaussianEvent) -> str:
 def _parse_event(text: str, where: str) -> GaussianEvent:
     try:
         values = dict(json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise UserError(f"{where}: its event is not a JSON object; update cmrfed") from None
     kind = str(values.pop("kind", None))
     if kind not in _EVENTS:

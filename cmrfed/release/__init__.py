@@ -8,9 +8,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from cmrfed.config import UserError
+from cmrfed.config import ReleasePolicy, UserError
 from cmrfed.release.documents import documents
-from cmrfed.release.policy import ReleasePolicy, reasons_against
+from cmrfed.release.policy import reasons_against
 from cmrfed.report.material import Material
 from cmrfed.updates import load_generator, read_weights, save_generator
 

@@ -3,7 +3,7 @@
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cmrfed.release.policy import ReleasePolicy
+from cmrfed.config import ReleasePolicy
 from cmrfed.report import formats
 from cmrfed.report.attacks import attack_table
 from cmrfed.report.card import largest_epsilon, privacy_card

@@ -5,36 +5,10 @@ An attack that finds nothing is not proof; it is the least that somebody owes be
 
 from collections.abc import Iterator
 
-from pydantic import Field
-
 from cmrfed.attacks import blind_does_as_well
-from cmrfed.config import Stage
+from cmrfed.config import ReleasePolicy
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.material import Material, Results
-
-
-class ReleasePolicy(Stage):
-    """A data holder's conditions.
-
-    maximum_epsilon, maximum_delta: of what any patient has spent by the sites' ledgers.
-    attacks: that must have been run. minimum_members: that each must have had, and as many patients who were not
-        trained on; with fewer it could have found nothing.
-    blind_auc, blind_tpr: an attack has found a leak when the whole 95 % interval of its AUC, or of its true-positive
-        rate at 1 % false positives, is above these. Where a classifier that never saw the generator reaches the
-        attack's AUC, that AUC shows how two groups of patients differ, and is no reason; its rate stays one.
-    with_scores: whether the card tells what was measured on patients, which no epsilon covers; None: only of phantoms.
-    contact, license: printed in the documents.
-    """
-
-    maximum_epsilon: float = Field(default=10.0, gt=0)
-    maximum_delta: float = Field(default=1e-3, gt=0, lt=1)
-    attacks: tuple[str, ...] = ("loss",)
-    minimum_members: int = Field(default=20, ge=2)
-    blind_auc: float = Field(default=0.5, ge=0.5, lt=1)
-    blind_tpr: float = Field(default=0.1, gt=0, lt=1)
-    with_scores: bool | None = None
-    contact: str = ""
-    license: str = "see TERMS.md"
 
 
 def reasons_against(material: Material, policy: ReleasePolicy) -> list[str]:

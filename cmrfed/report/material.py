@@ -98,7 +98,7 @@ def _read_results(path: Path) -> Results:
         kept: Results = {key: results[key] for key in ("arm", "arms", "sites", "timing")} | results
     except OSError:
         raise UserError(f"{path}: is missing; run `cmrfed evaluate run={path.parent}` first") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: is not a run's results ({reason}); run `cmrfed evaluate` again") from None
     return kept

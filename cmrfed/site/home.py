@@ -30,9 +30,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from cmrfed.config import Stage, UserError, read_stage, read_stage_json, read_stage_json_text
+from cmrfed.config import Stage, UserError, read_stage_json, read_stage_json_text, read_stage_yaml
 from cmrfed.privacy import Cohort, Ledger, Limits, PrivacyPlan, Random, epsilon, fresh_key, individuals
 from cmrfed.privacy.cohort import people
 from cmrfed.privacy.secure_aggregation import Identity
@@ -70,7 +69,7 @@ class Home:
         policy = folder / "site.yaml"
         if not policy.exists():
             raise UserError(f"{policy}: is missing; `cmrfed prepare home={folder}` writes one to edit")
-        self.policy = read_stage(SitePolicy, OmegaConf.load(policy), where=str(policy))  # type: ignore[arg-type]
+        self.policy = read_stage_yaml(SitePolicy, policy)
 
     @cached_property
     def ledger(self) -> Ledger:

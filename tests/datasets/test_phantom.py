@@ -12,7 +12,7 @@ import pytest
 from numpy.random import default_rng
 from scipy import fft, ndimage
 
-from cmrfed.config import PhantomConfig, UserError
+from cmrfed.config import PhantomConfig, UserError, read_stage
 from cmrfed.datasets.phantom import layout, phantom_cases, phantom_patient, write_phantom
 from cmrfed.datasets.phantom.anatomy import Anatomy, sample_anatomy
 from cmrfed.datasets.phantom.heart import PATHOLOGIES, Heart, Pathology, Sex, sample_heart, sample_physiology
@@ -476,7 +476,7 @@ def test_a_folder_with_other_contents_is_refused_and_left_alone(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["OpenDataset"]
 
 
-def test_an_unknown_vendor_in_the_configuration_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"phantom\.vendors.*Acme"):
-        write_phantom(tmp_path / "phantom", PhantomConfig(vendors=("Siemens", "Acme")))
-    assert list(tmp_path.iterdir()) == []
+def test_the_vendors_of_a_configuration_are_those_with_a_style() -> None:
+    assert read_stage(PhantomConfig, {"vendors": list(STYLES)}).vendors == tuple(STYLES)
+    with pytest.raises(UserError, match=r"vendors\.1: Input should be 'Siemens'.*Acme"):
+        read_stage(PhantomConfig, {"vendors": ["Siemens", "Acme"]})

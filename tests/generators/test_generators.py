@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cmrfed.config import GeneratorConfig, UserError
+from cmrfed.config import GeneratorConfig, UserError, read_stage
 from cmrfed.generators import FAMILIES, Draws, build_generator, refuse_batch_statistics
 from cmrfed.generators.network import UNKNOWN_CONDITION
 from cmrfed.shapes import FIRST_TISSUE, UNKNOWN, UNLABELLED, VENDORS, Label
@@ -196,5 +196,5 @@ def test_a_layer_with_batch_statistics_is_refused_affine_or_not():
 
 
 def test_channels_that_groups_do_not_divide_are_refused_in_one_line():
-    with pytest.raises(UserError, match=r"generator.channels: each must be a multiple of norm_groups=8"):
-        build_generator(GeneratorConfig(channels=(20, 24)), seed=0)
+    with pytest.raises(UserError, match=r"channels: each must be a multiple of norm_groups=8"):
+        read_stage(GeneratorConfig, {"channels": [20, 24]})

@@ -14,7 +14,6 @@ import numpy as np
 
 from cmrfed.config import PhantomConfig, UserError
 from cmrfed.datasets.phantom.scan import PHASES, Person, Scan, scan_patient
-from cmrfed.datasets.phantom.styles import STYLES
 from cmrfed.parallel import map_in_order
 
 Progress = Callable[[int, int], None]
@@ -62,10 +61,8 @@ def write_phantom(root: Path, config: PhantomConfig, progress: Progress | None =
     end diastole at t = 0 and end systole at t = 1; the information CSV is as Excel writes it. The data appears all at
     once, by a rename, and does not depend on the number of processors.
 
-    Raises UserError when a vendor is unknown, or when `root` holds something else.
+    Raises UserError when `root` holds something else.
     """
-    if unknown := [vendor for vendor in config.vendors if vendor not in STYLES]:
-        raise UserError(f"phantom.vendors: {unknown[0]!r} is unknown; choose from {', '.join(STYLES)}")
     receipt = {"version": VERSION, **config.model_dump(mode="json")}
     if _is_reusable(root, receipt):
         return
@@ -93,7 +90,7 @@ def _is_reusable(root: Path, receipt: dict[str, object]) -> bool:
         return False
     try:
         found = json.loads((root / _RECEIPT).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise UserError(f"{root}: is not empty and holds no phantom data; give another folder or empty it") from None
     return bool(found == json.loads(json.dumps(receipt)))
 

@@ -1,0 +1,98 @@
+"""The table of commands: where each is, which keys it has, and what it is for."""
+
+from dataclasses import dataclass
+
+from cmrfed.cli import stages
+from cmrfed.config import Stage
+
+
+@dataclass(frozen=True)
+class Command:
+    """`function` of module `cmrfed.cli.<module>` takes the command's values, which `stage` has checked; `config` names
+    its YAML. A word that is no key=value is the value of the key `word`. Help shows the keys and sections `shown`; by
+    default all."""
+
+    module: str
+    function: str
+    config: str
+    stage: type[Stage]
+    what: str
+    word: str | None = None
+    shown: tuple[str, ...] = ()
+
+
+_PLAN = ("privacy", "federation.rounds", "training.local_steps")
+COMMANDS = {
+    "simulate": Command(
+        "runs", "simulate", "simulate", stages.Simulate, "the whole federation on one machine, from volumes to report"
+    ),
+    "prepare": Command(
+        "runs", "prepare", "prepare", stages.Prepare, "read and prepare a hospital's own volumes into its home folder"
+    ),
+    "pretrain": Command(
+        "runs", "pretrain", "pretrain", stages.Pretrain, "train a generator on the built-in phantom; costs no privacy",
+        shown=("seed", "pretraining", "generator", "preprocessing", "training.precision", "training.device"),
+    ),
+    "generate": Command(
+        "runs", "generate", "generate", stages.Generate, "synthetic images for a folder of masks, as NIfTI pairs"
+    ),
+    "evaluate": Command(
+        "runs", "evaluate", "evaluate", stages.Evaluate, "measure fidelity, utility and leakage of a run"
+    ),
+    "audit": Command(
+        "audit", "audit", "audit", stages.Audit, "train with canaries and bound epsilon from below",
+        shown=("audit", *_PLAN, "seed", "training", "generator", "preprocessing.size"),
+    ),
+    "report": Command("runs", "report", "report", stages.Report, "write report.html again from a run's results"),
+    "report compare": Command(
+        "runs", "compare", "report_compare", stages.Compare, "several runs side by side in one page", word="run"
+    ),
+    "release": Command(
+        "runs", "release", "release", stages.Release, "a generator with its model card, data sheet and terms, if it may"
+    ),
+    "reader-study": Command(
+        "reader_study", "make", "reader_study", stages.ReaderStudy,
+        "a page on which people tell real slices from synthetic", word="out",
+    ),
+    "reader-study score": Command(
+        "reader_study", "score", "reader_study_score", stages.ReaderScore,
+        "how well the readers of such a page told them apart", word="answers",
+    ),
+    "ledger show": Command(
+        "ledger", "show", "ledger_show", stages.LedgerShow, "what a site's patients have spent, row by row and in all"
+    ),
+    "ledger verify": Command(
+        "ledger", "verify", "ledger_verify", stages.LedgerVerify, "whether a site's privacy ledger is whole"
+    ),
+    "ledger export": Command(
+        "ledger", "export", "ledger_export", stages.LedgerExport, "a site's privacy ledger as one file, .json or .csv"
+    ),
+    "privacy calibrate": Command(
+        "privacy", "calibrate", "privacy_calibrate", stages.Simulate, "the noise that keeps a run within epsilon",
+        shown=_PLAN,
+    ),
+    "privacy epsilon": Command(
+        "privacy", "epsilon", "privacy_epsilon", stages.Simulate, "what a run costs each patient, and what it means",
+        shown=_PLAN,
+    ),
+    "data verify": Command(
+        "data", "verify", "data_verify", stages.DataVerify,
+        "read a folder of volumes once: what there is, and what is wrong", word="data.root",
+    ),
+    "data preview": Command(
+        "data", "preview", "data_preview", stages.DataPreview,
+        "a contact sheet of a folder's patients, for the hospital's own eyes", word="data.root",
+    ),
+    "data phantom": Command(
+        "data", "phantom", "data_phantom", stages.DataPhantom, "write the built-in phantom to a folder", word="out"
+    ),
+}  # fmt: skip
+"""By name, in the order in which they are listed."""
+
+EXIT_CODES = {
+    0: "done",
+    1: "data verify found problems, or audit refuted epsilon",
+    2: "something to mend, which one line on the error output names",
+    130: "interrupted (Ctrl-C); 143 and 129 by SIGTERM and SIGHUP",
+}
+"""By what they say to a script."""

@@ -1,0 +1,223 @@
+"""The keys of each command, so that they are checked and explained before anything heavy is imported."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+
+from cmrfed.config import (
+    AuditConfig,
+    Count,
+    DataConfig,
+    EvaluationConfig,
+    GeneratorConfig,
+    PreprocessingConfig,
+    PretrainingConfig,
+    ReleasePolicy,
+    RunConfig,
+    SamplingConfig,
+    Scanner,
+    Seed,
+    Stage,
+    TrainingConfig,
+    read_stage,
+)
+from cmrfed.keys import AsWritten
+
+Record = Literal["dataset", "vendor", "centre", "pathology", "phase"]
+
+
+def _one_by_one(value: Any) -> Any:
+    """Commas part paths, but where what is written is there as it stands."""
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list):
+        return words
+    return [part for word in words for part in ([word] if Path(word).exists() else word.split(","))]
+
+
+def _any_is_all(value: Any) -> Any:
+    """One name is a list of one; "any" stands for every scanner."""
+    words = [value] if isinstance(value, str) else value
+    return get_args(Scanner) if words == ["any"] else words
+
+
+Paths = Annotated[tuple[AsWritten, ...], BeforeValidator(_one_by_one)]
+"""Paths that are given one by one, or with commas between them."""
+
+_RUN = "a run's folder"
+
+
+class Simulate(RunConfig):
+    """`cmrfed simulate`, and what plans or audits the same run."""
+
+    out: AsWritten = Field(default="runs", description="where the run's folder goes")
+    name: str | None = Field(
+        default=None,
+        max_length=120,
+        pattern=r"^[\w.=+-]+$",
+        description="name of the run's folder, after the time; a sweep adds what it sweeps",
+    )
+    resume: AsWritten | None = Field(
+        default=None, description="a run's folder: go on from its last round instead of starting anew"
+    )
+
+
+def run_config(values: Mapping[str, Any]) -> RunConfig:
+    """The run that `cmrfed simulate` would make of the same values."""
+    return read_stage(RunConfig, {key: value for key, value in values.items() if key in RunConfig.model_fields})
+
+
+class Audit(Simulate):
+    """`cmrfed audit`."""
+
+    audit: AuditConfig
+
+
+class Prepare(Stage):
+    """`cmrfed prepare`."""
+
+    home: AsWritten = Field(description="the site's own folder; slices, policy, ledger and outbox live there")
+    hold_out: float = Field(
+        ge=0, lt=1, description="share of the patients that no training sees, to audit with; drawn once, before any run"
+    )
+    data: DataConfig
+    preprocessing: PreprocessingConfig
+
+
+class Pretrain(Stage):
+    """`cmrfed pretrain`."""
+
+    seed: Seed = Field(description="seed of the weights and the hearts")
+    preprocessing: PreprocessingConfig
+    generator: GeneratorConfig
+    pretraining: PretrainingConfig
+    training: TrainingConfig
+
+
+class Generate(Stage):
+    """`cmrfed generate`."""
+
+    run: AsWritten = Field(description=_RUN)
+    model: AsWritten | None = Field(description="a released model.safetensors, instead of a run's")
+    masks: AsWritten = Field(description="folder of NIfTI label maps: 0 background, 1 LV, 2 myocardium, 3 RV")
+    out: AsWritten = Field(description="folder for the pairs")
+    vendor: Scanner | Literal["unknown"] = Field(description="whose scanner the images look like")
+    phase: Literal["ED", "ES", "unknown"] = Field(description="phase of the cardiac cycle to show")
+    seed: Seed = Field(description="seed of the noise that images begin as")
+    sampling: SamplingConfig
+
+
+class Evaluate(Stage):
+    """`cmrfed evaluate`."""
+
+    run: AsWritten = Field(description=_RUN)
+    images: AsWritten | None = Field(
+        description="folder of pairs NAME.nii.gz, NAME_gt.nii.gz of any generator: scored instead of run="
+    )
+    members: AsWritten | None = Field(
+        description="with data=: a text file of the patients that generator was trained on, one a line"
+    )
+    out: AsWritten = Field(description="where the results of images= go")
+    seed: Seed = Field(description="seed of how data= is divided")
+    evaluation: EvaluationConfig
+    data: DataConfig | None = None
+    preprocessing: PreprocessingConfig
+
+
+class Report(Stage):
+    """`cmrfed report`."""
+
+    run: AsWritten = Field(description=_RUN)
+    show_real_images: bool | None = Field(
+        description="true shows held-out patients beside their synthetic images; do not share such a report"
+    )
+
+
+class Compare(Stage):
+    """`cmrfed report compare`."""
+
+    run: Paths = Field(description="two or more runs' folders, with commas between them; or RUN RUN ...")
+    out: AsWritten = Field(description="the page")
+
+
+class Release(Stage):
+    """`cmrfed release`."""
+
+    run: AsWritten = Field(description=_RUN)
+    out: AsWritten = Field(description="a new folder")
+    policy: ReleasePolicy
+
+
+class ReaderStudy(Stage):
+    """`cmrfed reader-study`."""
+
+    run: AsWritten = Field(description=_RUN)
+    arm: Literal["private", "non_private", "epsilon_0", "external"] | None = Field(description="null: the run's own")
+    out: AsWritten = Field(description="a new folder for the page and its key")
+    items: int = Field(ge=2, le=10**4, description="images at most, half of them synthetic, a patient once")
+    seed: Seed = Field(description="decides which patients are shown, not their order")
+
+
+class ReaderScore(Stage):
+    """`cmrfed reader-study score`."""
+
+    key: AsWritten = Field(description="the study's key.json")
+    answers: Paths = Field(description="the readers' files, with commas between them; or FILE FILE ...")
+
+
+class LedgerShow(Stage):
+    """`cmrfed ledger show`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    rows: Count = Field(description="how many of the last rows to show")
+
+
+class LedgerVerify(Stage):
+    """`cmrfed ledger verify`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    head: str | None = Field(
+        pattern="^[0-9a-f]{64}$", description="head that a ledger command printed earlier, kept elsewhere"
+    )
+
+
+class LedgerExport(Stage):
+    """`cmrfed ledger export`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    out: AsWritten = Field(description="a new file, .json or .csv")
+
+
+class DataVerify(Stage):
+    """`cmrfed data verify`."""
+
+    data: DataConfig
+    by: tuple[Record, ...] = Field(min_length=1, description="what makes a row of the tables; by=vendor for one alone")
+    out: AsWritten | None = Field(description="also write all of it, machine-readable, to this .json")
+    lines: Count = Field(description="warnings of one kind to show; problems are all shown")
+    workers: Count | None = Field(description="processes that read; null: one a processor")
+
+
+class DataPreview(Stage):
+    """`cmrfed data preview`."""
+
+    data: DataConfig
+    preprocessing: PreprocessingConfig
+    out: AsWritten = Field(description="the picture, .png")
+    patients: int = Field(ge=1, le=24, description="patients of each site, drawn at random")
+    slices: Literal[1, 2, 3] = Field(description="mid-ventricular; basal and apical; all three")
+    prepared: bool = Field(description="show below each image what training will see of it")
+    names: bool = Field(description="write patients' names above them")
+    seed: Seed = Field(description="another one draws other patients")
+
+
+class DataPhantom(Stage):
+    """`cmrfed data phantom`."""
+
+    out: AsWritten = Field(description="the folder: empty, new, or this very phantom")
+    patients: Count = Field(description="patients of each vendor")
+    vendor: Annotated[tuple[Scanner, ...], BeforeValidator(_any_is_all)] = Field(
+        min_length=1, description="any, all four, or one or several as GE,Canon"
+    )
+    seed: Seed = Field(description="another one makes other patients")
