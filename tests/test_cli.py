@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from homes import SIDES_KEY, make_home
 from omegaconf import OmegaConf
 
 from cmrfed import cli
 from cmrfed.config import read_stage
 from cmrfed.shapes import Label
 from cmrfed.site import SitePolicy
+from cmrfed.site.division import Division
 from cmrfed.slices import Slices
 from cmrfed.volumes import read_volume, write_volume
 
@@ -129,25 +132,33 @@ def test_a_hospital_prepares_its_home_and_keeps_the_policy_it_has(run, tmp_path,
         "preprocessing.size=16", "home=here",
     ]  # fmt: skip
     code, printed = run("prepare", *arguments)
+    assert code == 2
+    assert "minimum_patients: example has 12 patients to train on and takes part with 20 or more" in printed
+    policy = tmp_path / "here" / "site.yaml"
+    assert {path.name for path in policy.parent.iterdir()} == {"site.yaml"}, "no slices that a node could serve"
+    edited = policy.read_text().replace("8.0", "3.0").replace("minimum_patients: 20", "minimum_patients: 10")
+    policy.write_text(edited)
+    code, printed = run("prepare", *arguments)
     assert code == 0, printed
     assert Slices.load(tmp_path / "here" / "slices.safetensors").number_of_patients == 12
-    policy = tmp_path / "here" / "site.yaml"
-    assert read_stage(SitePolicy, OmegaConf.load(policy)).maximum_epsilon == 8.0
-    policy.write_text(policy.read_text().replace("8.0", "3.0"))
-    run("prepare", *arguments)
-    assert "maximum_epsilon: 3.0" in policy.read_text()
+    assert policy.read_text() == edited
+    kept = read_stage(SitePolicy, OmegaConf.load(policy))
+    assert (kept.maximum_epsilon, kept.ledger) == (3.0, str(tmp_path / "data" / "cmrfed" / "ledger.sqlite"))
 
 
-def test_a_hospital_holds_patients_out_and_is_told_how_many(run, finished_tiny_run):
+def test_a_hospital_holds_patients_out_and_is_told_how_many(run, tmp_path, finished_tiny_run):
     source = finished_tiny_run.config.data
     arguments = [
         "data=phantom", f"data.root={source.root}", f"data.sources.phantom={source.sources['phantom']}",
         "preprocessing.size=16", "home=here",
     ]  # fmt: skip
+    home = make_home(tmp_path / "here")
+    (home.folder / "division.json").write_text(Division(hold_out=0.25, key=SIDES_KEY).model_dump_json())
     code, printed = run("prepare", *arguments, "hold_out=0.25")
     assert code == 0, printed
-    assert "9 patients," in printed and "slices to train on in" in printed
-    assert "3 patients," in printed and "kept out of every training, for this site's audits" in printed
+    counts = [int(count) for count in re.findall(r"(\d+) patients, \d+ slices", printed)]
+    assert len(counts) == 2 and sum(counts) == 12 and min(counts) > 0
+    assert "slices to train on in" in printed and "kept out of every training, for this site's audits" in printed
     code, printed = run("prepare", *arguments)
     assert code == 2
     assert "cmrfed prepare: hold_out: 0.25 of the patients" in printed and "give hold_out=0.25" in printed
