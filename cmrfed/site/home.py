@@ -117,10 +117,14 @@ class Home:
     # what a request may do
 
     def refuse(self, request: Request) -> None:
-        """Raise Refusal or BudgetExceeded, by public facts alone: the request, this site's policy, and what was asked
-        before. No patient's data decide, and nothing is spent."""
+        """Raise Refusal by public facts alone: the request, this site's policy, and the plan the run began with."""
         self.policy.refuse_outside(request, self._image_size)
         self._pin_plan(request)
+
+    def refuse_beyond(self, request: Request) -> None:
+        """Raise BudgetExceeded where the run's budget does not allow another release of that kind; nothing is spent.
+
+        Not for a request that may have been paid for already: `admission` asks where it pays."""
         if plan := request.task.plan:
             event = plan.event(request.task.training.local_steps)
             self.ledger.refuse_beyond(self.row_name(request.run), event, self._limits(request))

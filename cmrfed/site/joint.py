@@ -69,6 +69,7 @@ def offer(home: Home, request: Request, session: Session) -> Offer:
     Raises Refusal outside the policy and BudgetExceeded beyond the budget.
     """
     home.refuse(request)
+    home.refuse_beyond(request)
     sharing = _sharing(request.task.plan)
     _require_same_request(request, session)
     if session.threshold != sharing.quorum:

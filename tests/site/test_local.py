@@ -66,6 +66,13 @@ def test_the_same_request_gets_the_same_bytes_and_costs_nothing_again(home, weig
     assert len(rows(home)) == 1
 
 
+def test_the_last_answer_of_a_run_is_sent_again_though_nothing_of_its_budget_is_left(home, weights, request_round):
+    plan = toy_plan(seed=None, target_epsilon=epsilon([toy_plan().event(2)], 1e-3), steps=2)
+    first, again = (answer(home, request_round(plan=plan), weights) for _ in range(2))
+    assert all(np.array_equal(first.update[name], again.update[name]) for name in first.update)
+    assert len(rows(home)) == 1
+
+
 def test_other_weights_for_the_same_round_are_another_release_and_are_paid_for(home, weights, request_round):
     first = answer(home, request_round(), weights)
     moved = {name: array + 0.01 for name, array in weights.items()}
