@@ -18,7 +18,18 @@ MOST_TISSUES = 8
 
 
 class UserError(Exception):
-    """Something only the user can mend: one line that names the file or key, what was found and what to do."""
+    """Something only the user can mend: one line that names the file or key, what was found and what to do.
+
+    `exit_code` is what the command line then ends with.
+    """
+
+    exit_code = 2
+
+
+class StoppedEarly(UserError):
+    """A run that is whole but for some of its planned rounds. Its report is written, and says so too."""
+
+    exit_code = 3
 
 
 class Stage(BaseModel):
@@ -201,13 +212,12 @@ class TrainingConfig(ExecutionConfig):
 
 
 class PretrainingConfig(Stage):
-    """Public pretraining on the phantom, never the same heart twice, for `steps` or `minutes`, whichever ends first.
+    """Public pretraining on the phantom, never the same heart twice, for all of `steps`, however long they take.
 
     A batch is drawn from at least `mixed_slices` slices of many hearts. `label_noise_mm` is how far the masks' edges
     stray from the images', as those of people who draw them do."""
 
     steps: int = Field(default=2400, ge=1)
-    minutes: float = Field(default=6.0, gt=0)
     batch_size: int = Field(default=8, ge=1)
     mixed_slices: int = Field(default=512, ge=1)
     label_noise_mm: float = Field(default=0.7, ge=0, le=5)
@@ -224,7 +234,11 @@ class AggregationConfig(Stage):
 
 
 class FederationConfig(Stage):
-    """Who takes part: a site for each combination of the `site_by` fields of a case, or `random_sites` equal ones."""
+    """Who takes part: a site for each combination of the `site_by` fields of a case, or `random_sites` equal ones.
+
+    Private rounds begin only from a start whose held-out loss is at most `largest_start_loss` of that of the best
+    predictor that sees one pixel at a time (null: from any).
+    """
 
     rounds: int = Field(default=10, ge=1)
     site_by: tuple[Literal["dataset", "vendor", "centre"], ...] = ("vendor",)
@@ -232,6 +246,7 @@ class FederationConfig(Stage):
     held_out_fraction: float = Field(default=0.2, gt=0, lt=1)
     engine: Literal["ray", "inprocess"] = "ray"
     arms: Literal["private", "all"] = "private"
+    largest_start_loss: float | None = Field(default=0.5, gt=0)
     round_timeout_s: float = Field(default=3600, gt=0)
 
 

@@ -143,8 +143,8 @@ def _hydra_main(name: str, command: Command, words: list[str]) -> None:
         except KeyboardInterrupt as interrupt:
             number = next((one for one in interrupt.args if isinstance(one, signal.Signals)), signal.SIGINT)
             what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
-            kept = "; finished rounds are kept (resume=RUN goes on)" if name == "simulate" else ""
-            errors.print(f"cmrfed {name}: {what}{kept}", markup=False)
+            kept = getattr(interrupt, "__notes__", ())  # by `if_interrupted`
+            errors.print(f"cmrfed {name}: {'; '.join([what, *kept])}", markup=False)
             sys.exit(128 + number)
 
     try:
@@ -180,7 +180,7 @@ def _interrupt(number: int, _: FrameType | None) -> NoReturn:
 
 def _fail(name: str, error: UserError) -> NoReturn:
     errors.print(f"cmrfed {name}: {error}", style="red", markup=False)
-    sys.exit(2)
+    sys.exit(error.exit_code)
 
 
 def _take_literal(words: list[str], keys: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:

@@ -15,10 +15,11 @@ from cmrfed.config import (
     RunConfig,
     SamplingConfig,
     Stage,
+    StoppedEarly,
     UserError,
     read_stage,
 )
-from cmrfed.console import console, progress_bar
+from cmrfed.console import console, if_interrupted, progress_bar
 
 Values = dict[str, Any]
 """A command's configuration as plain values."""
@@ -29,8 +30,16 @@ def simulate(values: Values) -> None:
     from simulations import simulate as simulation
 
     out, resumed = Path(values.pop("out")), values.pop("resume")
-    run = simulation.resume(_open(resumed)) if resumed else simulation.simulate(read_stage(RunConfig, values), out)
-    _evaluate_run(run, run.config.evaluation)
+    if resumed not in (None, "auto"):
+        run = simulation.resume(_open(resumed))
+    else:
+        config = read_stage(RunConfig, values)
+        cut_short = simulation.interrupted_run(config, out) if resumed else None
+        run = simulation.resume(cut_short) if cut_short else simulation.simulate(config, out)
+    with if_interrupted(lambda: f"the training is kept, and cmrfed evaluate run={run.folder} measures it"):
+        _evaluate_run(run, run.config.evaluation)
+    if ends := run.early_ends():
+        raise StoppedEarly("; ".join(f"arm {arm} stopped {why}" for arm, why in ends.items()))
 
 
 class _Prepare(Stage):
