@@ -19,8 +19,8 @@ from simulations.inprocess import run_in_process
 
 
 def federate(run: Run, initial: Weights) -> None:
-    """Bring every arm of a run to its end; arms that have had all their rounds are left alone, and one that stopped early
-    goes on where the reason is gone.
+    """Bring every arm of a run to its end. One that has had all its rounds is left alone; one that stopped early goes
+    on, if the reason is gone.
 
     Raises UserError, before anything is asked of any site, when a site's home is gone.
     """

@@ -1,4 +1,4 @@
-"""The default engine on a busy machine, behind a proxy, and killed: it tries again, says what was wrong, leaves nothing."""
+"""The default engine on a busy machine, behind a proxy, and killed: it tries again, names causes, leaves nothing."""
 
 import http.server
 import signal
@@ -129,7 +129,7 @@ def test_the_health_check_does_not_go_through_a_proxy(dead_proxy, tmp_path, monk
 
 
 class Healthy(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         self.send_response(200)
         self.end_headers()
 

@@ -175,7 +175,9 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
         generator = build_generator(tiny_generator_config, 0)
         return pretrain(generator, patients_from, PRETRAINING, fp32_training, 7, checkpoint)
 
-    def die(*arguments, steps=count()):
+    steps = count()
+
+    def die(*arguments):
         if next(steps) == whole_steps:
             raise KeyboardInterrupt
         return plain_gradient(*arguments)
