@@ -4,12 +4,10 @@
 run that failed, so the arm's own model file is what says that a run ended well.
 """
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -21,16 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
 from cmrfed.console import console
+from simulations.processes import guarded, stop
 
 _START_TIMEOUT_S = 300
 _RAY_STARTS = 5
 """Ray gives its own processes thirty seconds, which no option changes; on a busy machine they may need another try."""
 _RAY_IS_LATE = re.compile(r"timed out.*start", re.IGNORECASE)
-_END_TIMEOUT_S = 10
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -62,9 +58,7 @@ def _run_once(arm: Path, log: Path, number_of_sites: int, training: TrainingConf
         options += [f"init-args-num-cpus={max(os.cpu_count() or 1, training.threads)}", "init-args-log-to-driver=false"]
         command = [tool("flwr"), "run", str(PROJECT), "private", "--stream"]
         command += ["--run-config", f"arm={json.dumps(str(arm))}", "--federation-config", " ".join(options)]
-        process = subprocess.Popen(
-            ending_with_us(command), stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=arm
-        )
+        process = subprocess.Popen(guarded(command), stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=arm)
         try:
             while process.poll() is None:
                 tick()
@@ -93,7 +87,7 @@ def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int
     command += ["--control-api-address", f"127.0.0.1:{control_port}", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:
         process = subprocess.Popen(
-            ending_with_us(command), stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            guarded(command), stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
     try:
         _wait_until_healthy(port, process, log)
@@ -121,44 +115,6 @@ def _no_proxy() -> dict[str, str]:
     set_already = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     hosts = ",".join(filter(None, [set_already, "127.0.0.1", "localhost"]))
     return {"no_proxy": hosts, "NO_PROXY": hosts}
-
-
-_FOLLOW = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, which outlasts the exec
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-def ending_with_us(command: list[str]) -> list[str]:
-    """The command for a process that is told to end when this one has, even by SIGKILL; on Linux alone."""
-    return [sys.executable, "-c", _FOLLOW, str(os.getpid()), *command] if sys.platform == "linux" else command
-
-
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and all that it started: neither Flower's executors, which lead sessions of their own and outlive
-    their SuperLink for a while, nor Ray's workers may go on without the run."""
-    started = _descendants(process.pid)  # before it ends: orphans are nobody's children
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_END_TIMEOUT_S)
-    for end in (psutil.Process.terminate, psutil.Process.kill):
-        for one in started:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                end(one)
-        _, started = psutil.wait_procs(started, timeout=_END_TIMEOUT_S)
-    process.kill()
-    with contextlib.suppress(ProcessLookupError):  # it led no group, or nobody is left in it
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _descendants(number: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(number).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
 
 
 def free_ports(count: int) -> list[int]:

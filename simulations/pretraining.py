@@ -61,7 +61,7 @@ def refuse_poor_start(config: RunConfig, initial: Weights, validation: Slices) -
 
 
 def pretrained_on_phantom(config: RunConfig) -> Path:
-    """The generator pretrained on the generic phantom: from the cache, or trained now, from where a try before came to."""
+    """The generator pretrained on the generic phantom: from the cache, or trained now."""
     cached = cache_folder() / "pretrained" / f"{_cache_key(config)}.safetensors"
     if cached.exists():
         console.print(f"  pretraining: found {cached}", soft_wrap=True)

@@ -204,7 +204,7 @@ def test_what_is_wrong_with_the_data_is_found_before_calibration_takes_its_time(
         raise AssertionError("calibrated first")
 
     monkeypatch.setattr("simulations.simulate.PrivacyPlan.calibrated", calibrate)
-    with pytest.raises(UserError, match="data.root: /nowhere"):
+    with pytest.raises(UserError, match=r"data.root: /nowhere"):
         simulate(tiny_run_config(cache, data={"root": "/nowhere", "sources": {"mnms": "mnms"}}), tmp_path)
 
 

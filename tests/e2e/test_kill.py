@@ -2,8 +2,8 @@
 
 A warmed-up process (this file, run as a script) forks a child that answers rounds as a site does and hands each answer
 to "the server", a file; kills it with SIGKILL; looks at what is on disk; and goes on from there with the next child.
-Half of the kills come at any time, by the clock. The others wait for an instant: the child stops there and is killed, so
-that however busy the machine is each instant gets its share.
+Some kills come at any time, by the clock. The others wait for an instant: the child stops there and is killed, so that
+each instant gets its share however busy the machine is.
 """
 
 import gc
@@ -193,7 +193,7 @@ def make_site(folder):
 
 
 def warm_up(site):
-    """Answer in this process, so that children find all imports and epsilons ready; returns the seconds of an answer."""
+    """Answer in this process, so that children find imports and epsilons ready; returns the seconds of an answer."""
     for rounds in range(1, 30):
         cost_of(rounds)
     site.answer_rounds(2)
