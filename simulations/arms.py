@@ -49,7 +49,8 @@ def _refuse_missing_homes(run: Run) -> None:
 
 def _arms(run: Run) -> list[tuple[str, RunConfig, PrivacyPlan | None]]:
     """Name, configuration and plan of each arm that is trained."""
-    config, arms = run.config, []
+    config = run.config
+    arms: list[tuple[str, RunConfig, PrivacyPlan | None]] = []
     if run.record.plan:
         arms.append(("private", config, run.record.plan))
     if run.record.plan is None or config.federation.arms == "all":
