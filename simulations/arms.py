@@ -38,7 +38,7 @@ def federate(run: Run, initial: Weights) -> None:
 
 
 def _refuse_missing_homes(run: Run) -> None:
-    """Simulated sites are told apart by their homes' order: with one gone the others would be taken for one another."""
+    """A home that is gone would be a site that refuses each round, and rounds would be paid for without it."""
     missing = [home for home in map(run.site_home, run.sites) if not (home / "site.yaml").is_file()]
     if missing:
         raise UserError(

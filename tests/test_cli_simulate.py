@@ -39,7 +39,8 @@ def test_a_run_that_stopped_early_is_evaluated_and_says_so_last_with_code_3(simu
     (run.arm_folder("private") / "stopped.txt").write_text("after 2 of 10 rounds: round 3 got no update\n")
     code, printed = simulate()
     assert (code, simulate.did) == (3, ["began", "evaluated"])
-    assert printed.endswith("cmrfed simulate: arm private stopped after 2 of 10 rounds: round 3 got no update")
+    assert "cmrfed simulate: arm private stopped after 2 of 10 rounds: round 3 got no update; " in printed
+    assert printed.endswith(f"a site's own reason is in {run.folder}/sites/SITE/refusals.jsonl")
     assert (run.folder / "report.html").exists()
 
 

@@ -39,7 +39,8 @@ def simulate(values: Values) -> None:
     with if_interrupted(lambda: f"the training is kept, and cmrfed evaluate run={run.folder} measures it"):
         _evaluate_run(run, run.config.evaluation)
     if ends := run.early_ends():
-        raise StoppedEarly("; ".join(f"arm {arm} stopped {why}" for arm, why in ends.items()))
+        told = "; ".join(f"arm {arm} stopped {why}" for arm, why in ends.items())
+        raise StoppedEarly(f"{told}; a site's own reason is in {run.folder}/sites/SITE/refusals.jsonl")
 
 
 class _Prepare(Stage):

@@ -34,10 +34,10 @@ from cmrfed.updates import load_weights, read_weights
 
 HOMES = 6
 INSTANTS = {
-    "before the answer": "cmrfed.site.local.save_weights",
-    "answered, not paid": "cmrfed.privacy.ledger.Ledger.record",
+    "not paid": "cmrfed.privacy.ledger.Ledger.record",
     "committed, not anchored": "cmrfed.privacy.ledger.Ledger._anchor_head",
-    "paid, not handed over": "cmrfed.site.home.Home.log_round",
+    "paid, not computed": "cmrfed.site.local.train",
+    "computed, not handed over": "cmrfed.site.home.Home.log_round",
 }
 """By the stage in which it finds a round: what the child is about to call when it stops to be killed."""
 AIMS = [*INSTANTS] * 4 + [None] * 8
@@ -117,10 +117,6 @@ class Site:
                 os._exit(status)
         return child
 
-    def outbox(self):
-        """What changes when an answer is written."""
-        return [path.stat().st_mtime_ns for path in self.home.outbox("run").parent.glob("*.safetensors")]
-
     def found(self):
         """What the disk tells after a kill. Reading the ledger takes back a commit that was cut short: look first."""
         cut_short = self.home.ledger.path.with_name("ledger.sqlite-journal").exists()
@@ -131,7 +127,7 @@ class Site:
         except UserError as error:
             return found | {"problem": str(error)}
         if entries:
-            found |= {"rows": len(entries), "spent": entries[-1].epsilon}
+            found |= {"rows": len(entries), "spent": self.home.spent_in("run")[-1][1]}
         return found | {"stage": "committing" if cut_short else self.stage(len(entries))}
 
     def stage(self, rows):
@@ -139,9 +135,9 @@ class Site:
         handed_over, anchored = self.released, self.home.ledger.anchor.read()
         if rows > (anchored.sequence if anchored else 0):
             return "committed, not anchored"
-        if rows > len(handed_over):
-            return "paid, not handed over"
-        return "answered, not paid" if self.answered() not in (None, *handed_over[-1:]) else "before the answer"
+        if rows == len(handed_over):
+            return "not paid"
+        return "paid, not computed" if self.answered() in (None, *handed_over[-1:]) else "computed, not handed over"
 
     def answered(self):
         """Digest of the answer in the outbox."""
