@@ -1,12 +1,13 @@
 # make simulate, make test: nothing else is needed on a machine with Python 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+INSTALLED := .venv/.installed-$(VERSION)
 
 .PHONY: simulate test e2e lint bench gpu-check clean
 
-simulate: $(INSTALLED)          ## the federation on the built-in phantom, up to report.html
-	$(BIN)/cmrfed simulate
+simulate: $(INSTALLED)          ## the federation on the built-in phantom, up to report.html; interrupted, it goes on
+	$(BIN)/cmrfed simulate resume=auto
 
 test: $(INSTALLED)              ## the fast tests
 	$(BIN)/pytest -n auto
@@ -30,7 +31,11 @@ clean:                          ## remove what can be made again; runs/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(INSTALLED): pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable ".[dev]"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed, found $(VERSION): make PYTHON=python3.11 ..."; exit 1; }
+	@echo "Installing into .venv: some minutes, and 6 to 7 GB of disk, most of it for PyTorch on GPUs."
+	@$(BIN)/python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' 2>/dev/null || \
+	    $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable ".[dev]"
 	touch $(INSTALLED)

@@ -49,6 +49,16 @@ class UserError(Exception):
     exit_code = 2
 
 
+class StoppedEarly(UserError):
+    """A run that is whole but for some of its planned rounds, in `folder`. Its report is written, and says so too."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
 class Stage(BaseModel):
     """A frozen, validated part of the configuration. Unknown keys are refused."""
 
@@ -277,10 +287,9 @@ class TrainingConfig(ExecutionConfig):
 
 
 class PretrainingConfig(Stage):
-    """Public pretraining on the phantom, never the same heart twice, for steps or minutes, whichever ends first."""
+    """Public pretraining on the phantom, never the same heart twice, for all of its steps, however long they take."""
 
     steps: Count = Field(default=2400, description="training steps")
-    minutes: Positive = Field(default=6.0, description="longest time, for slow machines")
     batch_size: Count = Field(default=8, description="slices in a step")
     mixed_slices: Count = Field(default=512, description="fewest slices, of many hearts, that a batch is drawn from")
     label_noise_mm: float = Field(
@@ -312,6 +321,11 @@ class FederationConfig(Stage):
     )
     arms: Literal["private", "all"] = Field(default="private", description="all: train without privacy too, to compare")
     round_timeout_s: Positive = Field(default=3600, description="longest wait for a round's sites, in seconds")
+    largest_start_loss: Positive | None = Field(
+        default=0.5,
+        description="private rounds begin from no start with a higher held-out loss, as a part of that of the best "
+        "predictor that sees one pixel at a time; null: from any",
+    )
 
 
 class FidelityConfig(Stage):

@@ -2,8 +2,11 @@
 
 import io
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -37,8 +40,27 @@ def safe_text(text: str) -> Text:
 
 
 @contextmanager
+def if_interrupted(kept: Callable[[], str]) -> Iterator[None]:
+    """Add to an interruption what is kept of the work, and how to go on; the command line says it."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(kept())
+        raise
+
+
+LINE_EVERY_S = 60.0
+"""Between two lines of progress where there is no terminal to draw a bar in."""
+
+
+@contextmanager
 def progress_bar(description: str) -> Iterator[Report]:
-    """A bar with counts, time spent and time left. Off a terminal it prints one line at the end instead."""
+    """A bar with counts, time spent and time left. Off a terminal, as under a scheduler, a line a minute instead."""
+    if not console.is_terminal:
+        lines = _Lines(description)
+        with lines.printed():
+            yield lines.report
+        return
     columns = (
         TextColumn("  {task.description:<34}"),
         BarColumn(bar_width=30),
@@ -46,11 +68,9 @@ def progress_bar(description: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
-        task = progress.add_task(description, total=None, note="")
-        yield _reporter(progress, task)
+        yield _reporter(progress, progress.add_task(description, total=None))
 
 
 def _reporter(progress: Progress, task: TaskID) -> Report:
@@ -58,3 +78,49 @@ def _reporter(progress: Progress, task: TaskID) -> Report:
         progress.update(task, completed=done, total=total)
 
     return report
+
+
+class _Lines:
+    """Progress as lines for a log: one a minute, whether or not anything was done in it, and one at the end."""
+
+    def __init__(self, description: str) -> None:
+        self._description, self._began, self._ended = description, time.monotonic(), threading.Event()
+        self._first: int | None = None
+        self._done = self._total = 0
+
+    def report(self, done: int, total: int) -> None:
+        """Called with the counts of a bar."""
+        self._first = done if self._first is None else self._first
+        self._done, self._total = done, total
+
+    @contextmanager
+    def printed(self) -> Iterator[None]:
+        """Print lines until the end."""
+        printer = threading.Thread(target=self._print_often, daemon=True)
+        printer.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            printer.join()
+            self._print()
+
+    def _print_often(self) -> None:
+        while not self._ended.wait(LINE_EVERY_S):
+            self._print()
+
+    def _print(self) -> None:
+        spent = time.monotonic() - self._began
+        counts = f" {self._done}/{self._total}" if self._total else ""
+        line = f"  {self._description}{counts}, {_clock(spent)}{self._left(spent)}"
+        console.print(line, soft_wrap=True, markup=False)
+
+    def _left(self, spent: float) -> str:
+        """At the pace so far; what was done before, in a run that goes on, tells nothing of it."""
+        left, done_here = self._total - self._done, self._done - (self._first or 0)
+        return f", about {_clock(spent / done_here * left)} left" if left and done_here > 0 else ""
+
+
+def _clock(seconds: float) -> str:
+    """3725 s as 1:02:05."""
+    return str(timedelta(seconds=round(seconds)))

@@ -125,6 +125,7 @@ class Arm:
     checkpoint.safetensors the state after the last whole round
     attempt.json           the joint step at work: sites may have paid for it, so that it is never asked for again
     rounds.jsonl           a line a round
+    stopped.txt            after how many rounds and why it ended, where that was early
     model.safetensors      the averaged weights at the end, ready to sample
     """
 
@@ -184,7 +185,9 @@ class Arm:
         write_durably(self.folder / "attempt.json", json.dumps({"round": round}))
 
     def begin(self, state: GlobalState) -> None:
-        """Log round 0, what the weights are worth before anybody trains, unless it is there from before."""
+        """Log round 0, what the weights are worth before anybody trains, unless it is there from before. An arm that
+        once stopped early has not, from here on."""
+        (self.folder / "stopped.txt").unlink(missing_ok=True)
         if not (self.folder / "rounds.jsonl").exists():
             self._log(state, [], time.time())
 
@@ -224,9 +227,10 @@ class Arm:
         write_weights(generator, state.averaged)
         return validation_losses(generator, Slices.load(held_out), self.config.training, self.config.seed)
 
-    def note_stop(self, reason: str) -> None:
+    def note_stop(self, state: GlobalState, reason: str) -> None:
         """Leave word of why the rounds ended early."""
-        (self.folder / "stopped.txt").write_text(reason + "\n")
+        done = f"after {state.round} of {self.config.federation.rounds} rounds"
+        (self.folder / "stopped.txt").write_text(f"{done}: {reason}\n")
 
     def finish(self, state: GlobalState) -> None:
         """Write the model; its presence says that the arm is done."""

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing import parent_process
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, TypeVar
 
@@ -39,7 +41,7 @@ def map_in_order(
         return
     context = _Watched()
     context.set_forkserver_preload([getattr(function, "func", function).__module__])
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_be_modest)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work)
     remaining = iter(items)
     pending: deque[Future[Result]] = deque()
     try:
@@ -84,6 +86,21 @@ def _why_one_ended(workers: list[ForkServerProcess]) -> str:
         return f"a worker process ended with exit code {code} before its work was done; its last messages say more"
     number = signal.Signals(-code)
     return f"a worker process {_BY_SIGNAL.get(number, _CRASHED.format(name=number.name))}"
+
+
+def _begin_work() -> None:
+    """What a worker does first. A terminal's Ctrl-C reaches it too, and is its parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _be_modest()
+
+
+def _end_with_parent() -> None:
+    """Follow the process that started the pool, however it ended: after SIGKILL it can tell nobody, and workers that
+    wait for its next item would keep each other and their server alive for good."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _be_modest() -> None:

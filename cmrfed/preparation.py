@@ -46,6 +46,7 @@ class Source:
 
         What makes it doubtful that every patient is there, and once, is printed before anything is made of them.
         """
+        refuse_missing_folders(data)
         found: list[Entry] = []
         faults: list[UserError] = []
         for name, root in source_folders(data).items():
@@ -88,21 +89,33 @@ def phantom_slices(
 
 
 def phantom_stream(
-    seed: int, preprocessing: PreprocessingConfig, label_noise_mm: float = 0.0
+    seed: int, preprocessing: PreprocessingConfig, label_noise_mm: float = 0.0, first: int = 0
 ) -> Generator[Slices, None, None]:
     """Slices of one generic phantom heart after the other, without end and never the same heart twice.
 
-    Hearts are rendered ahead in worker processes; which come, and in which order, is decided by the seed alone.
+    Hearts are rendered ahead in worker processes; which come, and in which order, is decided by the seed alone. The
+    stream begins with heart number `first` of them.
     `label_noise_mm`: see `with_drawn_outlines`. Close the stream to stop the workers.
     """
     one = partial(_phantom_patient, seed=seed, preprocessing=preprocessing, label_noise_mm=label_noise_mm)
-    with closing(map_in_order(one, count())) as hearts:
+    with closing(map_in_order(one, count(first))) as hearts:
         yield from map(collect, hearts)
 
 
 def source_folders(data: DataConfig) -> dict[str, Path]:
     """Absolute folder of each source."""
     return {name: (Path(data.root).expanduser() / folder).resolve() for name, folder in data.sources.items()}
+
+
+def refuse_missing_folders(data: DataConfig) -> None:
+    """Raise UserError, naming the key to mend, where a source's folder is not there. The phantom's is made."""
+    root = Path(data.root).expanduser()
+    for name, folder in source_folders(data).items():
+        if name == "phantom" or folder.is_dir():
+            continue
+        if not (root.is_dir() or Path(data.sources[name]).is_absolute()):
+            raise UserError(f"data.root: {root.resolve()}: no such folder; set data.root to where the data sets are")
+        raise UserError(f"data.sources.{name}: {folder}: no such folder; set it to where {name} was unpacked")
 
 
 def write_configured_phantom(data: DataConfig, progress: Progress | None = None) -> None:

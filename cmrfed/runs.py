@@ -107,6 +107,11 @@ class Run:
         order = ["epsilon_0", "private", "non_private"]
         return [arm for arm in order if (self.arm_folder(arm) / "model.safetensors").exists()]
 
+    def early_ends(self) -> dict[str, str]:
+        """Of the trained arms, those that ended before all rounds were done: after how many, and why."""
+        paths = {arm: self.arm_folder(arm) / "stopped.txt" for arm in ("private", "non_private")}
+        return {arm: path.read_text().strip() for arm, path in paths.items() if path.exists()}
+
     def main_arm(self) -> str:
         """The arm that the run is about: the private one, unless privacy was off or nothing was trained."""
         if self.record.images:

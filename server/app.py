@@ -35,7 +35,7 @@ def main(grid: Grid, context: Context) -> None:
                 timeout=arm.config.federation.round_timeout_s,
             )
         except EverySiteRefused as stop:
-            arm.note_stop(str(stop))
+            arm.note_stop(strategy.state, str(stop))
     arm.finish(strategy.state)
     if context.run_config.get("audit"):
         audit_sites(arm, grid)

@@ -2,13 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
-from cmrfed.config import RunConfig
-from cmrfed.console import console
+from cmrfed.config import RunConfig, UserError
+from cmrfed.console import Report, console, progress_bar, safe_text
 from cmrfed.federation import Arm, GlobalState
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.runs import Run
@@ -19,21 +19,38 @@ from simulations.inprocess import run_in_process
 
 
 def federate(run: Run, initial: Weights) -> None:
-    """Bring every arm of a run to its end; arms that already have a model are left alone."""
+    """Bring every arm of a run to its end. One that has had all its rounds is left alone; one that stopped early goes
+    on, if the reason is gone.
+
+    Raises UserError, before anything is asked of any site, when a site's home is gone.
+    """
+    _refuse_missing_homes(run)
     if run.config.generator.init is not None:
         before = run.open_arm("epsilon_0", run.config, None, initial)
         before.finish(GlobalState(0, initial, initial))
+    stopped = run.early_ends()
     for name, config, plan in _arms(run):
         arm = run.open_arm(name, config, plan, initial)
-        if not (arm.folder / "model.safetensors").exists():
+        if name in stopped or not (arm.folder / "model.safetensors").exists():
             _run_arm(run, arm)
     main = run.arm_folder(run.main_arm()) / "model.safetensors"
     (run.folder / "model.safetensors").write_bytes(main.read_bytes())
 
 
+def _refuse_missing_homes(run: Run) -> None:
+    """A home that is gone would be a site that refuses each round, and rounds would be paid for without it."""
+    missing = [home for home in map(run.site_home, run.sites) if not (home / "site.yaml").is_file()]
+    if missing:
+        raise UserError(
+            f"{missing[0]}: is not a site's home any more; put the folder back with all that was in it, or begin "
+            "another run"
+        )
+
+
 def _arms(run: Run) -> list[tuple[str, RunConfig, PrivacyPlan | None]]:
     """Name, configuration and plan of each arm that is trained."""
-    config, arms = run.config, []
+    config = run.config
+    arms: list[tuple[str, RunConfig, PrivacyPlan | None]] = []
     if run.record.plan:
         arms.append(("private", config, run.record.plan))
     if run.record.plan is None or config.federation.arms == "all":
@@ -43,17 +60,8 @@ def _arms(run: Run) -> list[tuple[str, RunConfig, PrivacyPlan | None]]:
 
 def _run_arm(run: Run, arm: Arm) -> None:
     federation = arm.config.federation
-    steps = federation.rounds * arm.config.training.local_steps * len(arm.sites)
-    columns = (
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(TextColumn("  {task.description:<34}"), *columns, console=console) as progress:
-        task = progress.add_task(f"training arm {arm.name} (steps)", total=steps)
-        watch = _Watch(run, arm, lambda done: progress.update(task, completed=done))
+    with progress_bar(f"training arm {arm.name} (steps)") as report:
+        watch = _Watch(run, arm, report)
         started = time.time()
         if federation.engine == "inprocess":
             run_in_process(arm.folder, len(arm.sites), watch.tick)
@@ -67,20 +75,20 @@ def _run_arm(run: Run, arm: Arm) -> None:
 class _Watch:
     """Follows an arm by the files that sites and server leave: steps for the bar, a line for each round that ends."""
 
-    def __init__(self, run: Run, arm: Arm, show_steps: Callable[[int], None]) -> None:
-        self.run, self.arm, self.show_steps = run, arm, show_steps
+    def __init__(self, run: Run, arm: Arm, report: Report) -> None:
+        self.run, self.arm, self.report = run, arm, report
+        self.steps_a_round = arm.config.training.local_steps * len(arm.sites)
         self.rounds_shown = len(_lines(arm.folder / "rounds.jsonl"))
 
     def tick(self) -> None:
         """Catch up with the files."""
         rounds = _lines(self.arm.folder / "rounds.jsonl")
         for line in rounds[self.rounds_shown :]:
-            self._print_round(line)
+            console.print(self._round(line), soft_wrap=True)
         self.rounds_shown = len(rounds)
-        local_steps = self.arm.config.training.local_steps
         last = rounds[-1]["round"] if rounds else 0
-        steps = last * local_steps * len(self.arm.sites)
-        self.show_steps(steps + sum(self._steps_in_round(site, last + 1) for site in self.arm.sites))
+        done = last * self.steps_a_round + sum(self._steps_in_round(site, last + 1) for site in self.arm.sites)
+        self.report(done, self.arm.config.federation.rounds * self.steps_a_round)
 
     def _steps_in_round(self, site: str, round: int) -> int:
         path = self.run.site_home(site) / "progress.json"
@@ -89,23 +97,26 @@ class _Watch:
         now = json.loads(path.read_text())
         return int(now["step"]) if (now["run"], now["round"]) == (self.arm.run_at_sites, round) else 0
 
-    def _print_round(self, line: dict) -> None:  # type: ignore[type-arg]
-        parts = [self._site(site, line["round"], notes) for site, notes in line["sites"].items()]
+    def _round(self, line: dict[str, Any]) -> Text:
         validation = line["validation"]
-        held_out = f"held-out loss {sum(validation.values()) / len(validation):.4f}  " if validation else ""
-        rounds = self.arm.config.federation.rounds
-        console.print(f"  round {line['round']}/{rounds}  {held_out}{'  '.join(parts)}", soft_wrap=True)
+        held_out = f"  held-out loss {sum(validation.values()) / len(validation):.4f}" if validation else ""
+        text = Text(f"  round {line['round']}/{self.arm.config.federation.rounds}{held_out}")
+        for site, notes in line["sites"].items():
+            text.append("  ").append_text(self._site(site, notes, line["round"]))
+        return text
 
-    def _site(self, site: str, round: int, notes: dict) -> str:  # type: ignore[type-arg]
+    def _site(self, site: str, notes: dict[str, Any], round: int) -> Text:
         if notes["reason"]:
-            return f"[yellow]{site}: {notes['reason']}[/yellow]"
+            told = safe_text(f"{site}: {notes['reason']}")
+            told.stylize("yellow")
+            return told
         if self.arm.plan is None:
-            return f"{site} loss {notes['loss']:.4f}"
+            return Text(f"{site} loss {notes['loss']:.4f}")
         spent = dict(Home(self.run.site_home(site)).spent_in(self.arm.run_at_sites))
-        return f"{site} epsilon {spent[round]:.2f}" if round in spent else site
+        return Text(f"{site} epsilon {spent[round]:.2f}" if round in spent else site)
 
 
-def _lines(path: Path) -> list[dict]:  # type: ignore[type-arg]
+def _lines(path: Path) -> list[dict[str, Any]]:
     """Whole lines of a JSON-lines file that somebody may be writing to."""
     if not path.exists():
         return []

@@ -4,12 +4,10 @@
 run that failed, so the arm's own model file is what says that a run ended well.
 """
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -21,12 +19,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
+from cmrfed.console import console
+from simulations.processes import guarded, stop
 
-_START_TIMEOUT_S = 60
-_END_TIMEOUT_S = 10
+_START_TIMEOUT_S = 300
+_RAY_STARTS = 5
+"""Ray gives its own processes thirty seconds, which no option changes; on a busy machine they may need another try."""
+_RAY_IS_LATE = re.compile(r"timed out.*start", re.IGNORECASE)
 PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -35,23 +35,36 @@ def run_on_flower(
 ) -> None:
     """Run an arm to its end under Ray, `training.threads` CPUs a site; calls `tick` about twice a second.
 
-    Raises UserError with the last lines of the log when the run did not finish.
+    Raises UserError with the cause, as the log has it, when the run did not finish.
     """
-    log = arm / "flower.log"
+    model, log = arm / "model.safetensors", arm / "flower.log"
+    model.unlink(missing_ok=True)
+    for start in range(1, _RAY_STARTS + 1):
+        _run_once(arm, log, number_of_sites, training, tick)
+        if model.exists():
+            return
+        cause = _cause(log.read_text(errors="replace"))
+        if start == _RAY_STARTS or not _RAY_IS_LATE.search(cause):
+            raise UserError(
+                f"federation: the run did not finish: {cause} See {log}. Finished rounds are kept: "
+                f"cmrfed simulate resume={arm.parents[1]} goes on, with federation.engine=inprocess without Ray"
+            )
+        console.print(f"  Ray did not start in time; trying again ({start + 1} of {_RAY_STARTS})")
+
+
+def _run_once(arm: Path, log: Path, number_of_sites: int, training: TrainingConfig, tick: Callable[[], None]) -> None:
     with log.open("w") as output, superlink(arm / "superlink.log", simulation=True) as (environment, _):
         options = [f"num-supernodes={number_of_sites}", f"client-resources-num-cpus={training.threads}"]
         options += [f"init-args-num-cpus={max(os.cpu_count() or 1, training.threads)}", "init-args-log-to-driver=false"]
         command = [tool("flwr"), "run", str(PROJECT), "private", "--stream"]
         command += ["--run-config", f"arm={toml_text(str(arm))}", "--federation-config", " ".join(options)]
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=arm)
+        process = subprocess.Popen(guarded(command), stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=arm)
         try:
             while process.poll() is None:
                 tick()
                 time.sleep(0.5)
         finally:
             stop(process)
-    if not (arm / "model.safetensors").exists():
-        raise UserError(f"federation: the run did not finish; see {log}. Last: {_last_error(log)}")
 
 
 def toml_text(text: str) -> str:
@@ -73,13 +86,13 @@ def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int
     )
     # Flower starts its own tools by name: they must be found even where this environment was not activated.
     search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    environment = {**os.environ, "FLWR_HOME": str(home), "PATH": search_path}
+    environment = {**os.environ, **_no_proxy(), "FLWR_HOME": str(home), "PATH": search_path}
     command = [tool("flower-superlink"), "--insecure", "--isolation", "subprocess"]
     command += ["--simulation"] if simulation else []
     command += ["--control-api-address", f"127.0.0.1:{control_port}", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            guarded(command), stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
     try:
         _wait_until_healthy(port, process, log)
@@ -91,38 +104,22 @@ def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int
 
 def _wait_until_healthy(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+            with direct.open(f"http://127.0.0.1:{port}/health", timeout=1):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise UserError(f"federation: Flower's SuperLink did not start; see {log}. Last: {_last_error(log)}")
+    cause = _cause(log.read_text(errors="replace"))
+    raise UserError(f"federation: Flower's SuperLink did not start: {cause} See {log}")
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and all that it started: neither Flower's executors, which lead sessions of their own and outlive
-    their SuperLink for a while, nor Ray's workers may go on without the run."""
-    started = _descendants(process.pid)  # before it ends: orphans are nobody's children
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_END_TIMEOUT_S)
-    for end in (psutil.Process.terminate, psutil.Process.kill):
-        for one in started:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                end(one)
-        _, started = psutil.wait_procs(started, timeout=_END_TIMEOUT_S)
-    process.kill()
-    with contextlib.suppress(ProcessLookupError):  # it led no group, or nobody is left in it
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _descendants(number: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(number).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+def _no_proxy() -> dict[str, str]:
+    """Variables that keep what Flower's processes tell one another on this machine from the user's proxy."""
+    set_already = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = ",".join(filter(None, [set_already, "127.0.0.1", "localhost"]))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
 def free_ports(count: int) -> list[int]:
@@ -142,11 +139,18 @@ def tool(name: str) -> str:
     return found
 
 
-def _last_error(log: Path) -> str:
-    """What the log ends with: the last exception by name, else the last line that speaks of an error, else the last."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in log.read_text(errors="replace").splitlines()]
-    for pattern in (r"^[\w.]+(Error|Exception|Refused|Refusal)\b", r"(?i)error|exception", r"\S"):
-        found = [line for line in lines if re.search(pattern, line)]
-        if found:
-            return found[-1][:400]
-    return "nothing was logged"
+_RAISED = re.compile(r"([\w.]+\.)?\w*(Error|Exception|Refused|Refusal|Timeout)\b(: .*)?$")
+_FOLLOWS = "The above exception was the direct cause of the following exception:"
+
+
+def _cause(text: str) -> str:
+    """What a log's last exception came from in the end: wrappers tell only that something went wrong. Without an
+    exception, the last line that speaks of an error, or the last at all; as a sentence."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    raised = [number for number, line in enumerate(lines) if _RAISED.match(line)]
+    while len(raised) > 1 and _FOLLOWS in lines[raised[-2] : raised[-1]]:
+        raised.pop()
+    spoken = [line for line in lines if re.search(r"(?i)error|exception", line)]
+    candidates = ["nothing was logged", *lines[-1:], *spoken[-1:], *(lines[number] for number in raised[-1:])]
+    return candidates[-1][:400].rstrip(".") + "."

@@ -1,18 +1,20 @@
-"""Where an arm's first weights come from: nowhere, public pretraining on the phantom, or another run."""
+"""Where an arm's first weights come from, nowhere, public pretraining on the phantom, or another run; and whether they
+are worth private rounds."""
 
 import hashlib
 import json
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from cmrfed import __version__
 from cmrfed.cache import cache_folder
 from cmrfed.config import RunConfig, UserError
-from cmrfed.console import console, progress_bar
+from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.datasets.phantom.layout import VERSION as PHANTOM_VERSION
-from cmrfed.generators import build_generator
+from cmrfed.generators import Generator, build_generator
 from cmrfed.preparation import phantom_stream
-from cmrfed.training import pretrain
+from cmrfed.slices import Slices
+from cmrfed.training import Pretrained, pretrain, single_pixel_losses, steps_kept, validation_losses
 from cmrfed.updates import Weights, load_weights, read_weights, save_generator, write_weights
 
 PHANTOM = "phantom"
@@ -34,18 +36,59 @@ def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:
     return read_weights(generator), dict(notes.get("pretraining") or {"data": f"the run at {source}"})  # type: ignore[call-overload]
 
 
+def refuse_poor_start(config: RunConfig, initial: Weights, validation: Slices) -> None:
+    """Raise UserError where private rounds would spend epsilon on a start that knows next to nothing.
+
+    Its held-out loss must be at most `federation.largest_start_loss` of that of the best predictor that sees one pixel
+    at a time. Weights drawn at random are somebody's choice and pass, as does any start where the key is null.
+    """
+    largest = config.federation.largest_start_loss
+    if config.privacy.mode == "none" or config.generator.init is None or largest is None:
+        return
+    generator = build_generator(config.generator, config.seed)
+    write_weights(generator, initial)
+    loss, single_pixel = (
+        _mean(losses(generator, validation, config.training, config.seed))
+        for losses in (validation_losses, single_pixel_losses)
+    )
+    console.print(f"  start: held-out loss {loss:.4f}, {loss / single_pixel:.2f} of guessing pixel by pixel")
+    if not loss <= largest * single_pixel:  # nor where it is not a number
+        raise UserError(
+            f"generator.init: the start's held-out loss is {loss:.3f}, more than {largest:g} of the {single_pixel:.3f} "
+            "of guessing each pixel by itself: private rounds would spend epsilon on noise. Nothing was spent; "
+            "pretrain for longer (pretraining.steps), or begin all the same with federation.largest_start_loss=null"
+        )
+
+
 def pretrained_on_phantom(config: RunConfig) -> Path:
-    """The generator pretrained on the generic phantom, from the cache or trained now."""
+    """The generator pretrained on the generic phantom: from the cache, or trained now."""
     cached = cache_folder() / "pretrained" / f"{_cache_key(config)}.safetensors"
     if cached.exists():
         console.print(f"  pretraining: found {cached}", soft_wrap=True)
         return cached
     generator = build_generator(config.generator.model_copy(update={"trainable": "all", "init": None}), config.seed)
+    checkpoint = cached.with_suffix(".partial")
+    steps = config.pretraining.steps
+    with if_interrupted(lambda: f"{steps_kept(checkpoint)} of {steps} steps of pretraining are kept for the next try"):
+        found = _pretrain(generator, config, checkpoint)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    save_generator(cached, generator, found.weights, pretraining=_notes(found))
+    checkpoint.unlink(missing_ok=True)
+    return cached
+
+
+def _pretrain(generator: Generator, config: RunConfig, checkpoint: Path) -> Pretrained:
+    settings, seed = config.pretraining, config.seed
+    if kept := steps_kept(checkpoint):
+        console.print(f"  pretraining: goes on after {kept} of {settings.steps} steps")
+    hearts = partial(phantom_stream, seed, config.preprocessing, settings.label_noise_mm)
     with progress_bar("pretraining on the phantom") as progress:
-        hearts = phantom_stream(config.seed, config.preprocessing, config.pretraining.label_noise_mm)
-        with closing(hearts):
-            found = pretrain(generator, hearts, config.pretraining, config.training, config.seed, progress)
-    notes = {
+        return pretrain(generator, hearts, settings, config.training, seed, checkpoint, progress)
+
+
+def _notes(found: Pretrained) -> dict[str, object]:
+    """What is told of a pretraining, to whoever uses its weights."""
+    return {
         "data": f"the built-in phantom, version {PHANTOM_VERSION}: randomised styles, every heart once; no patient",
         "hearts": found.patients,
         "slices": found.slices,
@@ -54,9 +97,6 @@ def pretrained_on_phantom(config: RunConfig) -> Path:
         "waited_share": round(found.waited_s / found.seconds_s, 3),
         "loss": found.losses[:: max(1, len(found.losses) // 200)],
     }
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    save_generator(cached, generator, found.weights, pretraining=notes)
-    return cached
 
 
 def _model_of(run: Path) -> Path:
@@ -64,6 +104,10 @@ def _model_of(run: Path) -> Path:
     if not model.exists():
         raise UserError(f"generator.init: {run} holds no model.safetensors; give a finished run, or {PHANTOM!r}")
     return model
+
+
+def _mean(losses: dict[str, float]) -> float:
+    return sum(losses.values()) / len(losses)
 
 
 def _cache_key(config: RunConfig) -> str:

@@ -1,6 +1,9 @@
 """The whole federation on one machine: data -> sites -> pretraining -> arms -> the run's folder, ready to evaluate."""
 
+import fcntl
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,8 +11,8 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from cmrfed.config import RunConfig, UserError
-from cmrfed.console import console, progress_bar
-from cmrfed.preparation import Source, write_configured_phantom
+from cmrfed.console import console, if_interrupted, progress_bar
+from cmrfed.preparation import Source, refuse_missing_folders, write_configured_phantom
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, prepared_folder, software_versions
@@ -17,9 +20,9 @@ from cmrfed.site import SitePolicy
 from cmrfed.site.division import refuse_twins
 from cmrfed.site.policy import default_ledger
 from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_one_by_one
-from cmrfed.updates import load_weights
+from cmrfed.updates import Weights, load_weights
 from simulations.arms import federate
-from simulations.pretraining import initial_weights
+from simulations.pretraining import initial_weights, refuse_poor_start
 
 _VALIDATION_SLICES_PER_VENDOR = 12
 """Enough to see a curve fall, few enough not to hold up a round."""
@@ -30,6 +33,7 @@ def simulate(config: RunConfig, out: Path, name: str | None = None) -> Run:
 
     `name` is what the folder is called besides the time.
     """
+    refuse_missing_folders(config.data)
     plan = _plan(config)
     if "phantom" in config.data.sources:
         with progress_bar("writing the phantom") as progress:
@@ -41,22 +45,65 @@ def simulate(config: RunConfig, out: Path, name: str | None = None) -> Run:
     _refuse_unfit_sites(sites, config)
     plan = plan and plan.shared_by(len(sites), config.privacy)
     initial, pretraining = initial_weights(config)
+    refuse_poor_start(config, initial, _for_validation(held_out))
     folder = new_run_folder(out, name)
-    try:
-        run = _lay_out(folder, config, slices, sites, held_out, plan, pretraining)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    federate(run, initial)
+    with _at_work(folder):
+        try:
+            run = _lay_out(folder, config, slices, sites, held_out, plan, pretraining)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        console.print(f"  run {run.record.name} begins, in {run.folder}", soft_wrap=True)
+        _federate(run, initial)
     return run
 
 
 def resume(run: Run) -> Run:
-    """Go on with a run from its arms' last whole rounds; what was spent stays spent, in the sites' own ledgers."""
-    stored = sorted(run.folder.glob("arms/*/initial.safetensors"))
-    initial = load_weights(stored[0])[0] if stored else initial_weights(run.config)[0]
-    federate(run, initial)
+    """Go on with a run from its arms' last whole rounds; what was spent stays spent, in the sites' own ledgers.
+
+    Raises UserError where another process is at work on it.
+    """
+    with _at_work(run.folder):
+        console.print(f"  run {run.record.name} goes on, in {run.folder}", soft_wrap=True)
+        stored = sorted(run.folder.glob("arms/*/initial.safetensors"))
+        initial = load_weights(stored[0])[0] if stored else initial_weights(run.config)[0]
+        _federate(run, initial)
     return run
+
+
+def interrupted_run(config: RunConfig, out: Path) -> Run | None:
+    """The newest run of this very configuration in `out`, if it was cut short: it has no report."""
+    folders = [path.parent for path in out.expanduser().resolve().glob("*/run.json")]
+    for folder in sorted((one for one in folders if not one.is_symlink()), reverse=True):
+        run = _readable(folder)
+        if run and run.config == config:
+            return None if (folder / "report.html").exists() else run
+    return None
+
+
+def _readable(folder: Path) -> Run | None:
+    """None for a run of another version, whose record cannot be read."""
+    try:
+        return Run.open(folder)
+    except UserError:
+        return None
+
+
+def _federate(run: Run, initial: Weights) -> None:
+    with if_interrupted(lambda: f"finished rounds are kept, and cmrfed simulate resume={run.folder} goes on"):
+        federate(run, initial)
+
+
+@contextmanager
+def _at_work(folder: Path) -> Iterator[None]:
+    """Keep other processes off a run: two coordinators would ask its sites for the same rounds. The lock goes with the
+    process that has it, however that ends."""
+    with (folder / ".at_work").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process is at work on this run; let it end, or end it") from None
+        yield
 
 
 def _plan(config: RunConfig) -> PrivacyPlan | None:
@@ -118,6 +165,11 @@ def _policy(name: str, config: RunConfig, peers: dict[str, str]) -> dict[str, ob
     }
 
 
+def _for_validation(held_out: Slices) -> Slices:
+    """The evaluator's slices that rounds and starts are judged on: some of each vendor."""
+    return concatenate([_few(own) for own in held_out.by_vendor().values()])
+
+
 def _few(slices: Slices) -> Slices:
     """Slices spread evenly over patients, phases and levels."""
     count = min(len(slices), _VALIDATION_SLICES_PER_VENDOR)
@@ -140,9 +192,7 @@ def _lay_out(
         sites[name].save(home / "slices.safetensors")
         OmegaConf.save(_policy(name, config, peers), home / "site.yaml")
     held_out.save(folder / "central" / "held_out.safetensors")
-    concatenate([_few(own) for own in held_out.by_vendor().values()]).save(
-        folder / "central" / "validation.safetensors"
-    )
+    _for_validation(held_out).save(folder / "central" / "validation.safetensors")
     record = RunRecord(
         name=folder.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,8 +1,13 @@
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from itertools import count
 
+import psutil
 import pytest
 
 from cmrfed.config import UserError
@@ -77,3 +82,29 @@ def test_an_error_is_raised_at_its_item_s_turn(workers: int) -> None:
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(UserError, match="patient 3"):
         next(results)
+
+
+@pytest.fixture
+def working() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
+    """A process in the middle of an endless map, and all the processes that it has started by then."""
+    code = "from itertools import count; from cmrfed.parallel import map_in_order\n"
+    code += "for result in map_in_order(abs, count(), 2): print(result, flush=True)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout
+    for _ in range(100):  # by now both workers are there
+        process.stdout.readline()
+    started = psutil.Process(process.pid).children(recursive=True)
+    yield process, started
+    for one in (process, *started):
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            one.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_goes_on_when_the_process_that_mapped_is_killed(working, number: signal.Signals) -> None:
+    process, started = working
+    assert len(started) >= 3, "a server and two workers"
+    process.send_signal(number)
+    _, left = psutil.wait_procs(started, timeout=60)
+    assert left == []

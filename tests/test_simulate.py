@@ -1,6 +1,10 @@
 """The simulated federation: patients never cross sites, budgets hold, interruptions are free, bad input stops it."""
 
+import fcntl
 import json
+import re
+import shutil
+from itertools import count
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,14 +16,18 @@ from tiny_runs import tiny_run_config
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
 from cmrfed.evaluation import evaluate
+from cmrfed.federation import Arm
 from cmrfed.privacy import epsilon
 from cmrfed.report import write_report
 from cmrfed.runs import Run
-from cmrfed.site import Home
+from cmrfed.site import Home, answer
 from cmrfed.slices import Slices
+from cmrfed.training import plain_gradient
 from cmrfed.updates import load_generator, load_weights
 from server.strategy import PrivateFederation
-from simulations.simulate import resume, simulate
+from simulations.arms import _Watch
+from simulations.pretraining import pretrained_on_phantom, refuse_poor_start
+from simulations.simulate import interrupted_run, resume, simulate
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +172,12 @@ def test_a_site_that_refuses_is_named_and_the_others_go_on(cache, tmp_path, monk
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"data": {"root": "/nowhere", "sources": {"acdc": "acdc"}}}, "data.root: /nowhere: no such folder"),
+        ({"data": {"sources": {"acdc": "/nowhere/acdc"}}}, "data.sources.acdc: /nowhere/acdc: no such folder"),
+        (
+            {"generator": {"init": "phantom"}, "federation": {"largest_start_loss": 0.5}},
+            r"generator.init: the start's held-out loss is 1\.\d+, more than 0.5 of the 0\.\d+ of guessing each pixel",
+        ),
         ({"privacy": {"minimum_patients": 50}}, "privacy.minimum_patients: site GE has 4"),
         ({"privacy": {"target_epsilon": 1e-4}}, "privacy.target_epsilon: no noise multiplier"),
         ({"generator": {"init": "/nowhere"}}, "generator.init: /nowhere holds no model"),
@@ -183,3 +197,132 @@ def test_an_evaluation_of_nothing_still_draws_the_reports_pictures(finished):
     assert {kind: found[kind] for kind in nothing} == nothing
     assert found["composite"] is None
     assert len(Slices.load(finished.arm_folder("private") / "synthetic.safetensors"))
+
+
+def test_what_is_wrong_with_the_data_is_found_before_calibration_takes_its_time(cache, tmp_path, monkeypatch):
+    def calibrate(*_):
+        raise AssertionError("calibrated first")
+
+    monkeypatch.setattr("simulations.simulate.PrivacyPlan.calibrated", calibrate)
+    with pytest.raises(UserError, match=r"data.root: /nowhere"):
+        simulate(tiny_run_config(cache, data={"root": "/nowhere", "sources": {"mnms": "mnms"}}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("init", "mode", "largest"), [(None, "local", 0.01), ("phantom", "none", 0.01), ("phantom", "local", None)]
+)
+def test_a_start_is_not_judged_where_it_was_chosen_or_nothing_is_spent(cache, init, mode, largest):
+    config = tiny_run_config(
+        cache, generator={"init": init}, privacy={"mode": mode}, federation={"largest_start_loss": largest}
+    )
+    refuse_poor_start(config, {}, None)
+
+
+def test_a_start_that_is_not_a_number_is_refused(cache, finished, monkeypatch):
+    config = tiny_run_config(cache, generator={"init": "phantom"}, federation={"largest_start_loss": 100.0})
+    start = load_weights(finished.arm_folder("private") / "initial.safetensors")[0]
+    slices = finished.held_out_slices()
+    refuse_poor_start(config, start, slices)
+    monkeypatch.setattr("simulations.pretraining.validation_losses", lambda *_: {"GE": float("nan")})
+    with pytest.raises(UserError, match="held-out loss is nan"):
+        refuse_poor_start(config, start, slices)
+
+
+def test_an_interrupted_pretraining_is_gone_on_with_and_never_taken_for_a_whole_one(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("CMRFED_CACHE", str(tmp_path))
+    monkeypatch.setattr("cmrfed.training.pretraining.CHECKPOINT_EVERY_S", 0.0)
+    config, steps = tiny_run_config(cache), count()
+
+    def die_in_the_third(*arguments):
+        if next(steps) == 2:
+            raise KeyboardInterrupt
+        return plain_gradient(*arguments)
+
+    monkeypatch.setattr("cmrfed.training.pretraining.plain_gradient", die_in_the_third)
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        pretrained_on_phantom(config)
+    assert interrupt.value.__notes__ == ["2 of 3 steps of pretraining are kept for the next try"]
+    assert not list(tmp_path.glob("pretrained/*.safetensors"))
+    path = pretrained_on_phantom(config)
+    assert next(steps) == 4, "the third step alone was taken again"
+    assert load_weights(path)[1]["pretraining"]["steps"] == 3
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.fixture
+def cut_short(finished, tmp_path):
+    """A run in its own folder of runs, whose training was interrupted after a round."""
+    folder = shutil.copytree(finished.folder, tmp_path / "runs" / finished.folder.name)
+    shutil.rmtree(folder / "arms" / "private")
+    (folder / "report.html").unlink(missing_ok=True)
+    return Run.open(folder)
+
+
+def test_auto_goes_on_with_the_newest_run_of_this_configuration_where_it_was_cut_short(cut_short):
+    out, config = cut_short.folder.parent, cut_short.config
+    (out / "latest").symlink_to(cut_short.folder.name)
+    (out / "2000-01-01_damaged").mkdir()
+    (out / "2000-01-01_damaged" / "run.json").write_text("{}")
+    assert interrupted_run(config, out).folder == cut_short.folder
+    assert interrupted_run(config.model_copy(update={"seed": 1}), out) is None
+    (cut_short.folder / "report.html").touch()
+    assert interrupted_run(config, out) is None
+    assert interrupted_run(config, out / "none") is None
+
+
+def test_a_run_at_which_another_process_works_is_left_alone(cut_short):
+    with (cut_short.folder / ".at_work").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another process is at work on this run"):
+            resume(cut_short)
+    assert not cut_short.arm_folder("private").exists()
+
+
+def test_a_site_whose_home_is_gone_is_named_before_anything_is_asked_of_the_others(cut_short):
+    shutil.rmtree(cut_short.site_home("GE"))
+    with pytest.raises(UserError, match=r"sites/GE: is not a site's home any more; put the folder back"):
+        resume(cut_short)
+    assert not cut_short.arm_folder("private").exists()
+
+
+def test_a_run_says_its_name_when_it_begins_and_goes_on_and_what_each_round_cost(cut_short, capsys):
+    config = cut_short.config.model_copy(
+        update={"federation": cut_short.config.federation.model_copy(update={"arms": "private"})}
+    )
+    run = simulate(config, cut_short.folder.parent)
+    printed = capsys.readouterr().out
+    assert f"run {run.folder.name} begins, in {run.folder}\n" in printed
+    spent = Home(run.site_home("GE")).spent_in(f"{run.record.name}/private")
+    assert spent[0][1] < spent[1][1]
+    for number, epsilon_then in spent:
+        assert re.search(rf"round {number}/2 .*GE epsilon {epsilon_then:.2f}", printed)
+    resume(run)
+    assert f"run {run.folder.name} goes on" in capsys.readouterr().out
+
+
+def test_a_round_s_line_has_that_round_s_epsilon_however_late_it_is_read(finished, capsys):
+    arm = Arm.open(finished.arm_folder("private"))
+    watch = _Watch(finished, arm, lambda done, total: None)
+    watch.rounds_shown = 1
+    watch.tick()  # both rounds are over
+    spent = Home(finished.site_home("GE")).spent_in(arm.run_at_sites)
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.search(r"GE epsilon ([\d.]+)", line)[1] for line in lines] == [f"{one:.2f}" for _, one in spent]
+
+
+def test_a_run_that_stopped_early_says_so_and_goes_on_once_the_reason_is_gone(cache, tmp_path, monkeypatch):
+    def refuse_round_two(home, request, weights):
+        if request.task.round == 2:
+            raise UserError("not today")
+        return answer(home, request, weights)
+
+    with monkeypatch.context() as broken:
+        broken.setattr("client.app.answer", refuse_round_two)
+        run = simulate(tiny_run_config(cache), tmp_path)
+    (why,) = run.early_ends().values()
+    assert re.fullmatch(r"after 1 of 2 rounds: round 2 got no update \(GE: .*; Siemens: .*\)", why)
+    assert len(_rounds(run)) == 2
+    resume(run)
+    assert run.early_ends() == {}
+    assert [line["round"] for line in _rounds(run)] == [0, 1, 2]
+    assert Arm.open(run.arm_folder("private")).state().round == 2

@@ -17,12 +17,13 @@ from cmrfed.training import (
     mean_loss,
     noised_sum,
     patient_batch,
+    plain_gradient,
     pretrain,
     train,
     trained_weights,
     validation_losses,
 )
-from cmrfed.training.pretraining import Mixed
+from cmrfed.training.pretraining import Mixed, steps_kept
 from cmrfed.updates import read_weights
 
 CPU = torch.device("cpu")
@@ -118,41 +119,91 @@ def test_a_patient_gives_as_many_rows_as_the_plan_asks_whatever_it_has(
     assert len(set(seen[0].tolist())) == min(own, asked), "without replacement, as far as the patient's slices go"
 
 
-def test_pretraining_stops_at_its_steps_or_its_minutes(generator, fp32_training):
-    config = PretrainingConfig(steps=5, minutes=10, batch_size=2)
-    found = pretrain(generator, endless_patients(), config, fp32_training, seed=0)
-    assert len(found.losses) == 5
+def patients_from(first):
+    return (toy_slices([4], seed=seed) for seed in count(first))
+
+
+PRETRAINING = PretrainingConfig(steps=6, batch_size=2, mixed_slices=8)
+
+
+def test_steps_alone_end_pretraining_and_are_what_its_bar_counts(generator, fp32_training, monkeypatch):
+    """An hour passes with each look at the clock."""
+    hours, shown = count(), []
+    monkeypatch.setattr("cmrfed.training.pretraining.time.monotonic", lambda: 3600.0 * next(hours))
+    found = pretrain(
+        generator,
+        patients_from,
+        PRETRAINING,
+        fp32_training,
+        0,
+        progress=lambda done, total: shown.append((done, total)),
+    )
+    assert len(found.losses) == 6
     assert set(found.weights) == set(read_weights(generator))
-    slow = config.model_copy(update={"steps": 10**6, "minutes": 0.01})
-    assert len(pretrain(generator, endless_patients(), slow, fp32_training, seed=0).losses) < 10**4
-
-
-def endless_patients():
-    return (toy_slices([4], seed=seed) for seed in count())
+    assert shown == [(done, 6) for done in range(7)]
 
 
 def test_pretraining_uses_every_slice_once_and_mixes_patients():
-    stream, random = Mixed(iter([toy_slices([3], seed=seed) for seed in range(6)]), least=9), SeededRandom(0)
-    batches = [stream.draw(4, random) for _ in range(5)]
-    assert batches[4] is None, "18 slices give four batches of four"
-    drawn = [image.numpy().tobytes() for batch in batches[:4] for image in batch.images]
+    patients, pool, random = (toy_slices([3], seed=seed) for seed in range(6)), Mixed(least=9), SeededRandom(0)
+    batches = [pool.draw(4, patients, random) for _ in range(4)]
+    with pytest.raises(ValueError, match="a step needs 4 slices, and after 6 patients no more came"):
+        pool.draw(4, patients, random)  # 18 slices give four batches of four
+    drawn = [image.numpy().tobytes() for batch in batches for image in batch.images]
     there = {image.tobytes() for seed in range(6) for image in toy_slices([3], seed=seed).images}
     assert len(set(drawn)) == 16 and set(drawn) <= there
     first = {image.numpy().tobytes() for image in batches[0].images}
     assert all(not first <= {image.tobytes() for image in toy_slices([3], seed=seed).images} for seed in range(6))
-    assert (stream.patients, stream.slices) == (6, 16)
+    assert (pool.patients, pool.slices) == (6, 16)
 
 
-def test_pretraining_is_repeatable_and_ends_with_its_patients(fp32_training, tiny_generator_config):
-    config = PretrainingConfig(steps=50, minutes=10, batch_size=2, mixed_slices=4)
+def test_a_pretraining_whose_patients_run_out_gives_no_weights(generator, fp32_training):
+    def few(first):
+        return (toy_slices([4], seed=seed) for seed in range(first, 2))
 
-    def run():
-        patients = (toy_slices([4], seed=seed) for seed in range(3))
-        return pretrain(build_generator(tiny_generator_config, 0), patients, config, fp32_training, seed=7)
+    with pytest.raises(ValueError, match="after 2 patients no more came"):
+        pretrain(generator, few, PRETRAINING, fp32_training, seed=0)
 
-    one, other = run(), run()
-    assert one.losses == other.losses and len(one.losses) == 6
-    assert (one.patients, one.slices) == (3, 12)
+
+@pytest.mark.parametrize("whole_steps", [1, 4])
+def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
+    tiny_generator_config, fp32_training, tmp_path, monkeypatch, whole_steps
+):
+    """Killed in the middle of a step, begun again in a new process: the same losses and weights, to the bit."""
+    monkeypatch.setattr("cmrfed.training.pretraining.CHECKPOINT_EVERY_S", 0.0)
+
+    def run(checkpoint=None):
+        generator = build_generator(tiny_generator_config, 0)
+        return pretrain(generator, patients_from, PRETRAINING, fp32_training, 7, checkpoint)
+
+    steps = count()
+
+    def die(*arguments):
+        if next(steps) == whole_steps:
+            raise KeyboardInterrupt
+        return plain_gradient(*arguments)
+
+    whole, path = run(), tmp_path / "partial.safetensors"
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr("cmrfed.training.pretraining.plain_gradient", die)
+        run(path)
+    assert steps_kept(path) == whole_steps
+    resumed = run(path)
+    assert resumed.losses == whole.losses and len(whole.losses) == 6
+    assert (resumed.patients, resumed.slices) == (whole.patients, whole.slices)
+    assert all(np.array_equal(resumed.weights[name], weight) for name, weight in whole.weights.items())
+    assert steps_kept(path) == 6
+
+
+def test_a_damaged_checkpoint_is_begun_anew(tiny_generator_config, fp32_training, tmp_path):
+    path = tmp_path / "partial.safetensors"
+    path.write_bytes(b"cut off")
+    assert steps_kept(path) == steps_kept(tmp_path / "none") == 0
+    generators = [build_generator(tiny_generator_config, 0) for _ in range(2)]
+    anew, whole = (
+        pretrain(generator, patients_from, PRETRAINING, fp32_training, 7, checkpoint).losses
+        for generator, checkpoint in zip(generators, (path, None), strict=True)
+    )
+    assert anew == whole
 
 
 def test_a_step_is_the_stated_equation(generator, fp32_training):

@@ -21,7 +21,7 @@ import yaml
 from cmrfed.cli.commands import COMMANDS, EXIT_CODES, Command
 from cmrfed.cli.help import help_lines
 from cmrfed.cli.overrides import Job, compose_jobs, plain, put_in, read_words, refuse_left_open
-from cmrfed.config import Stage, UserError, read_stage
+from cmrfed.config import Stage, StoppedEarly, UserError, read_stage
 from cmrfed.console import console, errors, survive_any_encoding
 from cmrfed.keys import nearest
 
@@ -131,6 +131,8 @@ def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None
             return 0, function(values)
     except SystemExit as stop:  # a command that found problems
         return stop.code if isinstance(stop.code, int) else 1, None
+    except StoppedEarly as early:
+        return _fail(name, early), early.folder
     except UserError as error:
         return _fail(name, error), None
     except OSError as error:
@@ -140,8 +142,8 @@ def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None
     except KeyboardInterrupt as interrupt:
         number = next((one for one in interrupt.args if isinstance(one, signal.Signals)), signal.SIGINT)
         what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
-        kept = "; finished rounds are kept (resume=RUN goes on)" if name == "simulate" else ""
-        errors.print(f"cmrfed {name}: {what}{kept}", markup=False)
+        kept = getattr(interrupt, "__notes__", ())  # by `if_interrupted`
+        errors.print(f"cmrfed {name}: {'; '.join([what, *kept])}", markup=False)
         sys.exit(128 + number)
 
 

@@ -7,8 +7,16 @@ from typing import Any
 
 from cmrfed.cli.overrides import configs_folder
 from cmrfed.cli.stages import Prepare
-from cmrfed.config import EvaluationConfig, PreprocessingConfig, RunConfig, SamplingConfig, UserError, read_stage
-from cmrfed.console import console, progress_bar
+from cmrfed.config import (
+    EvaluationConfig,
+    PreprocessingConfig,
+    RunConfig,
+    SamplingConfig,
+    StoppedEarly,
+    UserError,
+    read_stage,
+)
+from cmrfed.console import console, if_interrupted, progress_bar
 
 Values = dict[str, Any]
 """A command's configuration as plain values."""
@@ -19,10 +27,17 @@ def simulate(values: Values) -> Path:
     from simulations import simulate as simulation
 
     out, name, resumed = Path(values.pop("out")), values.pop("name"), values.pop("resume")
-    run = (
-        simulation.resume(_open(resumed)) if resumed else simulation.simulate(read_stage(RunConfig, values), out, name)
-    )
-    _evaluate_run(run, run.config.evaluation)
+    if resumed not in (None, "auto"):
+        run = simulation.resume(_open(resumed))
+    else:
+        config = read_stage(RunConfig, values)
+        cut_short = simulation.interrupted_run(config, out) if resumed else None
+        run = simulation.resume(cut_short) if cut_short else simulation.simulate(config, out, name)
+    with if_interrupted(lambda: f"the training is kept, and cmrfed evaluate run={run.folder} measures it"):
+        _evaluate_run(run, run.config.evaluation)
+    if ends := run.early_ends():
+        told = "; ".join(f"arm {arm} stopped {why}" for arm, why in ends.items())
+        raise StoppedEarly(f"{told}; a site's own reason is in {run.folder}/sites/SITE/refusals.jsonl", run.folder)
     return run.folder
 
 

@@ -59,7 +59,9 @@ class Simulate(RunConfig):
         description="name of the run's folder, after the time; a sweep adds what it sweeps",
     )
     resume: AsWritten | None = Field(
-        default=None, description="a run's folder: go on from its last round instead of starting anew"
+        default=None,
+        description="a run's folder: go on from its last round instead of starting anew; auto: so with the newest run "
+        "of this very configuration, if it was cut short",
     )
 
 

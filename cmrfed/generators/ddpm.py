@@ -31,12 +31,15 @@ class DDPM(Generator):
     def draw_times(self, count: int, random: torch.Generator) -> Float[Tensor, " batch"]:
         return torch.randint(TRAINING_STEPS, (count,), generator=random) / (TRAINING_STEPS - 1)
 
+    def target(self, images: Image, noises: Image) -> Image:
+        return noises
+
     def losses(self, images: Image, masks: Mask, conditions: Condition, draws: Draws) -> Float[Tensor, " batch"]:
         levels = (draws.times * (TRAINING_STEPS - 1)).round().long()
         a_t = self.alphas.to(images.dtype)[levels][:, None, None, None]
         x_t = a_t.sqrt() * images + (1 - a_t).sqrt() * draws.noises
         noise = self.network(x_t, levels / (TRAINING_STEPS - 1), masks, conditions, draws.kept)
-        return (noise - draws.noises).square().flatten(1).mean(1)
+        return (noise - self.target(images, draws.noises)).square().flatten(1).mean(1)
 
     def denoise(self, noises: Image, masks: Mask, conditions: Condition, steps: int, guidance: float) -> Image:
         """Deterministic DDIM (eta = 0) over `steps` of the thousand levels, evenly spaced from noisiest to first.

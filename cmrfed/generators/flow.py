@@ -17,11 +17,14 @@ class Flow(Generator):
     def draw_times(self, count: int, random: torch.Generator) -> Float[Tensor, " batch"]:
         return torch.sigmoid(torch.randn(count, generator=random))
 
+    def target(self, images: Image, noises: Image) -> Image:
+        return images - noises
+
     def losses(self, images: Image, masks: Mask, conditions: Condition, draws: Draws) -> Float[Tensor, " batch"]:
         t = draws.times[:, None, None, None]
         x_t = t * images + (1 - t) * draws.noises
         velocity = self.network(x_t, draws.times, masks, conditions, draws.kept)
-        return (velocity - (images - draws.noises)).square().flatten(1).mean(1)
+        return (velocity - self.target(images, draws.noises)).square().flatten(1).mean(1)
 
     def denoise(self, noises: Image, masks: Mask, conditions: Condition, steps: int, guidance: float) -> Image:
         """Euler steps from t = 0 (noise) to t = 1 (image)."""

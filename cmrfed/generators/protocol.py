@@ -51,6 +51,10 @@ class Generator(nn.Module, ABC):
         """Training times in [0, 1], from the family's density."""
 
     @abstractmethod
+    def target(self, images: Image, noises: Image) -> Image:
+        """What the network is to predict of x_t = signal image + noise e."""
+
+    @abstractmethod
     def losses(self, images: Image, masks: Mask, conditions: Condition, draws: Draws) -> Float[Tensor, " batch"]:
         """The training loss of each example, the mean over its pixels; no example sees another."""
 

@@ -8,6 +8,7 @@ entropy with AES-CTR (NIST SP 800-90A's construction); `SeededRandom` repeats it
 import math
 import secrets
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,6 +90,15 @@ class SeededRandom(Random):
 
     def __init__(self, *seed: int) -> None:
         self._stream = np.random.default_rng(seed)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where the stream stands, as JSON can hold it; set, it goes on from there."""
+        return dict(self._stream.bit_generator.state)
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        self._stream.bit_generator.state = state
 
     def words(self, count: int) -> np.ndarray:
         return self._stream.integers(0, 2**64, count, dtype=np.uint64)

@@ -49,6 +49,7 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         public_start=material.public_start,
         sources=list(material.run.config.data.sources),
         non_private_shown="non_private" in material.scores and material.run.record.plan is not None,
+        stopped={material.arm_title(arm): why for arm, why in material.stopped.items()},
         remarks=remarks(material),
         findings=findings(material),
         composite=composite_row(material),

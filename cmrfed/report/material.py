@@ -19,7 +19,8 @@ _ARMS = ("epsilon_0", "private", "non_private", "external")
 class Material:
     """A run as its files tell it.
 
-    results: results.json. rounds: by arm, the whole lines of rounds.jsonl. stopped: by arm, why its rounds ended early.
+    results: results.json. rounds: by arm, the whole lines of rounds.jsonl. stopped: by arm, after how many rounds
+    and why it ended early.
     synthetic: by arm, its slices for held-out masks. spent: by site, (round, epsilon after it) of this run's ledger
     rows. held_out: real slices, None unless they were asked for.
     """
@@ -80,12 +81,11 @@ def read_material(run: Run, show_real_images: bool) -> Material:
     """Read a run. Raises UserError when results.json is missing or is not one, or when a ledger was tampered with."""
     arms = [arm for arm in _ARMS if run.arm_folder(arm).is_dir()]
     synthetic = {arm: run.arm_folder(arm) / "synthetic.safetensors" for arm in arms}
-    stopped = {arm: run.arm_folder(arm) / "stopped.txt" for arm in arms}
     return Material(
         run=run,
         results=_read_results(run.folder / "results.json"),
         rounds={arm: _whole_lines(run.arm_folder(arm) / "rounds.jsonl") for arm in arms},
-        stopped={arm: path.read_text().strip() for arm, path in stopped.items() if path.exists()},
+        stopped=run.early_ends(),
         synthetic={arm: Slices.load(path) for arm, path in synthetic.items() if path.exists()},
         spent={site: spent for site in run.sites if (spent := _spent(run, site))},
         held_out=run.held_out_slices() if show_real_images else None,

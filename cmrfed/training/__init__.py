@@ -1,14 +1,22 @@
 """Training at one site: slices + weights + plan -> what may leave the site, and the accountant's event of it."""
 
 from cmrfed.training.local import Contribution, LocalRun, LocalTask, Progress, contribution, private_random, train
-from cmrfed.training.losses import autocast, choose_device, mean_loss, plain_gradient, validation_losses
-from cmrfed.training.pretraining import pretrain
+from cmrfed.training.losses import (
+    autocast,
+    choose_device,
+    mean_loss,
+    plain_gradient,
+    single_pixel_losses,
+    validation_losses,
+)
+from cmrfed.training.pretraining import Pretrained, pretrain, steps_kept
 from cmrfed.training.private import noised_sum, patient_batch, trained_weights
 
 __all__ = [
     "Contribution",
     "LocalRun",
     "LocalTask",
+    "Pretrained",
     "Progress",
     "autocast",
     "choose_device",
@@ -19,6 +27,8 @@ __all__ = [
     "plain_gradient",
     "pretrain",
     "private_random",
+    "single_pixel_losses",
+    "steps_kept",
     "train",
     "trained_weights",
     "validation_losses",

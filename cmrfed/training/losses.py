@@ -1,5 +1,6 @@
 """The loss of a batch on any device in any precision, and the held-out loss that rounds and arms are compared by."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -69,11 +70,39 @@ def validation_losses(generator: Generator, slices: Slices, training: TrainingCo
     """Mean loss by vendor with noises fixed by `seed`, so that rounds and arms can be compared."""
     device = choose_device(training.device)
     generator.to(device).eval()
-    losses = {}
+    return {
+        vendor: float(mean_loss(generator, rows, training, device))
+        for vendor, rows in _fixed(generator, slices, device, seed)
+    }
+
+
+@torch.no_grad()
+def single_pixel_losses(generator: Generator, slices: Slices, training: TrainingConfig, seed: int) -> dict[str, float]:
+    """What `validation_losses` would be of a predictor that sees one pixel at a time: no neighbour and no mask.
+
+    It is the best linear one, Wiener's, for pixels of the slices' mean m and variance s^2: of x_t = a x + b e it makes
+    x = m + a s^2 / (a^2 s^2 + b^2) (x_t - a m). A network that does no better has learnt nothing about hearts.
+    """
+    device = choose_device(training.device)
+    generator.to(device)
+    return {
+        vendor: float(_single_pixel_loss(generator, images, draws))
+        for vendor, (images, _, _, draws) in _fixed(generator, slices, device, seed)
+    }
+
+
+def _single_pixel_loss(generator: Generator, images: Image, draws: Draws) -> Tensor:
+    signal, noise = (scale[:, None, None, None] for scale in generator.scales(draws.times))
+    x_t = generator.corrupt(images, draws.noises, draws.times)
+    mean, variance = images.mean(), images.var()
+    guess = mean + signal * variance / (signal**2 * variance + noise**2) * (x_t - signal * mean)
+    predicted = generator.target(guess, (x_t - signal * guess) / noise)
+    return (predicted - generator.target(images, draws.noises)).square().mean()
+
+
+def _fixed(generator: Generator, slices: Slices, device: torch.device, seed: int) -> Iterator[tuple[str, Batch]]:
+    """Each vendor's slices as a batch whose draws `seed` decides, with every condition kept."""
     for vendor, own in slices.by_vendor().items():
         images, masks, conditions = own.batch(range(len(own)), device)
         draws = generator.draw(images, torch.Generator().manual_seed(seed))
-        draws = replace(draws, kept=torch.ones_like(draws.kept))
-        with autocast(device, training.precision):
-            losses[vendor] = float(generator.losses(images, masks, conditions, draws).mean())
-    return losses
+        yield vendor, (images, masks, conditions, replace(draws, kept=torch.ones_like(draws.kept)))

@@ -1,23 +1,37 @@
-"""Pretraining on a stream of public patients, before any private one is touched."""
+"""Pretraining on a stream of public patients, before any private one is touched.
+
+It is over when all its steps are done: time decides nothing, and a part of it is never taken for the whole. All that
+the next step depends on is kept in a checkpoint, from which training goes on to the same weights, to the bit, as if it
+had never been interrupted.
+"""
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Generator as Stream
+from contextlib import closing
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cmrfed.config import PretrainingConfig, TrainingConfig
+from cmrfed.config import PretrainingConfig, TrainingConfig, UserError
 from cmrfed.generators import Generator
 from cmrfed.privacy import Random, SeededRandom
 from cmrfed.shapes import Condition, Image, Mask
 from cmrfed.slices import Slices
 from cmrfed.training.local import Progress
 from cmrfed.training.losses import choose_device, plain_gradient
-from cmrfed.updates import Weights, read_weights
+from cmrfed.updates import Weights, load_weights, read_weights, save_weights
+
+CHECKPOINT_EVERY_S = 30.0
+
+Patients = Callable[[int], Stream[Slices, None, None]]
+"""Public patients in an order of their own, from the one of that number on; the same ones whenever they are asked."""
 
 
 class Rows(NamedTuple):
@@ -45,38 +59,40 @@ class Pretrained:
 
 def pretrain(
     generator: Generator,
-    patients: Iterator[Slices],
+    patients: Patients,
     config: PretrainingConfig,
     training: TrainingConfig,
     seed: int,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Pretrained:
-    """Train on public patients, each used once, until `steps`, `minutes` or the patients run out.
+    """Train for all of `steps`, at a rate that follows half a cosine, on public patients who are each used once.
 
-    The learning rate follows a half cosine over whichever of the two limits is nearer, so that a slow machine's run
-    anneals too.
+    The state is written to `checkpoint` twice a minute; where that file is there already, training goes on from it.
+    Raises ValueError when the patients run out before the steps do.
     """
-    device = choose_device(training.device)
-    generator.to(device).train()
-    random, stream = SeededRandom(seed), Mixed(patients, config.mixed_slices)
-    averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-    optimizer = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
-    losses: list[float] = []
-    started, waited = time.monotonic(), 0.0
-    while (done := _fraction_done(config, len(losses), time.monotonic() - started)) < 1:
-        asked = time.monotonic()
-        rows = stream.draw(config.batch_size, random)
-        waited += time.monotonic() - asked
-        if rows is None:
-            break
-        optimizer.param_groups[0]["lr"] = config.learning_rate * _rate_factor(done, len(losses))
-        losses.append(plain_gradient(generator, Rows(*(part.to(device) for part in rows)), training, random, device))
-        optimizer.step()
-        averaged.update_parameters(generator)
-        if progress:
-            progress(round(done * config.steps), config.steps)
-    seconds = time.monotonic() - started
-    return Pretrained(read_weights(averaged.module), losses, stream.patients, stream.slices, seconds, waited)
+    run = _Run(generator, config, training, seed)
+    if checkpoint and checkpoint.exists():
+        run.load(checkpoint)
+    saved = time.monotonic()
+    report = progress or (lambda done, total: None)
+    report(run.steps, config.steps)
+    with closing(patients(run.pool.patients)) as coming:
+        while run.steps < config.steps:
+            run.step(coming)
+            report(run.steps, config.steps)
+            if checkpoint and time.monotonic() - saved >= CHECKPOINT_EVERY_S:
+                run.save(checkpoint)
+                saved = time.monotonic()
+    return run.result()
+
+
+def steps_kept(checkpoint: Path) -> int:
+    """How many steps a checkpoint has; 0 where there is none that can be read."""
+    try:
+        return int(load_weights(checkpoint)[1]["steps"])  # type: ignore[call-overload]
+    except UserError:
+        return 0
 
 
 class Mixed:
@@ -86,28 +102,113 @@ class Mixed:
     `least` for their turn, and a batch is drawn from the pool at random.
     """
 
-    def __init__(self, patients: Iterator[Slices], least: int) -> None:
-        self._coming, self._least = patients, least
-        self._pool: list[Rows] = []
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self.waiting: list[Rows] = []
         self.patients = self.slices = 0
 
-    def draw(self, count: int, random: Random) -> Rows | None:
-        """A batch of `count` slices; None when not so many are left."""
-        while len(self._pool) < max(self._least, count) and (patient := next(self._coming, None)) is not None:
-            rows = Rows(*patient.batch(range(len(patient))))
-            self._pool += [Rows(*(part[row : row + 1] for part in rows)) for row in range(len(patient))]
+    def draw(self, count: int, coming: Iterator[Slices], random: Random) -> Rows:
+        """A batch of `count` slices. Raises ValueError when not so many are left."""
+        while len(self.waiting) < max(self._least, count) and (patient := next(coming, None)) is not None:
+            self.waiting += _single(Rows(*patient.batch(range(len(patient)))))
             self.patients += 1
-        if len(self._pool) < count:
-            return None
-        drawn = [self._pool.pop(int(word % np.uint64(len(self._pool)))) for word in random.words(count)]
+        if len(self.waiting) < count:
+            raise ValueError(f"a step needs {count} slices, and after {self.patients} patients no more came")
+        drawn = [self.waiting.pop(int(word % np.uint64(len(self.waiting)))) for word in random.words(count)]
         self.slices += count
         return Rows(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
 
 
-def _rate_factor(done: float, steps: int) -> float:
-    """A half cosine after a warm-up of a hundred steps."""
-    return min((1 + math.cos(math.pi * done)) / 2, (steps + 1) / 100)
+def _single(rows: Rows) -> list[Rows]:
+    """Rows of one slice each."""
+    return [Rows(*(part[row : row + 1] for part in rows)) for row in range(len(rows.images))]
 
 
-def _fraction_done(config: PretrainingConfig, steps: int, seconds: float) -> float:
-    return max(steps / config.steps, seconds / (60 * config.minutes))
+class _Run:
+    """A pretraining between two of its steps."""
+
+    def __init__(self, generator: Generator, config: PretrainingConfig, training: TrainingConfig, seed: int) -> None:
+        self.config, self.training, self.device = config, training, choose_device(training.device)
+        self.generator = generator.to(self.device).train()
+        self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.optimizer = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
+        self.random, self.pool = SeededRandom(seed), Mixed(config.mixed_slices)
+        self.losses: list[float] = []
+        self.seconds_s = self.waited_s = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Steps done."""
+        return len(self.losses)
+
+    def step(self, coming: Iterator[Slices]) -> None:
+        """Draw a batch and take a step."""
+        began = time.monotonic()
+        rows = self.pool.draw(self.config.batch_size, coming, self.random)
+        self.waited_s += time.monotonic() - began
+        rate = self.config.learning_rate * _rate_factor(self.steps, self.config.steps)
+        self.optimizer.param_groups[0]["lr"] = rate
+        on_device = Rows(*(part.to(self.device) for part in rows))
+        loss = plain_gradient(self.generator, on_device, self.training, self.random, self.device)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.generator)
+        self.losses.append(loss)
+        self.seconds_s += time.monotonic() - began
+
+    def result(self) -> Pretrained:
+        """What came out."""
+        weights, pool = read_weights(self.averaged.module), self.pool
+        return Pretrained(weights, self.losses, pool.patients, pool.slices, self.seconds_s, self.waited_s)
+
+    def save(self, path: Path) -> None:
+        """Write all that the next step depends on; the file holds this state or the one before, whole."""
+        tensors = self._networks() | _numbered("optimizer", self.optimizer.state_dict()["state"])
+        tensors |= _numbered("waiting", {row: rows._asdict() for row, rows in enumerate(self.pool.waiting)})
+        notes = {"steps": self.steps, "losses": self.losses, "random": self.random.state}
+        notes |= {"patients": self.pool.patients, "slices": self.pool.slices}
+        notes |= {"seconds_s": self.seconds_s, "waited_s": self.waited_s}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(path, {name: tensor.cpu().numpy() for name, tensor in tensors.items()}, notes)
+
+    def load(self, path: Path) -> None:
+        """Go on from what was saved. A file that cannot be read has nothing to go on from: the start stays."""
+        try:
+            arrays, notes = load_weights(path)
+        except UserError:
+            return
+        for name, tensor in self._networks().items():
+            tensor.copy_(torch.from_numpy(arrays[name]))
+        state = {"state": _by_number("optimizer", arrays)}
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | state)
+        self._load_notes(notes)
+        self.pool.waiting = [Rows(**rows) for rows in _by_number("waiting", arrays).values()]
+
+    def _networks(self) -> dict[str, Tensor]:
+        """The tensors of the network and of its average, by name: those themselves, not copies."""
+        networks = {"generator": self.generator, "averaged": self.averaged}
+        return {f"{part}/{name}": one for part, own in networks.items() for name, one in own.state_dict().items()}
+
+    def _load_notes(self, notes: dict[str, Any]) -> None:
+        self.losses, self.random.state = list(notes["losses"]), notes["random"]
+        self.pool.patients, self.pool.slices = notes["patients"], notes["slices"]
+        self.seconds_s, self.waited_s = notes["seconds_s"], notes["waited_s"]
+
+
+def _numbered(part: str, groups: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors by number and name, as a flat file holds them."""
+    return {f"{part}/{number}/{name}": one for number, group in groups.items() for name, one in group.items()}
+
+
+def _by_number(part: str, arrays: Weights) -> dict[int, dict[str, Tensor]]:
+    """What `_numbered` made flat, by ascending numbers."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, array in arrays.items():
+        if name.startswith(f"{part}/"):
+            _, number, key = name.split("/")
+            found.setdefault(int(number), {})[key] = torch.from_numpy(array)
+    return dict(sorted(found.items()))
+
+
+def _rate_factor(done: int, steps: int) -> float:
+    """Half a cosine after a warm-up of a hundred steps."""
+    return min((1 + math.cos(math.pi * done / steps)) / 2, (done + 1) / 100)

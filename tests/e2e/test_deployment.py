@@ -10,6 +10,7 @@ from tiny_runs import tiny_run_config
 from cmrfed.federation import Arm
 from cmrfed.site import Home
 from simulations import flower
+from simulations.processes import stop
 from simulations.simulate import simulate
 
 THREE = {
@@ -53,7 +54,7 @@ def supernodes(homes, root):
             yield environment, nodes
         finally:
             for node in nodes:
-                flower.stop(node)
+                stop(node)
 
 
 def start(arm, environment, root):

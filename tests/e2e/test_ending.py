@@ -1,5 +1,6 @@
-"""A run that is told to end, by a scheduler or a closed terminal, clears up after itself and says so."""
+"""A run that is killed or told to end, by a scheduler or a closed terminal, leaves nothing behind and can go on."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -23,44 +24,74 @@ TINY = [
     "privacy.minimum_patients=2",
     "privacy.declared_patients=5",
     "federation.rounds=200",
+    "federation.largest_start_loss=null",
 ]
 
 
 @pytest.fixture
-def ended(cache, tmp_path):
-    """(processes of Flower and Ray that a run left, its file of rounds, exit code, and what it printed)."""
-    before = runtime_processes()
-    command = [str(CMRFED), "simulate", *TINY, f"data.root={cache}", f"out={tmp_path}"]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    try:
-        rounds = wait_for_rounds(run, tmp_path, seconds=300)
-        run.terminate()
-        printed, _ = run.communicate(timeout=60)
-    finally:
+def start(cache, tmp_path):
+    """Starts the same run, or goes on with it, until it has so many lines of rounds; returns the process."""
+    started = []
+
+    def call(rounds):
+        command = [str(CMRFED), "simulate", "resume=auto", *TINY, f"data.root={cache}", f"out={tmp_path}"]
+        run = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        started.append(run)
+        wait_for_rounds(run, tmp_path, rounds)
+        return run
+
+    yield call
+    for run in started:
         run.kill()
-    return runtime_processes() - before, rounds, run.returncode, printed
 
 
 def runtime_processes():
+    """Those of Flower and Ray, by number."""
     listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return {line for line in listed.splitlines() if any(name in line for name in ("flower-super", "flwr", "raylet"))}
+    lines = [line.split(maxsplit=1) for line in listed.splitlines()]
+    return {int(pid) for pid, args in lines[1:] if any(name in args for name in ("flower-super", "flwr", "raylet"))}
 
 
-def wait_for_rounds(run, folder, seconds):
-    """The file of finished rounds, once it has the second (the first is the start's)."""
+def wait_for_none_but(those, seconds=60):
+    """The other processes that are left after so long; none as soon as none is."""
+    deadline = time.monotonic() + seconds
+    while (left := runtime_processes() - those) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return left
+
+
+def rounds_of(folder):
+    """The lines of finished rounds."""
+    texts = [
+        path.read_text() for path in folder.glob("*/arms/private/rounds.jsonl") if not path.parents[2].is_symlink()
+    ]
+    return [json.loads(line) for text in texts for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def wait_for_rounds(run, folder, count, seconds=600):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and run.poll() is None:
-        for path in folder.glob("*/arms/private/rounds.jsonl"):
-            if len(path.read_text().splitlines()) > 1:
-                return path
+        if len(rounds_of(folder)) >= count:
+            return
         time.sleep(0.1)
     run.kill()
-    raise AssertionError(f"no round was finished: {run.communicate()[0][-2000:]}")
+    raise AssertionError(f"round {count - 1} was not finished: {run.communicate()[0][-2000:]}")
 
 
-def test_a_run_told_to_end_leaves_no_process_keeps_its_rounds_and_says_how_to_go_on(ended):
-    left, rounds, code, printed = ended
-    assert left == set()
-    assert code == 128 + signal.SIGTERM, printed
-    assert "finished rounds are kept (resume=RUN goes on)" in printed
-    assert rounds.stat().st_size > 0
+def test_a_killed_run_leaves_no_process_goes_on_and_told_to_end_says_how_to_go_on(start, tmp_path):
+    before = runtime_processes()
+    run = start(rounds=2)  # the first line is the start's
+    run.kill()
+    assert wait_for_none_but(before) == set()
+    run = start(rounds=len(rounds_of(tmp_path)) + 1)
+    run.terminate()
+    printed, _ = run.communicate(timeout=120)
+    (record,) = tmp_path.glob("2*/run.json")
+    assert f"run {record.parent.name} goes on" in printed
+    assert run.returncode == 128 + signal.SIGTERM, printed
+    assert "cmrfed simulate: ended by SIGTERM; finished rounds are kept" in printed
+    assert f"resume={record.parent} goes on" in printed
+    assert [line["round"] for line in rounds_of(tmp_path)] == list(range(len(rounds_of(tmp_path))))
+    assert wait_for_none_but(before) == set()

@@ -2,12 +2,14 @@
 
 A warmed-up process (this file, run as a script) forks a child that answers rounds as a site does and hands each answer
 to "the server", a file; kills it with SIGKILL; looks at what is on disk; and goes on from there with the next child.
-Half of the kills come at any time, half between the answer's being written and its being handed over.
+Some kills come at any time, by the clock. The others wait for an instant: the child stops there and is killed, so that
+each instant gets its share however busy the machine is.
 """
 
 import gc
 import json
 import os
+import pkgutil
 import random
 import secrets
 import signal
@@ -30,7 +32,16 @@ from cmrfed.site.request import digest
 from cmrfed.training import LocalTask
 from cmrfed.updates import load_weights, read_weights
 
-HOMES, KILLS_PER_HOME = 10, 20
+HOMES = 6
+INSTANTS = {
+    "not paid": "cmrfed.privacy.ledger.Ledger.record",
+    "committed, not anchored": "cmrfed.privacy.ledger.Ledger._anchor_head",
+    "paid, not computed": "cmrfed.site.local.train",
+    "computed, not handed over": "cmrfed.site.home.Home.log_round",
+}
+"""By the stage in which it finds a round: what the child is about to call when it stops to be killed."""
+AIMS = [*INSTANTS] * 4 + [None] * 8
+"""Of each home's kills; None is by the clock."""
 PLAN = toy_plan(seed=None, noise_multiplier=20.0, target_epsilon=1000.0)
 
 
@@ -44,7 +55,7 @@ def kills(tmp_path_factory):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"CMRFED_KILL_SEED={seed}: {done.stderr[-3000:]}"
     found = [json.loads(line) | {"seed": seed} for line in done.stdout.splitlines()]
-    assert len(found) == HOMES * (KILLS_PER_HOME + 1)
+    assert len(found) == HOMES * (len(AIMS) + 1)
     return found
 
 
@@ -65,9 +76,7 @@ def test_an_interruption_never_makes_the_site_pay_twice(kills):
 def test_the_kills_landed_before_within_and_after_payment(kills):
     landed = Counter(kill["stage"] for kill in kills)
     told = f"CMRFED_KILL_SEED={kills[0]['seed']}: {landed}"
-    assert landed["before the answer"] >= 20, told
-    assert landed["answered, not paid"] >= 10, told
-    assert landed["paid, not handed over"] + landed["committed, not anchored"] >= 10, told
+    assert all(landed[stage] >= 10 for stage in INSTANTS), told
     assert sum(kill["released"] for kill in kills if kill["stage"] == "not killed") >= HOMES, told
 
 
@@ -92,12 +101,14 @@ class Site:
             update = answer(self.home, request(self.generator, round), self.weights).update
             os.write(server, f"{digest('', update)}\n".encode())
 
-    def start(self, rounds=100):
-        """Fork a child that answers; returns its process number."""
+    def start(self, rounds=100, stop_at=None):
+        """Fork a child that answers, and stops before it calls what `stop_at` names; returns its process number."""
         child = os.fork()
         if child == 0:
             status = 1
             try:
+                if stop_at:
+                    stop_before(stop_at)
                 self.answer_rounds(rounds)
                 status = 0
             except Exception:
@@ -105,10 +116,6 @@ class Site:
             finally:
                 os._exit(status)
         return child
-
-    def outbox(self):
-        """What changes when an answer is written."""
-        return [path.stat().st_mtime_ns for path in self.home.outbox("run").parent.glob("*.safetensors")]
 
     def found(self):
         """What the disk tells after a kill. Reading the ledger takes back a commit that was cut short: look first."""
@@ -120,7 +127,7 @@ class Site:
         except UserError as error:
             return found | {"problem": str(error)}
         if entries:
-            found |= {"rows": len(entries), "spent": entries[-1].epsilon}
+            found |= {"rows": len(entries), "spent": self.home.spent_in("run")[-1][1]}
         return found | {"stage": "committing" if cut_short else self.stage(len(entries))}
 
     def stage(self, rows):
@@ -128,14 +135,20 @@ class Site:
         handed_over, anchored = self.released, self.home.ledger.anchor.read()
         if rows > (anchored.sequence if anchored else 0):
             return "committed, not anchored"
-        if rows > len(handed_over):
-            return "paid, not handed over"
-        return "answered, not paid" if self.answered() not in (None, *handed_over[-1:]) else "before the answer"
+        if rows == len(handed_over):
+            return "not paid"
+        return "paid, not computed" if self.answered() in (None, *handed_over[-1:]) else "computed, not handed over"
 
     def answered(self):
         """Digest of the answer in the outbox."""
         outbox = self.home.outbox("run")
         return digest("", load_weights(outbox)[0]) if outbox.exists() else None
+
+
+def stop_before(name):
+    """In the child: where the function of this name is called from now on, the process stops instead."""
+    owner, _, attribute = name.rpartition(".")
+    setattr(pkgutil.resolve_name(owner), attribute, lambda *_, **__: os.kill(os.getpid(), signal.SIGSTOP))
 
 
 def cost_of(rounds):
@@ -154,15 +167,15 @@ def request(generator, round):
 def kill_many(root, seed):
     """Write one line of JSON for each kill, and one for each home's last, undisturbed answer."""
     instants = random.Random(seed)
-    answer_s, payment_s = warm_up(make_site(root / "warm"))
+    answer_s = warm_up(make_site(root / "warm"))
     for number in range(HOMES):
         site = make_site(root / f"{number}")
-        for kill in range(KILLS_PER_HOME):
-            kill_once(site, instants, answer_s, payment_s, aimed=kill % 2 == 1)
-            tell({"home": number, "kill": kill} | site.found())
+        for kill, aimed in enumerate(instants.sample(AIMS, len(AIMS))):
+            kill_once(site, aimed, instants.uniform(0.0, 1.5 * answer_s))
+            tell({"home": number, "kill": kill, "aimed": aimed} | site.found())
         _, status = os.waitpid(site.start(rounds=1), 0)
         assert status == 0, "an undisturbed answer failed"
-        tell({"home": number, "kill": None} | site.found() | {"stage": "not killed"})
+        tell({"home": number, "kill": None, "aimed": None} | site.found() | {"stage": "not killed"})
 
 
 def tell(found):
@@ -176,38 +189,24 @@ def make_site(folder):
 
 
 def warm_up(site):
-    """Answer in this process, so that children find all imports and epsilons ready.
-
-    Returns the seconds of one answer, and of its part after the outbox is written.
-    """
+    """Answer in this process, so that children find imports and epsilons ready; returns the seconds of an answer."""
     for rounds in range(1, 30):
         cost_of(rounds)
     site.answer_rounds(2)
     gc.freeze()
-    started, before, rounds = time.monotonic(), site.outbox(), len(site.released)
-    child = site.start()
-    wait(child, lambda: site.outbox() != before)
-    answered = time.monotonic()
-    wait(child, lambda: len(site.released) > rounds)
-    done = time.monotonic()
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return done - started, done - answered
+    started = time.monotonic()
+    os.waitpid(site.start(rounds=1), 0)
+    return time.monotonic() - started
 
 
-def wait(child, happened):
-    while not happened():
-        assert os.waitpid(child, os.WNOHANG) == (0, 0), "the child ended before it was killed"
-        time.sleep(2e-4)
-
-
-def kill_once(site, instants, answer_s, payment_s, aimed):
-    """One child, killed at a random instant of its first answers, or of the first one's way out."""
-    before = site.outbox()
-    child = site.start()
+def kill_once(site, aimed, after_s):
+    """One child, killed at an instant of the first answer that it gives, or after some seconds."""
+    child = site.start(stop_at=INSTANTS[aimed] if aimed else None)
     if aimed:
-        wait(child, lambda: site.outbox() != before)
-    time.sleep(instants.uniform(0.0, 1.2 * payment_s if aimed else 1.5 * answer_s))
+        _, status = os.waitpid(child, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), "the child ended before the instant"
+    else:
+        time.sleep(after_s)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status), "the child ended before it was killed"

@@ -175,10 +175,13 @@ def test_names_and_reasons_from_other_machines_are_escaped(tmp_path):
 
 def test_sites_that_gave_no_update_and_arms_that_stopped_are_named(run):
     log_rounds(run, "private", {"Siemens": None, "Philips": "fewer than 8 patients"}, rounds=3)
-    (run.arm_folder("non_private") / "stopped.txt").write_text("no site answered\n")
-    text = text_of(write_report(run, None))
+    (run.arm_folder("non_private") / "stopped.txt").write_text("after 2 of 10 rounds: no site answered\n")
+    page = write_report(run, None)
+    text, html = text_of(page), page.read_text()
     assert "Site Philips , arm private, round 1–3: fewer than 8 patients" in text
-    assert "Arm without privacy ended early: no site answered" in text
+    assert "Arm without privacy ended early: after 2 of 10 rounds: no site answered" in text
+    first = re.search(r'class="banner">(.*?)</div>', html, re.DOTALL)[1]
+    assert first == "<strong>This run stopped early</strong>Arm without privacy, after 2 of 10 rounds: no site answered"
     assert "Not everything went as planned" in text
 
 
