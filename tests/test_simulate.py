@@ -181,7 +181,7 @@ def test_a_site_that_refuses_is_named_and_the_others_go_on(cache, tmp_path, monk
         ({"privacy": {"minimum_patients": 50}}, "privacy.minimum_patients: site GE has 4"),
         ({"privacy": {"target_epsilon": 1e-4}}, "privacy.target_epsilon: no noise multiplier"),
         ({"generator": {"init": "/nowhere"}}, "generator.init: /nowhere holds no model"),
-        ({"generator": {"channels": [10]}}, "generator.channels"),
+        ({"generator": {"channels": [10]}}, "generator: channels: each must be a multiple"),
     ],
 )
 def test_what_cannot_work_stops_in_one_line_before_a_run_begins(cache, tmp_path, changes, said):
