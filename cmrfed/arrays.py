@@ -19,6 +19,8 @@ import numpy as np
 from jaxtyping import Int64
 from safetensors import safe_open
 
+from cmrfed.outputs import private_folder
+
 _NAMES: dict[str, np.dtype] = {
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
@@ -54,14 +56,14 @@ def take_rows(array: np.ndarray | Rows, rows: Int64[np.ndarray, " kept"]) -> np.
 
 
 class ArraysWriter:
-    """Writes named arrays row by row; the file appears whole, on `close`, or not at all.
+    """Writes named arrays row by row; the file appears whole, on `close`, or not at all, for its owner alone to read.
 
     Memory does not grow with the number of rows. Every array is given by the dtype and shape of one of its rows.
     """
 
     def __init__(self, path: Path, rows: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
         self.path, self._rows = path, dict(rows)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         self._spools: dict[str, IO[bytes]] = {name: tempfile.TemporaryFile(dir=path.parent) for name in rows}  # noqa: SIM115
 
     def add(self, name: str, piece: np.ndarray | Rows) -> None:
@@ -76,7 +78,7 @@ class ArraysWriter:
         """Put header and arrays together and publish the file, with these texts in its header."""
         temporary = self.path.with_name(f".{os.getpid()}.{self.path.name}")
         try:
-            with temporary.open("wb") as file:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(self._header(metadata))
                 for spool in self._spools.values():
                     spool.seek(0)

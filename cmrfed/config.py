@@ -59,6 +59,13 @@ class StoppedEarly(UserError):
         self.folder = folder
 
 
+def not_readable(path: Path, error: BaseException, otherwise: str) -> UserError:
+    """What to say of a file that could not be read: `otherwise`, unless the one thing wrong is who may read it."""
+    if isinstance(error, PermissionError) or "(os error 13)" in str(error):  # as libraries written in Rust put it
+        return UserError(f"{path}: this user may not read it (Permission denied); ask its owner, or chmod u+r")
+    return UserError(otherwise)
+
+
 class Stage(BaseModel):
     """A frozen, validated part of the configuration. Unknown keys are refused."""
 

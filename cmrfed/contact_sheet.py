@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image, UnidentifiedImageError
 
 from cmrfed.config import PreprocessingConfig, UserError
+from cmrfed.outputs import output_file, writing
 from cmrfed.preprocessing import centre_of_mask, kept_slices, prepare
 from cmrfed.preprocessing.grid import Grid
 from cmrfed.shapes import COLOURS, STRUCTURES, UNKNOWN, Label
@@ -182,39 +183,28 @@ def write_sheet(path: Path, blocks: Sequence[Block]) -> int:
 
     Raises UserError when something else is there already, or nothing can be written there.
     """
-    check_replaceable(path)
+    path = output_file(path, (".png",), is_sheet)
     figure, panels = _draw(blocks)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": SOFTWARE})
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(buffer.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"out: {path} cannot be written ({error.strerror})") from None
+        with writing(path):
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(buffer.getvalue())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return panels
 
 
-def check_replaceable(path: Path) -> None:
-    """Raise UserError unless `path` ends in .png, its folder is there, and nothing but an earlier preview is at it."""
-    if path.suffix.lower() != ".png":
-        raise UserError(f"out: {path.name} does not end in .png; a preview is a PNG picture")
-    if not path.parent.is_dir():
-        raise UserError(f"out: {path.parent} is no folder; make it first")
-    if not path.exists():
-        return
+def is_sheet(path: Path) -> bool:
+    """Whether the file is a preview of ours."""
     try:
         with Image.open(path) as image:
-            own = image.info.get("Software") == SOFTWARE
+            return bool(image.info.get("Software") == SOFTWARE)
     except (OSError, UnidentifiedImageError, ValueError):
-        own = False
-    if not own:
-        raise UserError(
-            f"out: {path} is there and is no preview of cmrfed's; it is not overwritten, choose another name"
-        )
+        return False
 
 
 def _draw(blocks: Sequence[Block]) -> tuple[Figure, int]:

@@ -10,25 +10,30 @@ import torch
 from cmrfed import __version__
 from cmrfed.config import RunConfig, Stage, UserError, read_stage_json
 from cmrfed.federation import Arm, ArmPlan
+from cmrfed.outputs import private_folder
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.slices import Slices, concatenate
 from cmrfed.updates import Weights
 
-_README = """# What is in this folder
+_README = """# What is in this folder, and what may leave it
 
-| file | what it is | may it be shared? |
+**Only share/ may leave.** The privacy card's epsilon covers one thing, the private arm's generator. Everything else is
+of patients, or was computed from them without noise, and no epsilon covers it: it stays where their data may be, unless
+whoever answers for them decides otherwise. (In a run on the built-in phantom alone there is no patient.)
+
+| file | what it is | may it leave? |
 | --- | --- | --- |
-| report.html | pictures, scores and the privacy card, in one file | it shows held-out patients' outlines: see below |
-| results.json | every number of the report | yes |
-| run.json | all that is needed to repeat the run | yes |
-| model.safetensors | the generator to sample from | within the privacy card's terms |
-| tensorboard/ | training curves | yes |
-| arms/ | one folder for each way of training that was compared | within the privacy card's terms |
+| share/ | the private arm's generator and its card; only in a run that has a guarantee | **yes**, on the card's terms |
+| report.html | pictures, scores and the privacy card, in one file | no: patients' outlines, scores without noise |
+| results.json | every number of the report | no: computed from patients without noise |
+| run.json | all that is needed to repeat the run | no: how many patients each site has |
+| model.safetensors | the generator of the run's own arm | share/ has it where it may |
+| tensorboard/ | training curves | no: losses on patients |
+| arms/ | one folder for each way of training that was compared | no: losses, images drawn for patients' masks |
 | sites/ | **patients' slices**, and each site's privacy ledger | **no: patient data** |
 | central/ | **held-out patients' slices**, for evaluation only | **no: patient data** |
 
-The report draws synthetic images for held-out patients' masks, and so shows the outlines of their hearts; with
-`evaluation.show_real_images` it shows their images too. Share it only as those patients' consent allows.
+`cmrfed release` asks for more than share/ does, attacks that found nothing, and adds a data sheet and terms of use.
 """
 
 _PREPARED_README = """# Prepared slices: patient data, not to be shared
@@ -118,6 +123,22 @@ class Run:
             return "external"
         return "non_private" if self.config.privacy.mode == "none" else "private"
 
+    def arm(self, name: str | None = None) -> str:
+        """That arm's name, or the run's own arm's. Raises UserError naming the arms that have a model."""
+        chosen, known = name or self.main_arm(), self.arms()
+        if chosen not in known:
+            have = f"choose one of {', '.join(known)}" if known else "no arm is finished: simulate resume= goes on"
+            raise UserError(f"arm: {chosen!r} is none of this run's; {have}")
+        return chosen
+
+    def model(self, arm: str | None = None) -> Path:
+        """The file of an arm's generator, or of the run's own. Raises UserError where there is none."""
+        own = self.folder / "model.safetensors"
+        path = own if arm is None and own.exists() else self.arm_folder(self.arm(arm)) / "model.safetensors"
+        if not path.exists():
+            raise UserError(f"{self.folder}: holds images that were made elsewhere, and no generator to draw more")
+        return path
+
     def open_arm(self, name: str, config: RunConfig, plan: PrivacyPlan | None, initial: Weights) -> Arm:
         """The arm of that name: the one already begun, to go on with, or a new one."""
         folder = self.arm_folder(name)
@@ -128,19 +149,19 @@ class Run:
 
 
 def new_run_folder(out: Path, name: str | None = None) -> Path:
-    """Make runs/<time>/, or runs/<time>_<name>/."""
+    """Make runs/<time>/, or runs/<time>_<name>/, which only its owner may enter."""
     out = out.expanduser().resolve()
     stem = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{name}" if name else "")
     folder = next(path for n in range(1000) if not (path := out / (stem + (f"_{n}" if n else ""))).exists())
-    folder.mkdir(parents=True)
-    return folder
+    return private_folder(folder)
 
 
 def prepared_folder(out: Path) -> Path:
     """runs/prepared/, where prepared slices wait for the next run on the same data; for its owner's eyes only."""
-    folder = out.expanduser().resolve() / "prepared"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "README.md").write_text(_PREPARED_README)
+    folder = private_folder(out.expanduser().resolve() / "prepared")
+    readme = folder / "README.md"
+    if not readme.exists():
+        readme.write_text(_PREPARED_README)
     return folder
 
 

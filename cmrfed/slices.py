@@ -21,7 +21,7 @@ from jaxtyping import Float32, Float64, Int, Int64, UInt8
 from safetensors import SafetensorError
 
 from cmrfed.arrays import ArraysWriter, Rows, map_arrays, take_rows
-from cmrfed.config import FederationConfig, UserError
+from cmrfed.config import FederationConfig, UserError, not_readable
 from cmrfed.shapes import PHASES, UNLABELLED, VENDORS, Condition, Image, Mask, phase_index, vendor_index
 from cmrfed.volumes import Case, Entry
 
@@ -170,7 +170,8 @@ class Slices:
             return cls(images=arrays["images"], masks=arrays["masks"], records=records, **small)
         except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{path}: is not a file of slices ({reason}); prepare the data again") from None
+            otherwise = f"{path}: is not a file of slices ({reason}); prepare the data again"
+            raise not_readable(path, error, otherwise) from None
 
 
 _ARRAYS = ("conditions", "patients", "visits", "stacks", "spacing_mm", "images", "masks")
@@ -215,6 +216,11 @@ def source_of(path: Path) -> str | None:
         return map_arrays(path)[1].get("source")
     except (OSError, SafetensorError, KeyError, ValueError, RecursionError):
         return None
+
+
+def is_slices(path: Path) -> bool:
+    """Whether the file holds slices, as nobody but this module writes them."""
+    return source_of(path) is not None
 
 
 def collect(cases: Iterable[Case]) -> Slices:

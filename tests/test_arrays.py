@@ -1,3 +1,5 @@
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +100,13 @@ def test_memory_does_not_grow_with_the_number_of_patients(tmp_path: Path) -> Non
     few, many = peak_mib(tmp_path / "few", 10), peak_mib(tmp_path / "many", 1000)
     assert (tmp_path / "many").stat().st_size > 300 * 1024**2
     assert many < few + 40
+
+
+def test_the_file_and_a_folder_made_for_it_are_their_owners_alone_to_read(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        path = written(tmp_path / "home" / "file", pieces())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

@@ -143,9 +143,9 @@ def test_a_spreadsheet_gets_every_row_and_no_formula(run, ledger, tmp_path):
 @pytest.mark.parametrize(
     ("out", "said"),
     [
-        ("home/ledger.sqlite", "ends in none of .json, .csv"),
+        ("home/ledger.sqlite", "does not end in .json or .csv"),
         ("there.json", "is not overwritten"),
-        ("no/x.csv", "cannot be written (No such file"),
+        ("no/x.csv", "no is no folder; make it first"),
     ],
 )
 def test_an_export_overwrites_nothing_and_leaves_nothing_half_written(run, ledger, tmp_path, out, said):

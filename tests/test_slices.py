@@ -443,3 +443,10 @@ def test_a_file_with_other_records_than_patients_is_refused(tmp_path, records):
     save_file(arrays, tmp_path / "wild.safetensors", {**metadata, "records": records})
     with refuses(tmp_path / "wild.safetensors", "is not a file of slices"):
         Slices.load(tmp_path / "wild.safetensors")
+
+
+def test_slices_that_may_not_be_read_are_not_called_damaged(tmp_path, monkeypatch):
+    denied = PermissionError(13, "Permission denied")
+    monkeypatch.setattr("cmrfed.slices.map_arrays", lambda _: (_ for _ in ()).throw(denied))
+    with refuses(tmp_path, "may not read it (Permission denied)"):
+        Slices.load(tmp_path / "slices.safetensors")

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from cmrfed import __version__
 from cmrfed.cli.stages import DataPhantom, DataPreview, DataVerify
-from cmrfed.config import PhantomConfig, Scanner, UserError, read_stage
+from cmrfed.config import PhantomConfig, Scanner, read_stage
 from cmrfed.console import console, progress_bar, safe_text
+from cmrfed.outputs import output_file, output_folder, writing
 
 if TYPE_CHECKING:  # reading volumes needs torch, for which help does not wait
     from cmrfed.verification import Finding, Verification
@@ -30,7 +31,7 @@ _PIPED_WIDTH = 100
 
 def verify(values: Values) -> None:
     config = read_stage(DataVerify, values)
-    out = _record_path(config.out) if config.out else None
+    out = output_file(config.out, (".json",), _is_record) if config.out else None
     from cmrfed.verification import find_patients, find_sources
     from cmrfed.verification import verify as read
 
@@ -55,11 +56,10 @@ def verify(values: Values) -> None:
 
 def preview(values: Values) -> None:
     config = read_stage(DataPreview, values)
-    out = Path(config.out).expanduser().resolve()
-    from cmrfed.contact_sheet import FOOTER, check_replaceable, draw_patients, errors_in, make_blocks, write_sheet
+    from cmrfed.contact_sheet import FOOTER, draw_patients, errors_in, is_sheet, make_blocks, write_sheet
     from cmrfed.verification import find_patients, find_sources
 
-    check_replaceable(out)
+    out = output_file(config.out, (".png",), is_sheet)
     sources = find_sources(config.data)
     found = find_patients(sources)
     if not found.patients:
@@ -80,7 +80,7 @@ def phantom(values: Values) -> None:
     config = read_stage(DataPhantom, values)
     from cmrfed.datasets.phantom import write_phantom
 
-    out = Path(config.out).expanduser().resolve()
+    out = output_folder(config.out)
     vendors = get_args(Scanner) if "any" in config.vendor else tuple(dict.fromkeys(config.vendor))
     order = PhantomConfig(patients_per_vendor=config.patients, vendors=vendors, seed=config.seed)
     with progress_bar("imaging phantom patients") as progress:
@@ -248,18 +248,6 @@ def _print_findings(title: str, findings: "Iterable[Finding]", lines: int) -> No
     console.print()
 
 
-def _record_path(out: str) -> Path:
-    """Where to write the record. Raises UserError when that is not possible or something else is there."""
-    path = Path(out).expanduser().resolve()
-    if path.suffix != ".json":
-        raise UserError(f"out: {path.name} does not end in .json; the record is a JSON file")
-    if not path.parent.is_dir():
-        raise UserError(f"out: {path.parent} is no folder; make it first")
-    if path.exists() and not _is_record(path):
-        raise UserError(f"out: {path} is there and no earlier verify wrote it; it is not overwritten, choose another")
-    return path
-
-
 def _is_record(path: Path) -> bool:
     try:
         found = json.loads(path.read_text())
@@ -271,7 +259,5 @@ def _is_record(path: Path) -> bool:
 def _write_record(path: Path, text: str) -> None:
     from cmrfed.updates import write_durably
 
-    try:
+    with writing(path):
         write_durably(path, text)
-    except OSError as error:
-        raise UserError(f"out: {path} cannot be written ({error.strerror})") from None

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from cmrfed import __version__
 from cmrfed.cli.stages import LedgerExport, LedgerShow, LedgerVerify
-from cmrfed.config import UserError, read_stage
+from cmrfed.config import read_stage
 from cmrfed.console import console, safe_text
+from cmrfed.outputs import output_file, writing
 
 if TYPE_CHECKING:  # the accountants need torch, for which help does not wait
     from cmrfed.privacy import Book, Entry, GaussianEvent
@@ -68,13 +69,9 @@ def verify(values: Values) -> None:
 
 def export(values: Values) -> None:
     config = read_stage(LedgerExport, values)
-    out = Path(config.out).expanduser().resolve()
-    if out.suffix not in _FORMATS:
-        raise UserError(f"out: {out.name} ends in none of {', '.join(_FORMATS)}; choose one")
-    if out.exists():
-        raise UserError(f"out: {out} exists and is not overwritten; choose another name")
+    out = output_file(config.out, tuple(_FORMATS))
     book = _verified(config.home)
-    _write_whole(out, _FORMATS[out.suffix](book))
+    _write_whole(out, _FORMATS[out.suffix.lower()](book))
     console.print(f"{len(book.entries)} rows, head {book.head}, in {out}", soft_wrap=True)
 
 
@@ -197,8 +194,6 @@ def _schema() -> int:
 def _write_whole(out: Path, text: str) -> None:
     """All of the file or none of it."""
     temporary = out.with_name(f".{out.name}")
-    try:
+    with writing(out):
         temporary.write_text(text)
         temporary.replace(out)
-    except OSError as error:
-        raise UserError(f"out: {out} cannot be written ({error.strerror})") from None

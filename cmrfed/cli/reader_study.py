@@ -8,6 +8,7 @@ from rich.table import Table
 from cmrfed.cli.stages import ReaderScore, ReaderStudy
 from cmrfed.config import UserError, read_stage, read_stage_json
 from cmrfed.console import console, safe_text
+from cmrfed.outputs import new_folder
 
 Values = dict[str, Any]
 """A command's configuration as plain values."""
@@ -19,15 +20,14 @@ def make(values: Values) -> None:
     from cmrfed.slices import Slices
 
     config = read_stage(ReaderStudy, values)
+    out = new_folder(config.out)
     run = Run.open(Path(config.run))
-    arm = config.arm or run.main_arm()
-    if arm not in run.arms():
-        raise UserError(f"arm: {arm!r} is none of this run's; choose one of {', '.join(run.arms())}")
+    arm = run.arm(config.arm)
     drawn = run.arm_folder(arm) / "synthetic.safetensors"
     if not drawn.exists():
         raise UserError(f"{drawn}: is missing; run `cmrfed evaluate run={config.run}` first")
     items = choose_items(run.held_out_slices(), Slices.load(drawn), config.items, config.seed)
-    page = write_study(items, Path(config.out), run.record.name, arm)
+    page = write_study(items, out, run.record.name, arm)
     console.print(f"{len(items)} images: {page.resolve()}", soft_wrap=True)
     console.print(f"which are synthetic: {page.resolve().with_name('key.json')}; keep it from readers", soft_wrap=True)
     if set(run.config.data.sources) != {"phantom"}:

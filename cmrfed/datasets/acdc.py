@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from cmrfed.config import UserError
+from cmrfed.config import UserError, not_readable
 from cmrfed.datasets.tables import each_patient, frame_index
 from cmrfed.shapes import Label
 from cmrfed.volumes import Entry
@@ -74,7 +74,8 @@ def _read_info(path: Path) -> dict[str, str]:
         with path.open("rb") as file:
             lines = file.read(_MAX_INFO_BYTES).decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({type(error).__name__}); every ACDC patient has one") from None
+        otherwise = f"{path}: cannot be read ({type(error).__name__}); every ACDC patient has one"
+        raise not_readable(path, error, otherwise) from None
     pairs = (line.split(":", 1) for line in lines if ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}
 

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar
 
-from cmrfed.config import UserError
+from cmrfed.config import UserError, not_readable
 from cmrfed.datasets.names import normal_form
 from cmrfed.volumes import Entry
 from cmrfed.volumes.trees import children
@@ -65,7 +65,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *lines = _cells(normal_form(file.read()), columns) or [[]]
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({error}); save it as UTF-8 with commas") from None
+        otherwise = f"{path}: cannot be read as CSV ({error}); save it as UTF-8 with commas"
+        raise not_readable(path, error, otherwise) from None
     missing = [column for column in columns if column not in header]
     if missing:
         found = ", ".join(name for name in header if name) or "nothing"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from cmrfed.config import UserError
+from cmrfed.outputs import new_folder, private_folder, writing
 from cmrfed.pictures import image_uri
 from cmrfed.reader_study.items import Item, Key
 
@@ -27,16 +27,15 @@ same browser. Then:
 def write_study(items: list[Item], out: Path, run: str, arm: str) -> Path:
     """Write the page, the key and a README into the new folder `out`; returns the page's path.
 
-    Raises UserError when the folder is not empty: a study's key must not be replaced.
+    Only its owner may enter the folder. Raises UserError when it is not empty: a study's key must not be replaced.
     """
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out}: is not empty; give a new folder, for a study's key must not be overwritten")
-    out.mkdir(parents=True, exist_ok=True)
-    study = secrets.token_hex(6)
-    (out / "key.json").write_text(Key.of(items, study, run, arm).model_dump_json(indent=2))
-    (out / "README.md").write_text(_README)
+    out, study = new_folder(out), secrets.token_hex(6)
     page = out / "reader_study.html"
-    page.write_text(render(items, study), encoding="utf-8")
+    with writing(out):
+        private_folder(out)
+        (out / "key.json").write_text(Key.of(items, study, run, arm).model_dump_json(indent=2))
+        (out / "README.md").write_text(_README)
+        page.write_text(render(items, study), encoding="utf-8")
     return page
 
 

@@ -29,6 +29,19 @@ class Column:
         return self.material.scores.get(self.material.main_arm, {})
 
 
+_AUTHOR = "cmrfed report compare"
+"""What a page of ours says in its head."""
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether the file is a page that `write_comparison` wrote."""
+    try:
+        with path.open("rb") as file:
+            return f'<meta name="generator" content="{_AUTHOR}">'.encode() in file.read(1000)
+    except OSError:
+        return False
+
+
 def write_comparison(runs: Sequence[Run], out: Path) -> Path:
     """Write one page about the runs' own arms and return its path; it appears whole or not at all.
 
@@ -41,6 +54,7 @@ def write_comparison(runs: Sequence[Run], out: Path) -> Path:
     return write_page(
         out,
         "compare.html.jinja",
+        author=_AUTHOR,
         names=[column.name for column in columns],
         tables={title: Table([column.name for column in columns], rows) for title, rows in tables.items()},
         differences=_differences(columns),

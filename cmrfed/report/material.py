@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cmrfed.config import UserError
+from cmrfed.config import UserError, not_readable
 from cmrfed.runs import Run
 from cmrfed.site import Home
 from cmrfed.slices import Slices
@@ -96,8 +96,9 @@ def _read_results(path: Path) -> Results:
     try:
         results = json.loads(path.read_text())
         kept: Results = {key: results[key] for key in ("arm", "arms", "sites", "timing")} | results
-    except OSError:
-        raise UserError(f"{path}: is missing; run `cmrfed evaluate run={path.parent}` first") from None
+    except OSError as error:
+        otherwise = f"{path}: is missing; run `cmrfed evaluate run={path.parent}` first"
+        raise not_readable(path, error, otherwise) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: is not a run's results ({reason}); run `cmrfed evaluate` again") from None

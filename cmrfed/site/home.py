@@ -22,15 +22,17 @@ All of it is readable by the site's own account alone.
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
+from cmrfed import outputs
 from cmrfed.config import Stage, UserError, read_stage_json, read_stage_json_text, read_stage_yaml
 from cmrfed.privacy import Cohort, Ledger, Limits, PrivacyPlan, Random, epsilon, fresh_key, individuals
 from cmrfed.privacy.cohort import people
@@ -42,6 +44,7 @@ from cmrfed.slices import Slices
 from cmrfed.training import Progress, private_random
 from cmrfed.updates import Weights, load_weights, save_weights, write_durably
 
+_log = logging.getLogger(__name__)
 _YEAR_S = 365 * 24 * 3600.0
 
 
@@ -66,6 +69,8 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        if said := open_to_others(folder):
+            _warn_once(said)
         policy = folder / "site.yaml"
         if not policy.exists():
             raise UserError(f"{policy}: is missing; `cmrfed prepare home={folder}` writes one to edit")
@@ -300,3 +305,13 @@ class Home:
     def _log(self, name: str, line: dict[str, object]) -> None:
         with (self.folder / name).open("a") as log:
             log.write(json.dumps(line) + "\n")
+
+
+def open_to_others(home: Path) -> str | None:
+    """A loud line where other users of the machine can read the home or its slices; None where they cannot."""
+    return outputs.open_to_others(home, (TRAINED_ON, HELD_OUT))
+
+
+@cache
+def _warn_once(said: str) -> None:
+    _log.warning(said)

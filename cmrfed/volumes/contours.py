@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from skimage.draw import polygon2mask
 
-from cmrfed.config import UserError
+from cmrfed.config import UserError, not_readable
 from cmrfed.shapes import UNLABELLED, Label, VolumeMask
 from cmrfed.volumes.case import Cine
 from cmrfed.volumes.limits import MAX_AXIS
@@ -81,7 +81,8 @@ def read_contour(path: Path) -> Float[np.ndarray, "point 2"]:
         rows = [line.split() for line in path.read_text("ascii").splitlines() if line.strip()]
         points = np.array([[float(x), float(y)] for x, y in rows])
     except (OSError, ValueError) as error:
-        raise UserError(f'{path}: is not a contour ({type(error).__name__}); expected "x y" on each line') from None
+        otherwise = f'{path}: is not a contour ({type(error).__name__}); expected "x y" on each line'
+        raise not_readable(path, error, otherwise) from None
     if not 3 <= len(points) <= MAX_POINTS:
         raise UserError(f"{path}: has {len(points)} points; a contour has 3 to {MAX_POINTS}")
     if not (np.isfinite(points).all() and points.min() >= -1 and points.max() <= MAX_AXIS):

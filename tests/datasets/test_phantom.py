@@ -457,6 +457,16 @@ def test_progress_counts_patients_and_another_configuration_replaces_the_data(tm
     assert json.loads((root / "phantom.json").read_text())["seed"] == 9
 
 
+def test_another_phantom_is_not_replaced_where_anything_of_somebody_elses_lies_in_it(tmp_path: Path) -> None:
+    root = tmp_path / "phantom"
+    write_phantom(root, SMALL)
+    notes = root / "OpenDataset" / "notes.txt"
+    notes.write_text("theirs")
+    with pytest.raises(UserError, match=r"notes\.txt, which is not of it"):
+        write_phantom(root, SMALL.model_copy(update={"seed": 9}))
+    assert notes.read_text() == "theirs"
+
+
 def test_a_run_that_breaks_off_leaves_nothing_that_could_be_reused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ import pytest
 from finished_runs import CONFIG, PLAN, lay_out, results
 from refusals import refuses
 
-from cmrfed.report import write_comparison
+from cmrfed.report import is_comparison, write_comparison
 
 
 def run_of(folder, epsilon, dice, seed=0, **changes):
@@ -62,3 +62,10 @@ def test_what_a_run_did_not_measure_is_a_dash(tmp_path):
 def test_one_run_is_refused(tmp_path):
     with refuses("two or more"):
         write_comparison([run_of(tmp_path / "a", 1.0, 0.6)], tmp_path / "compare.html")
+
+
+def test_a_page_of_ours_is_known_again_and_nobody_elses_is(page, tmp_path):
+    assert is_comparison(page)
+    (tmp_path / "theirs.html").write_text("<html><head><title>cmrfed report compare</title></head></html>")
+    assert not is_comparison(tmp_path / "theirs.html")
+    assert not is_comparison(tmp_path / "missing.html")

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ FEW = 8
 
 _RECEIPT = "phantom.json"
 _CSV = "phantom_M&Ms_Dataset_information_diagnosis_opendataset.csv"
+_OURS = re.compile(rf"{re.escape(_RECEIPT)}|{re.escape(_CSV)}|(?:[A-Z][0-9]){{3}}_sa(?:_gt)?\.nii\.gz")
+"""Names of all that a phantom consists of: where another one is to replace it, nothing else may be lost."""
 _COLUMNS = (
     "External code",
     "VendorName",
@@ -92,7 +95,11 @@ def _is_reusable(root: Path, receipt: dict[str, object]) -> bool:
         found = json.loads((root / _RECEIPT).read_text())
     except (OSError, ValueError, RecursionError):
         raise UserError(f"{root}: is not empty and holds no phantom data; give another folder or empty it") from None
-    return bool(found == json.loads(json.dumps(receipt)))
+    if found == json.loads(json.dumps(receipt)):
+        return True
+    if others := [path for path in root.rglob("*") if not path.is_dir() and not _OURS.fullmatch(path.name)]:
+        raise UserError(f"{root}: holds another phantom and {others[0].name}, which is not of it; give another folder")
+    return False
 
 
 def _write_patients(folder: Path, config: PhantomConfig, progress: Progress | None) -> None:

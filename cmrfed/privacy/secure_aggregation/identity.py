@@ -28,7 +28,7 @@ class Identity:
         private_key = Ed25519PrivateKey.generate()
         pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_once(path, pem)
         except OSError as error:
             raise UserError(f"{path}: the identity key cannot be written ({error.strerror})") from None
