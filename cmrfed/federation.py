@@ -27,6 +27,7 @@ from cmrfed.updates import (
     apply_update,
     average,
     load_weights,
+    sampling_notes,
     save_generator,
     save_weights,
     unflatten,
@@ -233,6 +234,7 @@ class Arm:
         (self.folder / "stopped.txt").write_text(f"{done}: {reason}\n")
 
     def finish(self, state: GlobalState) -> None:
-        """Write the model; its presence says that the arm is done."""
+        """Write the model, with all that sampling needs; its presence says that the arm is done."""
         generator = build_generator(self.config.generator, seed=0)
-        save_generator(self.folder / "model.safetensors", generator, state.averaged, rounds=state.round, run=self.run)
+        notes = sampling_notes(self.config) | {"rounds": state.round, "run": self.run}
+        save_generator(self.folder / "model.safetensors", generator, state.averaged, **notes)

@@ -1,20 +1,16 @@
-"""Generator + masks -> synthetic slices, and synthetic cases on disk."""
+"""Generator + masks -> synthetic slices."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 
-from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError
+from cmrfed.config import SamplingConfig
 from cmrfed.generators import Generator
-from cmrfed.preprocessing import prepare_mask
-from cmrfed.shapes import Label, phase_index, vendor_index
 from cmrfed.slices import Slices
 from cmrfed.training import autocast, choose_device
-from cmrfed.volumes import read_mask, write_volume
 
 Progress = Callable[[int, int], None]
 
@@ -64,38 +60,3 @@ def sample_images(
         if progress:
             progress(min(start + config.batch_size, len(masks)), len(masks))
     return np.concatenate(batches)
-
-
-def generate_volumes(
-    generator: Generator,
-    masks: Path,
-    out: Path,
-    vendor: str,
-    phase: str,
-    preprocessing: PreprocessingConfig,
-    config: SamplingConfig,
-    seed: int,
-    progress: Progress | None = None,
-) -> list[Path]:
-    """For each NIfTI mask in a folder, write NAME.nii.gz (image, 0..1) and NAME_gt.nii.gz (mask) on the common grid.
-
-    Masks use the canonical labels (0 background, 1 LV, 2 myocardium, 3 RV). All are read before one is written.
-    Raises UserError when the folder holds none, or one cannot be used.
-    """
-    paths = sorted(path for path in masks.glob("*.nii*") if path.name.endswith((".nii", ".nii.gz")))
-    if not paths:
-        raise UserError(f"{masks}: holds no .nii or .nii.gz masks; give a folder of short-axis label maps")
-    table = {int(label): label for label in Label}
-    prepared = {path: prepare_mask(*read_mask(path, table), preprocessing, path.name) for path in paths}
-    out.mkdir(parents=True, exist_ok=True)
-    written = []
-    for number, (path, (mask, spacing_mm)) in enumerate(prepared.items()):
-        conditions = np.tile([vendor_index(vendor), phase_index(phase)], (len(mask), 1))
-        images = sample_images(generator, mask, conditions, config, seed + number)
-        stem = path.name.removesuffix(".gz").removesuffix(".nii").removesuffix("_gt")
-        write_volume(out / f"{stem}_gt.nii.gz", mask, spacing_mm)
-        write_volume(out / f"{stem}.nii.gz", (images + 1) / 2, spacing_mm)
-        written.append(out / f"{stem}.nii.gz")
-        if progress:
-            progress(number + 1, len(prepared))
-    return written

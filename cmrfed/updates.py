@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import nn
 
-from cmrfed.config import GeneratorConfig, UserError, read_json_text, read_stage
+from cmrfed.config import GeneratorConfig, RunConfig, UserError, not_readable, read_json_text, read_stage
 from cmrfed.generators import Generator, build_generator
 from cmrfed.privacy.chain import sync_folder
 
@@ -104,7 +104,8 @@ def load_weights(path: Path) -> tuple[Weights, dict[str, object]]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             notes = read_json_text((file.metadata() or {}).get("cmrfed", "{}"), f"{path}: its header")
     except (OSError, SafetensorError, TypeError, ValueError) as error:  # TypeError: a number format NumPy does not have
-        raise UserError(f"{path}: not a readable weights file ({' '.join(str(error).split())})") from None
+        otherwise = f"{path}: not a readable weights file ({' '.join(str(error).split())})"
+        raise not_readable(path, error, otherwise) from None
     for name, array in weights.items():
         _refuse_other_formats(str(path), name, array)
     if not isinstance(notes, dict):
@@ -120,6 +121,12 @@ def _refuse_other_formats(where: str, name: str, array: np.ndarray) -> None:
 def save_generator(path: Path, generator: Generator, weights: Weights, **notes: object) -> None:
     """Write a generator's weights with the configuration that rebuilds it."""
     save_weights(path, weights, {"generator": generator.config.model_dump(mode="json"), **notes})
+
+
+def sampling_notes(config: RunConfig) -> dict[str, object]:
+    """What a model file must say besides its network, so that it can be sampled from without its run: the grid that it
+    draws on, and how it is drawn from."""
+    return {name: getattr(config, name).model_dump(mode="json") for name in ("preprocessing", "sampling")}
 
 
 def load_generator(path: Path) -> tuple[Generator, dict[str, object]]:

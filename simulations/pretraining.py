@@ -15,7 +15,7 @@ from cmrfed.generators import Generator, build_generator
 from cmrfed.preparation import phantom_stream
 from cmrfed.slices import Slices
 from cmrfed.training import Pretrained, pretrain, single_pixel_losses, steps_kept, validation_losses
-from cmrfed.updates import Weights, load_weights, read_weights, save_generator, write_weights
+from cmrfed.updates import Weights, load_weights, read_weights, sampling_notes, save_generator, write_weights
 
 PHANTOM = "phantom"
 """The value of `generator.init` that stands for public pretraining on the phantom."""
@@ -72,7 +72,7 @@ def pretrained_on_phantom(config: RunConfig) -> Path:
     with if_interrupted(lambda: f"{steps_kept(checkpoint)} of {steps} steps of pretraining are kept for the next try"):
         found = _pretrain(generator, config, checkpoint)
     cached.parent.mkdir(parents=True, exist_ok=True)
-    save_generator(cached, generator, found.weights, pretraining=_notes(found))
+    save_generator(cached, generator, found.weights, pretraining=_notes(found), **sampling_notes(config))
     checkpoint.unlink(missing_ok=True)
     return cached
 

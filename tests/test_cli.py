@@ -5,23 +5,21 @@ import gzip
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from homes import SIDES_KEY, make_home
 from omegaconf import OmegaConf
 
 from cmrfed import cli
 from cmrfed.config import read_stage
-from cmrfed.shapes import Label
 from cmrfed.site import SitePolicy
 from cmrfed.site.division import Division
 from cmrfed.slices import Slices
-from cmrfed.volumes import read_volume, write_volume
 
 
 @pytest.fixture
@@ -106,25 +104,6 @@ def test_a_broken_volume_is_named_before_any_run_begins(run, tmp_path):
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"prepared"}, "no run was begun"
 
 
-def test_generate_writes_pairs_on_the_runs_grid(run, tmp_path, finished_tiny_run):
-    mask = np.zeros((3, 90, 90), np.uint8)
-    mask[:, 30:60, 30:60] = Label.MYO
-    mask[:, 35:55, 35:55] = Label.LV
-    write_volume(tmp_path / "masks" / "heart_gt.nii.gz", mask, (8.0, 1.5, 1.5))
-    code, printed = run(
-        "generate", f"run={finished_tiny_run.folder}", f"masks={tmp_path / 'masks'}", f"out={tmp_path / 'out'}",
-        "vendor=GE", "phase=ED", "sampling.steps=2",
-    )  # fmt: skip
-    assert code == 0, printed
-    image, spacing_mm = read_volume(tmp_path / "out" / "heart.nii.gz")
-    truth, _ = read_volume(tmp_path / "out" / "heart_gt.nii.gz")
-    assert image.shape == truth.shape == (3, 16, 16)
-    assert spacing_mm == pytest.approx((8.0, 150 / 16, 150 / 16))
-    assert image.min() >= 0
-    assert image.max() <= 1
-    assert {0, 1, 2} == set(np.unique(truth))
-
-
 def test_a_hospital_prepares_its_home_and_keeps_the_policy_it_has(run, tmp_path, finished_tiny_run):
     source = finished_tiny_run.config.data
     arguments = [
@@ -146,6 +125,29 @@ def test_a_hospital_prepares_its_home_and_keeps_the_policy_it_has(run, tmp_path,
     assert (kept.maximum_epsilon, kept.ledger) == (3.0, str(tmp_path / "data" / "cmrfed" / "ledger.sqlite"))
 
 
+def test_a_home_that_others_can_read_is_warned_of_with_what_to_run(run, tmp_path, finished_tiny_run):
+    source = finished_tiny_run.config.data
+    home = tmp_path / "here"
+    home.mkdir()
+    home.chmod(0o755)
+    code, printed = run(
+        "prepare", "data=phantom", f"data.root={source.root}", f"data.sources.phantom={source.sources['phantom']}",
+        "preprocessing.size=16", "home=here",
+    )  # fmt: skip
+    assert code == 0
+    assert f"{home} has mode 0755; run: chmod -R go-rwx {home}" in printed.replace("\n", "")
+    assert stat.S_IMODE((home / "slices.safetensors").stat().st_mode) == 0o600
+
+
+def test_a_file_in_the_home_that_is_not_of_slices_is_not_written_over(run, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "slices.safetensors").write_text("theirs")
+    code, printed = run("prepare", "data=phantom", "data.root=.", "home=here")
+    assert code == 2
+    assert "cmrfed prepare: home: " in printed and "is not overwritten" in printed
+    assert (tmp_path / "here" / "slices.safetensors").read_text() == "theirs"
+
+
 def test_a_hospital_holds_patients_out_and_is_told_how_many(run, tmp_path, finished_tiny_run):
     source = finished_tiny_run.config.data
     arguments = [
@@ -165,17 +167,6 @@ def test_a_hospital_holds_patients_out_and_is_told_how_many(run, tmp_path, finis
     code, printed = run("prepare", *arguments, "hold_out=1")
     assert code == 2
     assert "hold_out: Input should be less than 1 (found 1)" in printed
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [(["vendor=Simens"], "(found 'Simens'); did you mean Siemens?"), (["masks=/nowhere"], "/nowhere: holds no .nii")],
-)
-def test_generate_refuses_what_it_cannot_use(run, tmp_path, finished_tiny_run, changes, said):
-    code, printed = run("generate", f"run={finished_tiny_run.folder}", f"masks={tmp_path}", "out=out", *changes)
-    assert code == 2
-    assert said in printed
-    assert not (tmp_path / "out").exists()
 
 
 def test_importing_the_command_line_is_quick_and_needs_no_network():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from refusals import refuses
-from scipy.ndimage import center_of_mass
+from scipy.ndimage import binary_erosion, center_of_mass
 from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
 
 from cmrfed.config import PreprocessingConfig
@@ -144,9 +144,27 @@ def test_who_the_patient_is_stays_untouched():
 
 def test_a_mask_alone_is_prepared_as_it_is_in_a_case():
     case = toy_case()
-    mask, spacing_mm = prepare_mask(case.mask, case.spacing_mm, CONFIG, "mask.nii.gz")
-    np.testing.assert_array_equal(mask, prepare(case, CONFIG).mask)
-    assert spacing_mm == prepare(case, CONFIG).spacing_mm
+    found = prepare_mask(case.mask, case.spacing_mm, CONFIG, "mask.nii.gz")
+    np.testing.assert_array_equal(found.masks, prepare(case, CONFIG).mask)
+    assert found.spacing_mm == prepare(case, CONFIG).spacing_mm
+    assert found.kept.all()
+
+
+def test_what_comes_back_from_the_common_grid_lies_where_it_was():
+    """A smooth picture, prepared by area means and put back by splines, is itself inside the field of view."""
+    mask = np.zeros((2, 160, 120), np.uint8)
+    mask[0, 70:90, 40:70] = Label.LV  # off the middle; the other slice is not drawn
+    rows, columns = np.indices(mask.shape[1:])
+    picture = np.sin(rows / 9) * np.cos(columns / 7) + 0.01 * rows
+    grid = prepare_mask(mask, (8.0, 1.5, 1.25), CONFIG.model_copy(update={"size": 64}), "mask").grid
+    back = grid.back(grid.mean(grid.crop(picture[None].astype(np.float32))))
+    assert back.shape == (1, 160, 120)
+    inside = binary_erosion(grid.seen, iterations=4)
+    assert inside.any() and not grid.seen.all()
+    assert np.abs(back[0] - picture)[inside].max() < 0.05
+    assert (back[0][~grid.seen] == 0).all()
+    seen_mm = grid.seen.any(axis=1).sum() * 1.5, grid.seen.any(axis=0).sum() * 1.25
+    assert seen_mm == pytest.approx((CONFIG.field_of_view_mm,) * 2, abs=1.5)
 
 
 def test_an_empty_mask_is_refused():

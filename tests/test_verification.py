@@ -315,3 +315,19 @@ def test_a_folder_that_is_not_understood_is_refused_with_what_could_be_there(cle
         shutil.copytree(clean_phantom, tmp_path / "both" / name)
     with pytest.raises(UserError, match="one at a time"):
         look(tmp_path / "both")
+
+
+def test_a_volume_that_may_not_be_read_is_not_called_damaged(clean_phantom, tmp_path, monkeypatch):
+    shutil.copytree(clean_phantom, tmp_path / "phantom")
+    forbidden = next((tmp_path / "phantom").rglob("*_sa.nii.gz"))
+    opened = facts.gzip.open
+
+    def open_unless_forbidden(path):
+        if path == forbidden:
+            raise PermissionError(13, "Permission denied")
+        return opened(path)
+
+    monkeypatch.setattr(facts.gzip, "open", open_unless_forbidden)
+    with pytest.raises(UserError, match="may not read it"):
+        facts.read_header(forbidden, None)
+    assert facts.read_header(forbidden.with_name(forbidden.name.replace("_sa", "_sa_gt")), None)

@@ -13,7 +13,15 @@ from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
 
 from cmrfed.config import UserError
 from cmrfed.shapes import Label
-from cmrfed.volumes import Entry, load_case, read_mask, read_volume, write_volume
+from cmrfed.volumes import (
+    Entry,
+    is_written_by,
+    load_case,
+    read_mask,
+    read_volume,
+    write_on_grid_of,
+    write_volume,
+)
 
 LABELS = {label.value: label for label in Label}
 
@@ -70,6 +78,63 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         write_volume(path, toy_mask(scale=0.5), SPACING_MM)
     np.testing.assert_array_equal(read_mask(path, LABELS)[0], toy_mask())
     assert list(tmp_path.iterdir()) == [path]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), turned=st.sampled_from(["diagonal", "any", "none"]))
+def test_what_is_written_on_a_files_grid_is_read_where_that_file_is(tmp_path_factory, seed, turned):
+    """Whichever way the scanner stored it: read, written back and read again, nothing moves."""
+    random = np.random.default_rng(seed)
+    folder = tmp_path_factory.mktemp("grid")
+    axes = Rotation.random(rng=seed).as_matrix() if turned == "any" else np.diag(random.choice([-1, 1], 3))
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = axes @ np.diag([1.25, 1.5, 8]), random.uniform(-99, 99, 3)
+    like = save(folder / "like.nii", random.integers(0, 4, (5, 4, 3)).astype(np.uint8), affine)
+    if turned == "none":
+        like = folder / "without.nii"
+        image = nib.Nifti1Image(random.integers(0, 4, (5, 4, 3)).astype(np.uint8), None)
+        image.header.set_zooms((1.25, 1.5, 8.0))
+        nib.save(image, like)
+    mask, _ = read_mask(like, LABELS)
+    write_on_grid_of(folder / "same.nii.gz", mask, like)
+    same, model = nib.load(folder / "same.nii.gz"), nib.load(like)
+    np.testing.assert_array_equal(np.asarray(same.dataobj), np.asarray(model.dataobj))
+    np.testing.assert_array_equal(same.affine, model.affine)
+    assert same.header.get_zooms() == model.header.get_zooms()
+    for code in ("qform_code", "sform_code"):
+        assert same.header[code] == model.header[code]
+
+
+def test_of_the_files_header_nothing_but_its_geometry_is_taken_over(tmp_path):
+    image = nib.Nifti1Image(toy_mask().T, np.diag([-1.25, -1.5, 8, 1]))
+    image.header["descrip"], image.header["db_name"] = b"Jane Doe", b"P-4711"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))
+    nib.save(image, tmp_path / "like.nii")
+    write_on_grid_of(tmp_path / "new.nii", toy_mask(), tmp_path / "like.nii")
+    assert b"Jane" not in (tmp_path / "new.nii").read_bytes()
+    assert b"4711" not in (tmp_path / "new.nii").read_bytes()
+
+
+def test_a_file_is_its_authors_until_a_voxel_is_changed(tmp_path):
+    path = tmp_path / "signed.nii.gz"
+    write_volume(path, toy_mask(), SPACING_MM, "cmrfed generate")
+    assert is_written_by(path, "cmrfed generate")
+    assert not is_written_by(path, "somebody else")
+    image = nib.load(path)
+    voxels = np.asarray(image.dataobj).copy()
+    voxels[0, 0, 0] = 1  # a person corrects the mask, in a tool that keeps the header
+    nib.save(nib.Nifti1Image(voxels, image.affine, image.header), path)
+    assert not is_written_by(path, "cmrfed generate")
+    path.write_bytes(b"no NIfTI")
+    assert not is_written_by(path, "cmrfed generate")
+
+
+def test_a_volume_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    write_volume(tmp_path / "mask.nii.gz", toy_mask(), SPACING_MM)
+    denied = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(nib, "load", lambda *_, **__: (_ for _ in ()).throw(denied))
+    with refuses("mask.nii.gz", "may not read it (Permission denied)"):
+        read_volume(tmp_path / "mask.nii.gz")
 
 
 def test_slope_and_intercept_are_applied(tmp_path):

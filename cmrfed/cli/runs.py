@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cmrfed.cache import cache_folder
 from cmrfed.cli.overrides import configs_folder
-from cmrfed.cli.stages import Prepare
+from cmrfed.cli.stages import Generate, Prepare
 from cmrfed.config import (
     EvaluationConfig,
     PreprocessingConfig,
@@ -17,20 +18,24 @@ from cmrfed.config import (
     read_stage,
 )
 from cmrfed.console import console, if_interrupted, progress_bar
+from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way
 
 Values = dict[str, Any]
 """A command's configuration as plain values."""
+
+_ROOM_FOR_A_RUN_BYTES = 512 * 2**20
+"""Prepared slices, checkpoints, models and features of a small run; larger cohorts need more."""
 
 
 def simulate(values: Values) -> Path:
     _need_clone()
     from simulations import simulate as simulation
 
-    out, name, resumed = Path(values.pop("out")), values.pop("name"), values.pop("resume")
+    out, name, resumed = values.pop("out"), values.pop("name"), values.pop("resume")
     if resumed not in (None, "auto"):
-        run = simulation.resume(_open(resumed))
+        run = simulation.resume(_open_to_write(resumed, "resume"))
     else:
-        config = read_stage(RunConfig, values)
+        config, out = read_stage(RunConfig, values), output_folder(out, _ROOM_FOR_A_RUN_BYTES)
         cut_short = simulation.interrupted_run(config, out) if resumed else None
         run = simulation.resume(cut_short) if cut_short else simulation.simulate(config, out, name)
     with if_interrupted(lambda: f"the training is kept, and cmrfed evaluate run={run.folder} measures it"):
@@ -45,10 +50,13 @@ def prepare(values: Values) -> None:
     config = read_stage(Prepare, values)
     from cmrfed.preparation import Source
     from cmrfed.site import Home
-    from cmrfed.site.division import prepare_sides, refuse_twins
+    from cmrfed.site.division import HELD_OUT, TRAINED_ON, prepare_sides, refuse_twins
+    from cmrfed.slices import is_slices
 
+    home = output_folder(config.home, key="home")
+    refuse_in_the_way([home / name for name in (TRAINED_ON, HELD_OUT)], is_slices, key="home")
     source = Source.of(config.data, config.preprocessing)
-    home = Path(config.home).expanduser().resolve()
+    private_folder(home)
     policy = home / "site.yaml"
     if not policy.exists():
         _write_policy(policy)
@@ -70,7 +78,6 @@ def _write_policy(path: Path) -> None:
     from cmrfed.site.policy import default_ledger
 
     example = (configs_folder() / "site" / "example.yaml").read_text()
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
 
 
@@ -86,38 +93,54 @@ def pretrain(values: Values) -> None:
     _need_clone()
     from simulations.pretraining import pretrained_on_phantom
 
+    output_folder(cache_folder(), key="CMRFED_CACHE")
     path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"sources": {}}, **values}))
     console.print(f"pretrained generator: {path}", soft_wrap=True)
 
 
 def generate(values: Values) -> None:
-    from cmrfed.sampling import generate_volumes
-    from cmrfed.shapes import PHASES, VENDORS
+    from cmrfed.generation import Order, draw_cases, plan_cases
 
-    generator, preprocessing = _generator_of(values)
-    sampling = read_stage(SamplingConfig, values["sampling"], "sampling")
-    masks, out = Path(values["masks"]), Path(values["out"])
-    _one_of("vendor", values["vendor"], VENDORS)
-    _one_of("phase", values["phase"], PHASES)
+    config = read_stage(Generate, values)
+    order = Order(
+        masks=Path(config.masks).expanduser(),
+        out=output_folder(config.out),
+        labels=config.labels,
+        frames=config.frames,
+        grid=config.grid,
+        vendors=config.vendor,
+        phases=config.phase,
+        seed=config.seed,
+    )
+    generator, preprocessing, sampling = _generator_of(config)
+    with progress_bar("reading masks") as progress:
+        plan = plan_cases(order, preprocessing, progress)
     with progress_bar("generating") as progress:
-        written = generate_volumes(
-            generator, masks, out, values["vendor"], values["phase"], preprocessing, sampling,
-            values["seed"], progress,
-        )  # fmt: skip
-    console.print(f"{len(written)} image and mask pairs in {out.resolve()}", soft_wrap=True)
+        draw_cases(generator, plan, sampling, progress)
+    console.print(f"{len(plan.pairs)} image and mask pairs in {order.out}", soft_wrap=True, markup=False)
+    for what, count in plan.not_drawn.items():
+        if count:
+            console.print(f"  not drawn: {what} ({count})", style="yellow", soft_wrap=True, markup=False)
+    if order.grid == "input":
+        around = f"beyond {preprocessing.field_of_view_mm:g} mm around the heart, and in slices that are not drawn"
+        console.print(f"  images have their masks' grid, and are 0 {around}", soft_wrap=True, markup=False)
 
 
-def _generator_of(values: Values) -> tuple[Any, PreprocessingConfig]:
-    """The released generator `model`, or that of `run`, and the grid that it draws on."""
-    from cmrfed.updates import load_generator
+def _generator_of(config: Generate) -> tuple[Any, PreprocessingConfig, SamplingConfig]:
+    """The generator in the file `model`, or that of `run`, the grid that it draws on and how it is drawn from."""
+    from cmrfed.updates import load_generator, sampling_notes
 
-    if not values["model"]:
-        run = _open(values["run"])
-        return load_generator(run.folder / "model.safetensors")[0], run.config.preprocessing
-    generator, notes = load_generator(Path(values["model"]))
-    if "preprocessing" not in notes:
-        raise UserError(f"{values['model']}: does not say its grid; give a released model, or its run as run=FOLDER")
-    return generator, read_stage(PreprocessingConfig, notes["preprocessing"], str(values["model"]))
+    if config.model and config.arm:
+        raise UserError("arm: goes with run=, and model= names one generator already; give one of the two")
+    run = None if config.model else _open(config.run)
+    path = run.model(config.arm) if run else Path(str(config.model)).expanduser()
+    generator, notes = load_generator(path)
+    known: Values = notes | sampling_notes(run.config) if run else notes
+    if "preprocessing" not in known:
+        raise UserError(f"{path}: does not say its grid; give its run as run=FOLDER, with arm= for one of its arms")
+    asked = config.sampling.model_dump(exclude_none=True)
+    sampling = read_stage(SamplingConfig, {**known.get("sampling", {}), **asked}, "sampling")
+    return generator, read_stage(PreprocessingConfig, known["preprocessing"], str(path)), sampling
 
 
 def release(values: Values) -> None:
@@ -126,20 +149,21 @@ def release(values: Values) -> None:
     from cmrfed.report.material import read_material
 
     policy = read_stage(ReleasePolicy, values["policy"], "policy")
-    folder = write_release(read_material(_open(values["run"]), False), policy, Path(values["out"]))
+    out = output_folder(values["out"])
+    folder = write_release(read_material(_open(values["run"]), False), policy, out)
     console.print(f"release: {folder}; read README.md and TERMS.md before you give it away", soft_wrap=True)
 
 
 def evaluate(values: Values) -> None:
     config = read_stage(EvaluationConfig, values["evaluation"], "evaluation")
-    _evaluate_run(_of_folder(values, config) if values["images"] else _open(values["run"]), config)
+    _evaluate_run(_of_folder(values, config) if values["images"] else _open_to_write(values["run"]), config)
 
 
 def _of_folder(values: Values, evaluation: EvaluationConfig) -> Any:
     """A new run about somebody else's images, against the patients of `data` or, without it, of `run`."""
     from cmrfed.evaluation.folder import Reference, lay_out_folder
 
-    out, members = Path(values["out"]), values["members"]
+    out, members = output_folder(values["out"], _ROOM_FOR_A_RUN_BYTES), values["members"]
     if "data" in values:
         stages = {key: values[key] for key in ("data", "preprocessing", "seed")}
         config = read_stage(RunConfig, stages).model_copy(update={"evaluation": evaluation})
@@ -155,14 +179,15 @@ def _of_folder(values: Values, evaluation: EvaluationConfig) -> Any:
 def report(values: Values) -> None:
     from cmrfed.report import write_report
 
-    _done(write_report(_open(values["run"]), values["show_real_images"]))
+    _done(write_report(_open_to_write(values["run"]), values["show_real_images"]))
 
 
 def compare(values: Values) -> None:
-    from cmrfed.report import write_comparison
+    from cmrfed.report import is_comparison, write_comparison
 
-    page = write_comparison([_open(name) for name in values["run"]], Path(values["out"]))
-    console.print(f"comparison: {page.resolve()}", soft_wrap=True)
+    out = output_file(values["out"], (".html",), is_comparison)
+    page = write_comparison([_open(name) for name in values["run"]], out)
+    console.print(f"comparison: {page}", soft_wrap=True)
 
 
 def _evaluate_run(run: Any, config: EvaluationConfig) -> None:
@@ -185,9 +210,10 @@ def _open(folder: str) -> Any:
     return Run.open(Path(folder))
 
 
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{key}: unknown {key} {value!r}; allowed are {', '.join(allowed)}")
+def _open_to_write(folder: str, key: str = "run") -> Any:
+    run = _open(folder)
+    output_folder(run.folder, key=key)
+    return run
 
 
 def _done(report: Path) -> None:

@@ -12,11 +12,11 @@ from cmrfed.config import (
     DataConfig,
     EvaluationConfig,
     GeneratorConfig,
+    Number,
     PreprocessingConfig,
     PretrainingConfig,
     ReleasePolicy,
     RunConfig,
-    SamplingConfig,
     Scanner,
     Seed,
     Stage,
@@ -40,6 +40,16 @@ def _any_is_all(value: Any) -> Any:
     """One name is a list of one; "any" stands for every scanner."""
     words = [value] if isinstance(value, str) else value
     return get_args(Scanner) if words == ["any"] else words
+
+
+def _all_is(*names: str) -> BeforeValidator:
+    """One name is a list of one; "all" stands for these."""
+
+    def listed(value: Any) -> Any:
+        words = [value] if isinstance(value, str) else value
+        return names if words == ["all"] else words
+
+    return BeforeValidator(listed)
 
 
 Paths = Annotated[tuple[AsWritten, ...], BeforeValidator(_one_by_one)]
@@ -97,17 +107,39 @@ class Pretrain(Stage):
     training: TrainingConfig
 
 
+class AskedSampling(Stage):
+    """How images are drawn; null: as the generator's file says."""
+
+    steps: Count | None = Field(description="steps of the solver: Euler (flow) or DDIM (ddpm)")
+    guidance: float | None = Field(ge=0, allow_inf_nan=False, description="classifier-free guidance; 1 is none")
+    batch_size: Count | None = Field(description="images drawn at once")
+
+
 class Generate(Stage):
     """`cmrfed generate`."""
 
     run: AsWritten = Field(description=_RUN)
-    model: AsWritten | None = Field(description="a released model.safetensors, instead of a run's")
-    masks: AsWritten = Field(description="folder of NIfTI label maps: 0 background, 1 LV, 2 myocardium, 3 RV")
-    out: AsWritten = Field(description="folder for the pairs")
-    vendor: Scanner | Literal["unknown"] = Field(description="whose scanner the images look like")
-    phase: Literal["ED", "ES", "unknown"] = Field(description="phase of the cardiac cycle to show")
-    seed: Seed = Field(description="seed of the noise that images begin as")
-    sampling: SamplingConfig
+    arm: Literal["private", "non_private", "epsilon_0"] | None = Field(description="of the run; null: its own")
+    model: AsWritten | None = Field(description="a model.safetensors, of a release or any other, instead of a run's")
+    masks: AsWritten = Field(description="folder of NIfTI label maps, 3-D or 4-D; subfolders are looked through")
+    out: AsWritten = Field(description="folder for the pairs; only what generate wrote there is written over")
+    labels: Literal["cmrfed", "mnms", "mnms2", "ukbiobank", "acdc", "mscmrseg"] = Field(
+        description="the data set whose numbers the masks have; the first four are numbered alike"
+    )
+    grid: Literal["input", "model"] = Field(
+        description="images on their masks' own voxels, or both on the generator's grid"
+    )
+    frames: Annotated[tuple[Number, ...], Field(min_length=1)] | None = Field(
+        description="of 4-D masks, counted from 0: one or several as 0,9; null: those that show a structure"
+    )
+    vendor: Annotated[
+        tuple[Literal["Siemens", "Philips", "GE", "Canon", "unknown"], ...], _all_is(*get_args(Scanner))
+    ] = Field(min_length=1, description="whose scanners the images look like; all, or one or several as Siemens,GE")
+    phase: Annotated[tuple[Literal["ED", "ES", "unknown"], ...], _all_is("ED", "ES")] = Field(
+        min_length=1, description="phases of the cardiac cycle to show; all, or one or several as ED,ES"
+    )
+    seed: Seed = Field(description="with a mask's name it decides the image")
+    sampling: AskedSampling
 
 
 class Evaluate(Stage):

@@ -1,7 +1,7 @@
 """Image and mask pairs that a generator wrote, ours or anybody's.
 
     NAME.nii.gz        an image, (x, y, slice), any intensities
-    NAME_gt.nii.gz     its mask on the same grid: 0 background, 1 LV, 2 myocardium, 3 RV
+    NAME_gt.nii.gz     its mask on the same grid: 0 background, 1 LV, 2 myocardium, 3 RV, 255 unlabelled
 
 `cmrfed generate` writes this layout. Subfolders are looked through too, and one that is named like a vendor
 ("Philips/0001.nii.gz") says that its images are of that vendor. A pair is a patient of its own: a generator has none.
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
-from cmrfed.shapes import UNKNOWN, VENDORS, Label
+from cmrfed.shapes import UNKNOWN, UNLABELLED, VENDORS, Label
 from cmrfed.volumes import Entry
 from cmrfed.volumes.trees import files_under, volumes_in, volumes_under
 
 _MASK = "_gt"
 _OTHER = (".png", ".jpg", ".npy", ".npz", ".tif", ".tiff", ".mha")
-LABELS = {label.value: label for label in Label}
+LABELS = {**{label.value: label for label in Label}, UNLABELLED: UNLABELLED}
 
 
 def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | UserError]:

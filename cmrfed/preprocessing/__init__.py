@@ -5,7 +5,7 @@ resamples, `intensity` scales, `surroundings` labels the tissue around the heart
 alone, so that nothing passes from patient to patient.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -19,7 +19,7 @@ from cmrfed.preprocessing.surroundings import with_tissue_classes
 from cmrfed.shapes import STRUCTURES, UNLABELLED, VolumeMask
 from cmrfed.volumes import Case
 
-__all__ = ["centre_of_mask", "centre_of_motion", "prepare", "prepare_mask"]
+__all__ = ["PreparedMask", "centre_of_mask", "centre_of_motion", "prepare", "prepare_mask"]
 
 
 def prepare(case: Case, config: PreprocessingConfig) -> Case:
@@ -41,10 +41,24 @@ def prepare(case: Case, config: PreprocessingConfig) -> Case:
     return replace(case, image=prepared, mask=labels, spacing_mm=spacing_mm, motion=None)
 
 
+@dataclass(frozen=True, eq=False)
+class PreparedMask:
+    """A mask on the common grid, and the way back.
+
+    kept: which of the stack's slices `kept_slices` keeps. masks: these, (kept, size, size). spacing_mm: theirs.
+    grid: turns slices of the common grid into slices of the stack.
+    """
+
+    kept: Bool[np.ndarray, " slice"]
+    masks: UInt8[np.ndarray, "kept size size"]
+    spacing_mm: tuple[float, float, float]
+    grid: Grid
+
+
 def prepare_mask(
     mask: VolumeMask, spacing_mm: tuple[float, float, float], config: PreprocessingConfig, name: str
-) -> tuple[UInt8[np.ndarray, "kept size size"], tuple[float, float, float]]:
-    """The mask and spacing that `prepare` would give a case with this mask. `name` is what errors call it.
+) -> PreparedMask:
+    """The mask as `prepare` would give it to a case. `name` is what errors call it.
 
     A mask alone does not tell the tissue around the heart: where `config.tissue_classes` asks for it, UserError is
     raised.
@@ -54,8 +68,10 @@ def prepare_mask(
             f"{name}: this generator draws from tissue maps (preprocessing.tissue_classes={config.tissue_classes}), "
             "which a mask alone does not hold; use one trained with tissue_classes=0"
         )
-    prepared = Grid.around(_centre_of(mask, name), mask.shape[1:], spacing_mm, config).majority(mask)
-    return prepared[kept_slices(prepared, config, name)], _new_spacing_mm(spacing_mm, config)
+    grid = Grid.around(_centre_of(mask, name), mask.shape[1:], spacing_mm, config)
+    prepared = grid.majority(mask)
+    kept = kept_slices(prepared, config, name)
+    return PreparedMask(kept, prepared[kept], _new_spacing_mm(spacing_mm, config), grid)
 
 
 def kept_slices(

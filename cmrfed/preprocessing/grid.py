@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
+from scipy.ndimage import map_coordinates
 
 from cmrfed.config import PreprocessingConfig
 from cmrfed.shapes import STRUCTURES, UNLABELLED, Label, VolumeMask
@@ -14,13 +15,15 @@ from cmrfed.shapes import STRUCTURES, UNLABELLED, Label, VolumeMask
 class Grid:
     """The new pixels as shares of stored voxels, `down` along rows and `across` along columns.
 
-    Only `rows` and `columns`, the stored voxels that any pixel draws on, are in the two matrices.
+    Only `rows` and `columns`, the stored voxels that any pixel draws on, are in the two matrices. `places` has, for
+    every stored row and every stored column, where among the new pixels its middle lies.
     """
 
     rows: slice
     columns: slice
     down: Float32[np.ndarray, "size rows"]
     across: Float32[np.ndarray, "size columns"]
+    places: tuple[Float64[np.ndarray, " row"], Float64[np.ndarray, " column"]]
 
     @classmethod
     def around(
@@ -33,7 +36,8 @@ class Grid:
         """The grid whose middle is `centre`, (row, column) in voxels of a plane of that shape and spacing."""
         rows, down = _shares(shape[0], spacing_mm[1], centre[0], config)
         columns, across = _shares(shape[1], spacing_mm[2], centre[1], config)
-        return cls(rows, columns, down, across)
+        row_places = _places(shape[0], spacing_mm[1], centre[0], config)
+        return cls(rows, columns, down, across, (row_places, _places(shape[1], spacing_mm[2], centre[1], config)))
 
     def crop(self, stack: np.ndarray) -> np.ndarray:
         """The stored voxels inside the field of view."""
@@ -45,6 +49,18 @@ class Grid:
         Averaging is what keeps a coarser grid from aliasing, and is how a scanner's own voxels come about.
         """
         return self.down @ cropped @ self.across.T
+
+    @property
+    def seen(self) -> Bool[np.ndarray, "row column"]:
+        """The stored voxels whose middle lies inside the field of view."""
+        inside = [(place >= -0.5) & (place <= len(self.down) - 0.5) for place in self.places]
+        return np.outer(*inside)
+
+    def back(self, images: Float32[np.ndarray, "slice size size"]) -> Float32[np.ndarray, "slice row column"]:
+        """Images of the common grid on the stored voxels, by cubic splines; 0 outside the field of view."""
+        at = np.meshgrid(*self.places, indexing="ij")
+        found = [map_coordinates(image, at, order=3, mode="nearest") for image in images]
+        return np.where(self.seen, np.reshape(found, (len(images), *self.seen.shape)), 0).astype(np.float32)
 
     def majority(self, mask: VolumeMask) -> UInt8[np.ndarray, "slice size size"]:
         """The label that covers most of each new pixel; outside the scan, background.
@@ -58,6 +74,14 @@ class Grid:
         background = 1 - np.sum(areas, axis=0) if areas else np.ones((len(mask), len(self.down), len(self.across)))
         winner = np.argmax(np.stack([background, *areas]), axis=0)
         return np.array([Label.BACKGROUND, *labels], dtype=np.uint8)[winner]
+
+
+def _places(
+    voxels: int, spacing_mm: float, centre: float, config: PreprocessingConfig
+) -> Float64[np.ndarray, " voxel"]:
+    """Where the stored voxels' middles lie along one axis: 0 is the middle of the first new pixel, 1 of the second."""
+    from_centre_mm = (np.arange(voxels) - centre) * spacing_mm
+    return (from_centre_mm + config.field_of_view_mm / 2) * config.size / config.field_of_view_mm - 0.5
 
 
 def _shares(

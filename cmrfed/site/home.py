@@ -32,8 +32,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmrfed import outputs
 from cmrfed.config import Stage, UserError, read_stage_json, read_stage_json_text, read_stage_yaml
+from cmrfed.outputs import open_to_others
 from cmrfed.privacy import Cohort, Ledger, Limits, PrivacyPlan, Random, epsilon, fresh_key, individuals
 from cmrfed.privacy.cohort import people
 from cmrfed.privacy.secure_aggregation import Identity
@@ -69,7 +69,7 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if said := open_to_others(folder):
+        if said := open_to_others(folder, (TRAINED_ON, HELD_OUT)):
             _warn_once(said)
         policy = folder / "site.yaml"
         if not policy.exists():
@@ -305,11 +305,6 @@ class Home:
     def _log(self, name: str, line: dict[str, object]) -> None:
         with (self.folder / name).open("a") as log:
             log.write(json.dumps(line) + "\n")
-
-
-def open_to_others(home: Path) -> str | None:
-    """A loud line where other users of the machine can read the home or its slices; None where they cannot."""
-    return outputs.open_to_others(home, (TRAINED_ON, HELD_OUT))
 
 
 @cache

@@ -10,13 +10,12 @@ from cmrfed.datasets import doubtful_names
 from cmrfed.shapes import UNKNOWN, VENDORS, Label
 from cmrfed.verification.facts import StackFacts
 from cmrfed.verification.findings import Finding
+from cmrfed.verification.ventricles import are_swapped
 
 END_DIASTOLE_ML = (20.0, 500.0)
 """Believable LV volumes at end diastole: a newborn's, and twice a severely dilated one."""
 FEWEST_SLICES = 5
 """A stack of 8 mm slices with fewer than this ends before an adult's apex."""
-MOSTLY = 0.6
-"""An RV of whose edge more lies on myocardium is an LV. On real patients RVs have 0.1 to 0.45, LVs above 0.95."""
 NARROW = 0.02
 """An image whose middle 98 % span less than this part of its whole range is nearly constant."""
 
@@ -88,8 +87,8 @@ def _implausible_volume(stack: StackFacts) -> str | None:
 
 
 def _ventricles_swapped(stack: StackFacts) -> str | None:
-    lv, rv = stack.enclosed[Label.LV], stack.enclosed[Label.RV]
-    if rv is None or rv < MOSTLY or (lv is not None and lv > rv):
+    rv = stack.enclosed[Label.RV]
+    if not are_swapped(stack.enclosed):
         return None
     return (
         f"myocardium encloses {rv:.0%} of the RV's edge as it should the LV's; the labels of the ventricles are "

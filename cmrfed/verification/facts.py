@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from nibabel.orientations import aff2axcodes
 
-from cmrfed.config import UserError
+from cmrfed.config import not_readable
 from cmrfed.shapes import STRUCTURES, UNLABELLED, Label, Volume, VolumeMask
+from cmrfed.verification.ventricles import enclosed
 from cmrfed.volumes import AS_STORED, MAX_BYTES, Case, Entry, Orientation, load_case
 from cmrfed.volumes.nifti import SUFFIXES, open_image, open_nifti, spacing_conflict
 from cmrfed.volumes.orientation import LEFT, POSTERIOR_INFERIOR
@@ -111,7 +112,7 @@ def read_facts(entry: Entry, header: Header) -> StackFacts:
         heart_slices=tuple(heart),
         blank_slices=tuple(index for index, plane in enumerate(case.image) if plane.min() == plane.max()),
         at_border=_at_border(mask),
-        enclosed={ventricle: _enclosed(mask, ventricle) for ventricle in (Label.LV, Label.RV)},
+        enclosed=enclosed(mask),
         rv_to_the_right_mm=_rv_to_the_right_mm(case),
         has_motion=case.motion is not None,
         image_hash=case.voxels,
@@ -137,14 +138,16 @@ def read_header(image: Path, mask: Path | None, whole_heart: bool = False) -> He
 
 def _check_whole(path: Path | None) -> None:
     """Unpack a .gz to its end, which reading a frame does not, so that the checksum there is compared."""
-    if path is None or path.suffix != ".gz" or not path.is_file():
+    if path is None or path.suffix != ".gz":
         return
     try:
+        if not path.is_file():
+            return
         with gzip.open(path) as file:
             while file.read(_CHUNK_BYTES) and file.tell() <= MAX_BYTES:
                 pass
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: is damaged or cut short ({error}); copy it again") from None
+        raise not_readable(path, error, f"{path}: is damaged or cut short ({error}); copy it again") from None
 
 
 def _in_words(orientation: Orientation) -> str:
@@ -171,19 +174,6 @@ def _intensity(image: Volume) -> tuple[float, float, float, float]:
 def _at_border(mask: VolumeMask) -> tuple[Label, ...]:
     found = {*np.unique(mask[:, [0, -1], :]).tolist(), *np.unique(mask[:, :, [0, -1]]).tolist()}
     return tuple(structure for structure in STRUCTURES if structure in found)
-
-
-def _enclosed(mask: VolumeMask, ventricle: Label) -> float | None:
-    """Of the pairs of in-plane neighbours that leave the ventricle, the part that end on myocardium."""
-    outside = [
-        (there[here == ventricle], here[there == ventricle])
-        for here, there in ((mask[:, :-1], mask[:, 1:]), (mask[:, :, :-1], mask[:, :, 1:]))
-    ]
-    neighbours = np.concatenate([side for pair in outside for side in pair])
-    leaving = neighbours[neighbours != ventricle]
-    if not len(leaving) or not (mask == Label.MYO).any():
-        return None
-    return float(np.mean(leaving == Label.MYO))
 
 
 def _rv_to_the_right_mm(case: Case) -> float | None:

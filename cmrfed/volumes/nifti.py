@@ -4,6 +4,7 @@ Tools that turn volumes to a standard orientation may store the slice axis first
 size and affine agree on it, and refused where they do not.
 """
 
+import hashlib
 import logging
 import os
 import zlib
@@ -18,7 +19,7 @@ from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
-from cmrfed.config import UserError
+from cmrfed.config import UserError, not_readable
 from cmrfed.shapes import Volume
 from cmrfed.volumes.case import Cine
 from cmrfed.volumes.limits import check_finite, check_size, check_spacing, listed, one_line
@@ -92,14 +93,64 @@ def write_volume(
     path: Path,
     array: Float32[np.ndarray, "*frame slice row column"] | UInt8[np.ndarray, "*frame slice row column"],
     spacing_mm: tuple[float, float, float],
+    author: str = "",
 ) -> None:
     """Write a stack (slice, row, column), or several frames of it, as NIfTI that the readers give back exactly.
 
-    The file appears whole or not at all. Spacing is in mm in the order slice, row, column.
+    The file appears whole or not at all. Spacing is in mm in the order slice, row, column. `author`: whose file
+    `is_written_by` will say it is.
     """
     dz, dy, dx = spacing_mm
     image = nib.Nifti1Image(array.T, np.diag([-dx, -dy, dz, 1.0]), dtype=array.dtype)
     image.header.set_xyzt_units("mm", "sec")
+    _save(path, image, author)
+
+
+def write_on_grid_of(
+    path: Path,
+    array: Float32[np.ndarray, "slice row column"] | UInt8[np.ndarray, "slice row column"],
+    like: Path,
+    author: str = "",
+) -> None:
+    """Write a stack (slice, row, column), as the readers turned it, on the very grid of the NIfTI file `like`: its
+    order of axes, spacing and affine, and nothing else of its header."""
+    model = open_image(like)
+    shape = model.shape[:3]
+    places = to_rows_and_columns(np.arange(np.prod(shape)).reshape(shape), _orientation(model))
+    stored = np.empty(shape, array.dtype)
+    stored.ravel()[places] = array
+    header = nib.Nifti1Header()
+    for field in _GEOMETRY:
+        header[field] = model.header[field]
+    _save(path, nib.Nifti1Image(stored, None, header, dtype=array.dtype), author)
+
+
+_GEOMETRY = (
+    *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+"""Where voxels are, as a NIfTI header says it."""
+
+
+def is_written_by(path: Path, author: str) -> bool:
+    """Whether a writer of this module wrote the file for that author, and no voxel was changed since."""
+    try:
+        image = open_image(path)
+        voxels = np.asarray(image.dataobj)
+    except (UserError, *_UNREADABLE):
+        return False
+    return image.header["descrip"].item().decode("latin-1") == _signature(author, voxels)
+
+
+def _signature(author: str, voxels: Shaped[np.ndarray, "..."]) -> str:
+    """What goes into the header's description, which has 80 bytes."""
+    return f"{author} {hashlib.sha256(np.ascontiguousarray(voxels).tobytes()).hexdigest()[:32]}"
+
+
+def _save(path: Path, image: nib.Nifti1Image, author: str) -> None:
+    """The file appears whole or not at all; signed, where it has an author."""
+    if author:
+        image.header["descrip"] = _signature(author, np.asarray(image.dataobj)).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")  # nibabel compresses by the suffix, so it stays
     try:
@@ -138,15 +189,16 @@ def open_image(path: Path, keep_open: bool = False) -> nib.Nifti1Image:
 
     Kept open, a compressed file can be read frame by frame without unpacking it from the start for each.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; check the data folder and that the download is complete")
     try:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; check the data folder and that the download is complete")
         with imageglobals.ErrorLevel(_HEADER_WARNING):
             image = nib.load(path, keep_file_open=keep_open)
     except HeaderDataError as error:
         raise UserError(f"{path}: the NIfTI header is invalid ({one_line(error)}); export the file again") from None
     except _UNREADABLE as error:
-        raise UserError(f"{path}: not a readable NIfTI file ({one_line(error)}); export it as .nii.gz") from None
+        otherwise = f"{path}: not a readable NIfTI file ({one_line(error)}); export it as .nii.gz"
+        raise not_readable(path, error, otherwise) from None
     if not isinstance(image, nib.Nifti1Image):
         raise UserError(f"{path}: is {type(image).__name__}, not NIfTI; export it as .nii.gz")
     _check_header(path, image)
@@ -186,7 +238,8 @@ def read_stored(path: Path, image: nib.Nifti1Image, frame: int | None) -> Shaped
 
 
 def _truncated(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: voxels cannot be read ({one_line(error)}); the file is truncated, copy it again")
+    otherwise = f"{path}: voxels cannot be read ({one_line(error)}); the file is truncated, copy it again"
+    return not_readable(path, error, otherwise)
 
 
 def _as_float32(path: Path, voxels: Shaped[np.ndarray, "x y slice"]) -> Float32[np.ndarray, "x y slice"]:
