@@ -4,6 +4,7 @@ import fcntl
 import json
 import re
 import shutil
+import stat
 from itertools import count
 from types import SimpleNamespace
 
@@ -191,12 +192,27 @@ def test_what_cannot_work_stops_in_one_line_before_a_run_begins(cache, tmp_path,
     assert {path.name for path in tmp_path.iterdir()} <= {"prepared"}, "no run was begun"
 
 
-def test_an_evaluation_of_nothing_still_draws_the_reports_pictures(finished):
+def test_an_evaluation_of_nothing_draws_nothing_and_can_be_reported(finished, tmp_path, monkeypatch):
+    def draw(*_):
+        raise AssertionError("an image was drawn")
+
+    shutil.copytree(finished.folder, tmp_path / "run", ignore=shutil.ignore_patterns("synthetic.safetensors"))
+    run = Run.open(tmp_path / "run")
     nothing = dict.fromkeys(("fidelity", "utility", "leakage"))
-    found = evaluate(finished, finished.config.evaluation.model_copy(update=nothing), progress_bar)
+    monkeypatch.setattr("cmrfed.evaluation.subject.synthesise", draw)
+    found = evaluate(run, run.config.evaluation.model_copy(update=nothing), progress_bar)
     assert {kind: found[kind] for kind in nothing} == nothing
     assert found["composite"] is None
-    assert len(Slices.load(finished.arm_folder("private") / "synthetic.safetensors"))
+    assert not list(run.folder.rglob("synthetic.safetensors"))
+    assert "What was promised, and how" in write_report(run, None).read_text()
+
+
+def test_only_the_owner_can_enter_a_run_and_its_sites_or_read_their_slices(finished):
+    folders = [finished.folder, finished.folder / "central", *map(finished.site_home, finished.sites)]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+    slices = [path for folder in folders[1:] for path in folder.glob("*.safetensors")]
+    assert len(slices) == 4
+    assert {stat.S_IMODE(path.stat().st_mode) for path in slices} == {0o600}
 
 
 def test_what_is_wrong_with_the_data_is_found_before_calibration_takes_its_time(cache, tmp_path, monkeypatch):

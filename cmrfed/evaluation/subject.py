@@ -71,7 +71,8 @@ def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
     """A run's patients, and what each of its arms draws for them; the slices shown are kept for the report."""
     seed, training = run.config.seed, run.config.training
     train, held_out = run.train_slices(), run.held_out_slices()
-    most_shown = config.fidelity.slices if config.fidelity else _SHOWN
+    measured = any((config.fidelity, config.utility, config.leakage))
+    most_shown = config.fidelity.slices if config.fidelity else _SHOWN * measured
     most_learnt = config.utility.slices if config.utility else 0
     shown, learnt = thin(held_out, most_shown, seed), thin(train.labelled(), most_learnt, seed)
     return Subject(
@@ -93,11 +94,13 @@ def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
 
 
 _SHOWN = 200
-"""Slices drawn for the report's pictures where fidelity is not measured."""
+"""Slices drawn for the report's pictures where fidelity is not measured; where nothing is, none are."""
 
 
 def _sampled(run: Run, arm: str, shown: Slices, learnt: Slices, bar: ProgressBar) -> Synthetic:
-    path = run.arm_folder(arm) / "model.safetensors"
+    path = run.model(arm)
+    if not len(shown) + len(learnt):
+        return Synthetic(shown, learnt, path)
     generator, _ = load_generator(path)
     total, training, started = len(shown) + len(learnt), run.config.training, time.monotonic()
     with bar(f"sampling, {arm}") as progress:

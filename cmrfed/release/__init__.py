@@ -12,7 +12,7 @@ from cmrfed.config import ReleasePolicy, UserError
 from cmrfed.release.documents import documents
 from cmrfed.release.policy import reasons_against
 from cmrfed.report.material import Material
-from cmrfed.updates import load_generator, read_weights, save_generator
+from cmrfed.report.share import write_bare_model
 
 __all__ = ["ReleasePolicy", "reasons_against", "release"]
 
@@ -31,9 +31,7 @@ def release(material: Material, policy: ReleasePolicy, out: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         draft = Path(folder) / "release"
         draft.mkdir(mode=0o755)
-        generator, _ = load_generator(material.run.arm_folder(material.main_arm) / "model.safetensors")
-        preprocessing = material.run.config.preprocessing.model_dump(mode="json")
-        save_generator(draft / "model.safetensors", generator, read_weights(generator), preprocessing=preprocessing)
+        write_bare_model(material, draft / "model.safetensors")
         for name, text in documents(material, policy).items():
             (draft / name).write_text(text, encoding="utf-8")
         shutil.move(draft, out)

@@ -1,7 +1,7 @@
 """The documents of a release: model card (Mitchell et al., FAT* 2019), data sheet for what the generator makes
 (Gebru et al., CACM 2021), terms of use."""
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from cmrfed.config import ReleasePolicy
 from cmrfed.report import formats
@@ -19,9 +19,8 @@ def documents(material: Material, policy: ReleasePolicy) -> dict[str, str]:
     Of the sites it says nothing but their names' number and what their patients spent at most: how many patients a
     site has is the site's to tell.
     """
-    templates = Environment(
-        loader=PackageLoader("cmrfed.release"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    loader = ChoiceLoader([PackageLoader("cmrfed.release"), PackageLoader("cmrfed.report")])
+    templates = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     told = material.only_phantoms if policy.with_scores is None else policy.with_scores
     tables = {"utility": utility_table, "fidelity": fidelity_table, "leakage": attack_table} if told else {}
     facts = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cmrfed.report.attacks import arm_table, attack_table, audit_rows, copy_table, subgroup_table
 from cmrfed.report.card import privacy_card
-from cmrfed.report.compare import write_comparison
+from cmrfed.report.compare import is_comparison, write_comparison
 from cmrfed.report.fidelity import fidelity_tables
 from cmrfed.report.html import write_page
 from cmrfed.report.incidents import incidents
@@ -18,6 +18,7 @@ from cmrfed.report.material import read_material
 from cmrfed.report.pictures import plates
 from cmrfed.report.plots import dice_plot, plots_of_training
 from cmrfed.report.repeat import repeat_command
+from cmrfed.report.share import write_share
 from cmrfed.report.tables import (
     composite_row,
     fidelity_table,
@@ -31,16 +32,17 @@ from cmrfed.report.verdict import findings, remarks
 from cmrfed.runs import Run
 from cmrfed.shapes import COLOURS
 
-__all__ = ["write_comparison", "write_report"]
+__all__ = ["is_comparison", "write_comparison", "write_report"]
 
 
 def write_report(run: Run, show_real_images: bool | None) -> Path:
-    """Write <run>/report.html and return its path; the file appears whole or not at all.
+    """Write <run>/report.html, and <run>/share where something may leave; returns the report's path.
 
     show_real_images: None leaves it to the run's configuration. Raises UserError when there is no results.json.
     """
     shown = run.config.evaluation.show_real_images if show_real_images is None else show_real_images
     material = read_material(run, shown)
+    write_share(material)
     return write_page(
         run.folder / "report.html",
         "report.html.jinja",

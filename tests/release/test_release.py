@@ -62,7 +62,8 @@ def test_the_released_weights_draw_as_the_runs_own_and_carry_the_grid_and_no_oth
     own, _ = load_generator(material.run.arm_folder("private") / "model.safetensors")
     for name, weight in read_weights(own).items():
         np.testing.assert_array_equal(read_weights(released)[name], weight)
-    assert notes == {"preprocessing": material.run.config.preprocessing.model_dump(mode="json")}
+    config = material.run.config
+    assert notes == {name: getattr(config, name).model_dump(mode="json") for name in ("preprocessing", "sampling")}
 
 
 def test_how_many_patients_a_site_has_and_what_was_measured_on_them_is_not_told(make, tmp_path):
