@@ -73,6 +73,17 @@ def test_images_lie_on_their_masks_own_voxels_whichever_way_these_are_stored(ord
     assert image.get_fdata().min() >= 0 and image.get_fdata().max() <= 1
 
 
+def test_masks_whose_slice_axis_comes_first_get_images_stored_alike(order, drawn):
+    affine = np.array([[0.0, -1.0, 0, 0], [0, 0, -1.25, 0], [8, 0, 0, 0], [0, 0, 0, 1]])
+    mask = nib.Nifti1Image(np.ascontiguousarray(toy_mask().transpose(0, 2, 1)), affine)
+    nib.save(mask, order.masks / "a_gt.nii.gz")
+    drawn(order)
+    image, truth = (nib.load(order.out / name) for name in PAIR)
+    np.testing.assert_array_equal(np.asarray(truth.dataobj), np.asarray(mask.dataobj))
+    bright, lv = image.get_fdata() > 0.5, np.asarray(mask.dataobj) == Label.LV
+    assert 2 * np.sum(bright & lv) / (bright.sum() + lv.sum()) > 0.9
+
+
 PAIR = ("a.nii.gz", "a_gt.nii.gz")
 
 

@@ -116,7 +116,7 @@ def write_on_grid_of(
     order of axes, spacing and affine, and nothing else of its header."""
     model = open_image(like)
     shape = model.shape[:3]
-    places = to_rows_and_columns(np.arange(np.prod(shape)).reshape(shape), _orientation(model))
+    places = _grid(like, model).turned(np.arange(np.prod(shape)).reshape(shape))
     stored = np.empty(shape, array.dtype)
     stored.ravel()[places] = array
     header = nib.Nifti1Header()
