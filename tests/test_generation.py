@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from dataclasses import replace
+from typing import get_args
 
 import nibabel as nib
 import numpy as np
@@ -10,6 +11,7 @@ from refusals import refuses
 from toy_hearts import SPACING_MM, toy_mask
 
 from cmrfed import generation
+from cmrfed.cli.stages import Generate
 from cmrfed.config import PreprocessingConfig, SamplingConfig
 from cmrfed.generation import LABEL_TABLES, Order, draw_cases, plan_cases
 from cmrfed.generators import build_generator
@@ -168,6 +170,10 @@ def test_a_cine_without_any_label_is_refused(order):
     write_volume(order.masks / "a.nii.gz", cine_mask([]), SPACING_MM)
     with refuses("a.nii.gz", "no frame shows a structure"):
         plan_cases(order, GRID)
+
+
+def test_every_table_can_be_named_at_the_command_line_and_no_other():
+    assert get_args(Generate.model_fields["labels"].annotation) == tuple(LABEL_TABLES)
 
 
 def test_each_table_is_read_as_its_data_set_numbers_it(order, drawn):
