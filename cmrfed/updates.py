@@ -99,18 +99,24 @@ def write_durably(path: Path, text: str, mode: int = 0o644) -> None:
 
 def load_weights(path: Path) -> tuple[Weights, dict[str, object]]:
     """Read what `save_weights` wrote. Raises UserError when the file is missing, truncated or something else."""
+    weights, notes = load_arrays(path)
+    for name, array in weights.items():
+        _refuse_other_formats(str(path), name, array)
+    return weights, notes
+
+
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, object]]:
+    """The same of arrays of any number format, as those of a checkpoint are."""
     try:
         with safe_open(path, framework="numpy") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             notes = read_json_text((file.metadata() or {}).get("cmrfed", "{}"), f"{path}: its header")
     except (OSError, SafetensorError, TypeError, ValueError) as error:  # TypeError: a number format NumPy does not have
         otherwise = f"{path}: not a readable weights file ({' '.join(str(error).split())})"
         raise not_readable(path, error, otherwise) from None
-    for name, array in weights.items():
-        _refuse_other_formats(str(path), name, array)
     if not isinstance(notes, dict):
         raise UserError(f"{path}: its header is no record of what the weights are")
-    return weights, notes
+    return arrays, notes
 
 
 def _refuse_other_formats(where: str, name: str, array: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Runs' folders as training and evaluation leave them, without the hours."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,9 +139,8 @@ def lay_out(folder: Path, found: dict | None, plan: PrivacyPlan | None = PLAN, c
 def spend(folder: Path, site: str) -> None:
     """A home that has paid for two rounds of the run."""
     folder.mkdir(parents=True)
-    OmegaConf.save(
-        {"name": site, "maximum_epsilon": 99.0, "ledger": "../../ledger/ledger.sqlite"}, folder / "site.yaml"
-    )
+    policy = {"name": re.sub(r"[^\w .-]", "_", site), "maximum_epsilon": 99.0, "ledger": "../../ledger/ledger.sqlite"}
+    OmegaConf.save(policy, folder / "site.yaml")
     home = Home(folder)
     write_durably(home.plan("toy/private"), PLAN.model_dump_json())
     for number in (1, 2):

@@ -26,7 +26,7 @@ from cmrfed.shapes import Condition, Image, Mask
 from cmrfed.slices import Slices
 from cmrfed.training.local import Progress
 from cmrfed.training.losses import choose_device, plain_gradient
-from cmrfed.updates import Weights, load_weights, read_weights, save_weights
+from cmrfed.updates import Weights, load_arrays, read_weights, save_weights
 
 CHECKPOINT_EVERY_S = 30.0
 
@@ -90,7 +90,7 @@ def pretrain(
 def steps_kept(checkpoint: Path) -> int:
     """How many steps a checkpoint has; 0 where there is none that can be read."""
     try:
-        return int(load_weights(checkpoint)[1]["steps"])  # type: ignore[call-overload]
+        return int(load_arrays(checkpoint)[1]["steps"])  # type: ignore[call-overload]
     except UserError:
         return 0
 
@@ -173,7 +173,7 @@ class _Run:
     def load(self, path: Path) -> None:
         """Go on from what was saved. A file that cannot be read has nothing to go on from: the start stays."""
         try:
-            arrays, notes = load_weights(path)
+            arrays, notes = load_arrays(path)
         except UserError:
             return
         for name, tensor in self._networks().items():

@@ -24,7 +24,7 @@ def children(folder: Path) -> list[Path]:
         found = sorted(path for path in folder.iterdir() if not _is_litter(path.name))
     except OSError as error:
         raise _cannot_be_listed(folder, error) from None
-    return [path for path in found if not (path.is_symlink() and _leads_back(path, folder))]
+    return [path for path in found if not _is_way_back(folder, path.name)]
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -88,8 +88,13 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
             inside.clear()
             continue
         entered.add(identity)
-        inside[:] = sorted(name for name in inside if not _is_litter(name))
+        inside[:] = sorted(name for name in inside if not (_is_litter(name) or _is_way_back(Path(folder), name)))
         yield Path(folder), sorted(name for name in files if not _is_litter(name))
+
+
+def _is_way_back(folder: Path, name: str) -> bool:
+    """Whether it is a link to the folder or above it: what lies up there is not below."""
+    return (folder / name).is_symlink() and _leads_back(folder / name, folder)
 
 
 def _leads_back(link: Path, folder: Path) -> bool:
