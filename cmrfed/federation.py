@@ -198,7 +198,10 @@ class Arm:
         self._log(state, replies, started)
 
     def _log(self, state: GlobalState, replies: Sequence[SiteReply], started: float) -> None:
-        sites = {reply.site: {"reason": reply.reason, "loss": reply.loss} for reply in replies}
+        sites = {
+            reply.site: {"reason": reply.reason, "loss": reply.loss, "ledger_head": reply.ledger_head}
+            for reply in replies
+        }
         line: dict[str, Any] = {"round": state.round, "started": started, "finished": time.time(), "sites": sites}
         line["validation"] = self._validate(state) if self._is_validated(state.round) else {}
         with (self.folder / "rounds.jsonl").open("a") as log:

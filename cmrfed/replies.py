@@ -8,6 +8,7 @@ further than its name, and that only where it is one of those expected.
 
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from cmrfed.updates import Weights
 
 _LONGEST_JSON = 1 << 20
 """Characters of a message; the longest, the shares of a joint step, have some 300 a site."""
+
+_HEAD = re.compile("[0-9a-f]{64}")
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Stage)
@@ -63,6 +66,7 @@ class Reply:
 class Attendance:
     """Who takes part in one round, and who dropped out of it.
 
+    heads: of each site the last head of its ledger that it told, kept for it elsewhere.
     reasons: of each site (or, where its name is not known, "node N") that dropped out, why. What drops a site out drops
     it out of this round alone. A name belongs to the node that first used it in the round; one that two nodes use is
     neither's, as nobody can tell which of them it is.
@@ -70,6 +74,7 @@ class Attendance:
 
     def __init__(self, expected: Iterable[str]) -> None:
         self.reasons: dict[str, str] = {}
+        self.heads: dict[str, str] = {}
         self.nodes: dict[str, int] = {}
         self._expected = frozenset(expected)
 
@@ -97,7 +102,12 @@ class Attendance:
             if "refused" in reply.notes:
                 self.reasons[site] = "refused"
             else:
+                self._keep_head(site, reply.notes.get("ledger_head"))
                 yield site, reply
+
+    def _keep_head(self, site: str, head: object) -> None:
+        if isinstance(head, str) and _HEAD.fullmatch(head):
+            self.heads[site] = head
 
     def _name(self, reply: Reply, speakers: Mapping[object, int]) -> str:
         if reply.failure is not None:
@@ -124,6 +134,7 @@ class SiteReply:
     """A site's answer to a round: an update, or the reason why there is none. `loss` only without privacy.
 
     Where the noise is shared no site has an update of its own, and `reason` alone says who was not in the sum.
+    `ledger_head` is of the hospital's ledger after it paid, hex.
     """
 
     site: str
@@ -131,6 +142,7 @@ class SiteReply:
     reason: str | None = None
     loss: float | None = None
     max_grad_norm: float | None = None
+    ledger_head: str | None = None
 
 
 @dataclass(frozen=True)

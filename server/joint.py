@@ -74,7 +74,10 @@ class JointFederation(PrivateFederation):
             reasons.setdefault("the round", str(violation))
         self.state = advance(self.state, updates, self.arm.config.aggregation, [norm] if norm else [])
         replies_of_sites = [SiteReply(name, None, reason) for name, reason in sorted(reasons.items())]
-        replies_of_sites += [SiteReply(name, None) for name in sorted(masked) if name not in reasons]
+        heads = self._attendance.heads
+        replies_of_sites += [
+            SiteReply(name, None, ledger_head=heads.get(name)) for name in sorted(masked) if name not in reasons
+        ]
         self.arm.end_round(self.state, replies_of_sites, self._round_started)
         return to_record(self.state.weights), None
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from logging import INFO
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
@@ -52,8 +53,9 @@ class PrivateFederation(Strategy):
         updates = [answer.update for answer in answers.values() if answer.update is not None]
         norms = [answer.max_grad_norm for answer in answers.values() if answer.max_grad_norm is not None]
         self.state = advance(self.state, updates, self.arm.config.aggregation, norms)
+        told = [replace(answer, ledger_head=attendance.heads.get(site)) for site, answer in answers.items()]
         left_out = [SiteReply(site, None, reason) for site, reason in sorted(attendance.reasons.items())]
-        self.arm.end_round(self.state, [*answers.values(), *left_out], self._round_started)
+        self.arm.end_round(self.state, [*told, *left_out], self._round_started)
         return to_record(self.state.weights), None
 
     def configure_evaluate(

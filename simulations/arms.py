@@ -107,13 +107,18 @@ class _Watch:
 
     def _site(self, site: str, notes: dict[str, Any], round: int) -> Text:
         if notes["reason"]:
-            told = safe_text(f"{site}: {notes['reason']}")
+            told = safe_text(f"{site}: {notes['reason']}{self._own_reason(site)}")
             told.stylize("yellow")
             return told
         if self.arm.plan is None:
             return Text(f"{site} loss {notes['loss']:.4f}")
         spent = dict(Home(self.run.site_home(site)).spent_in(self.arm.run_at_sites))
         return Text(f"{site} epsilon {spent[round]:.2f}" if round in spent else site)
+
+    def _own_reason(self, site: str) -> str:
+        """What the site itself noted last, which no server is told: here both are the user's own."""
+        noted = _lines(self.run.site_home(site) / "refusals.jsonl")
+        return f" ({noted[-1]['reason']})" if noted else ""
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.preparation import Source, refuse_missing_folders, write_configured_phantom
-from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy import Cohort, PrivacyPlan
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, prepared_folder, software_versions
-from cmrfed.site import SitePolicy
+from cmrfed.site import Home, SitePolicy
 from cmrfed.site.division import refuse_twins
 from cmrfed.site.policy import default_ledger
 from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_one_by_one
@@ -54,6 +54,7 @@ def simulate(config: RunConfig, out: Path, name: str | None = None) -> Run:
             shutil.rmtree(folder)
             raise
         console.print(f"  run {run.record.name} begins, in {run.folder}", soft_wrap=True)
+        _say_totals(run)
         _federate(run, initial)
     return run
 
@@ -117,6 +118,22 @@ def _plan(config: RunConfig) -> PrivacyPlan | None:
         soft_wrap=True,
     )
     return plan
+
+
+def _say_totals(run: Run) -> None:
+    """What patients of earlier runs will have spent with this one, by the ledger that all of them share."""
+    plan = run.record.plan
+    for site in run.sites if plan else ():
+        assert plan
+        home = Home(run.site_home(site))
+        cohort = Cohort.of(home.slices())
+        if earlier := home.ledger.spent(cohort, plan.delta):
+            total = home.ledger.spent(cohort, plan.delta, then=plan.event(plan.steps))
+            console.print(
+                f"  {site}: in earlier runs a patient has spent up to epsilon {earlier:.3g}; with this one {total:.3g} "
+                f"at delta {plan.delta:g} ({home.ledger.path})",
+                soft_wrap=True,
+            )
 
 
 def _divide(slices: Slices, config: RunConfig) -> tuple[dict[str, Slices], Slices]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cmrfed import cli
 from cmrfed.config import UserError
 from cmrfed.runs import new_run_folder
 
@@ -71,3 +72,9 @@ def test_one_run_alone_is_not_compared(sweep, tmp_path):
 def test_only_what_can_be_told_apart_is_swept(sweep):
     assert "out: " not in sweep("out=a,b", "seed=1,2")[1], "a path is one path, commas and all"
     assert "several values" in sweep("seed=interval(0,1)")[1]
+
+
+def test_a_sweep_says_what_its_private_runs_cost_together_before_the_first_begins():
+    jobs = [{"privacy": {"mode": "local", "target_epsilon": epsilon, "delta": 1e-4}} for epsilon in (1.0, 2.0, 8.0)]
+    assert "3 private runs: on the same patients at most epsilon 11 at delta 0.0003 together" in cli.total_of(jobs)
+    assert cli.total_of([{"privacy": {"mode": "none"}}] * 2) == ""

@@ -58,6 +58,24 @@ def test_every_sites_ledger_holds_the_whole_federation_within_the_target(finishe
         assert entries[-1].epsilon == pytest.approx(epsilon([plan.event(4)], plan.delta))
         assert entries[-1].epsilon <= plan.target_epsilon
         assert home.spent_in(f"{finished.record.name}/private")[-1] == (2, entries[-1].epsilon)
+        heads = {line["sites"][site]["ledger_head"] for line in _rounds(finished)[1:]}
+        assert len(heads) == 2 and heads <= {row.hash for row in home.ledger.entries()}
+
+
+def test_what_simulations_spend_of_the_same_patients_adds_up_and_is_said_before_each_begins(
+    cache, tmp_path, monkeypatch, capsys
+):
+    """Patients, and not the phantom's hearts, which are nobody's: their runs share this account's ledger."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    config = tiny_run_config(cache, data={"sources": {"mnms": "phantom"}}, federation={"rounds": 1})
+    first = simulate(config, tmp_path / "runs")
+    assert "in earlier runs" not in capsys.readouterr().out
+    simulate(config, tmp_path / "runs")
+    plan = first.record.plan
+    once, twice = (epsilon([plan.event(steps)], plan.delta) for steps in (2, 4))
+    said = capsys.readouterr().out
+    assert f"in earlier runs a patient has spent up to epsilon {once:.3g}; with this one {twice:.3g}" in said
+    assert str(tmp_path / "data" / "cmrfed" / "ledger.sqlite") in said
 
 
 def test_every_arm_starts_from_the_same_public_weights_and_ends_elsewhere(finished):

@@ -61,7 +61,9 @@ def test_the_sum_moves_the_weights_and_no_site_has_an_update_of_its_own(finished
     assert any(not np.array_equal(first[name], last[name]) for name in first)
     assert not list(finished.folder.glob("sites/*/outbox"))
     assert all(
-        site == {"reason": None, "loss": None} for line in rounds(finished)[1:] for site in line["sites"].values()
+        (site["reason"], site["loss"]) == (None, None)
+        for line in rounds(finished)[1:]
+        for site in line["sites"].values()
     )
 
 

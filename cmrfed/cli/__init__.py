@@ -147,12 +147,26 @@ def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None
         sys.exit(128 + number)
 
 
+def total_of(jobs: Sequence[Values]) -> str:
+    """What a sweep's private runs cost a patient together, by basic composition; empty where none is private."""
+    private = [job["privacy"] for job in jobs if job.get("privacy", {}).get("mode", "none") != "none"]
+    if len(private) < 2 or any(one.get("noise_multiplier") for one in private):
+        return ""
+    epsilon, delta = (sum(one[key] for one in private) for key in ("target_epsilon", "delta"))
+    return (
+        f"{len(private)} private runs: on the same patients at most epsilon {epsilon:g} at delta {delta:.2g} together; "
+        "each says before it begins what the ledger has"
+    )
+
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _sweep(name: str, command: Command, labels: Sequence[str], jobs: Sequence[Values]) -> int:
     """Run one after the other, whatever becomes of those before; then compare the runs that were made."""
     began, made, worst = datetime.now().astimezone(), [], 0
+    if told := total_of(jobs):
+        console.print(told, markup=False, soft_wrap=True)
     for number, (label, values) in enumerate(zip(labels, jobs, strict=True), start=1):
         console.print(f"{number} of {len(jobs)}: {label}", style="bold", markup=False, soft_wrap=True)
         code, folder = _call(name, command, values)

@@ -122,13 +122,16 @@ class Book:
         events = [row.event for row in self.entries if row.run == run]
         return epsilon([*events, then] if then else events, delta, accountant)
 
-    def spent(self, cohort: Cohort, delta: float, order: float | None = None) -> float:
-        """Epsilon at `delta` that the cohort's worst-off patient has spent in all, by the filter at `order` (None: the
-        order of a limit of 8)."""
+    def spent(
+        self, cohort: Cohort, delta: float, order: float | None = None, then: GaussianEvent | None = None
+    ) -> float:
+        """Epsilon at `delta` that the cohort's worst-off patient has spent in all, with event `then` on top, by the
+        filter at `order` (None: the order of a limit of 8)."""
         chosen = filter.renyi_order(8.0, delta) if order is None else order
         kinds, histories = self._with(cohort)._histories(cohort)
-        bounds = [filter.spent(_events(kinds, one), delta, chosen) for one in _undominated(set(histories.values()))]
-        return max(bounds, default=0.0)
+        more = [then] if then else []
+        worst = _undominated(set(histories.values()))
+        return max((filter.spent([*_events(kinds, one), *more], delta, chosen) for one in worst), default=0.0)
 
     def within_budget(self, cohort: Cohort, event: GaussianEvent, limits: Limits) -> Cohort:
         """Those of the cohort's patients who may be exposed to one more event: each decided by what that patient was
@@ -204,9 +207,9 @@ class Ledger:
         rows = self._book().entries
         return [row for row in rows if fingerprint in (None, row.fingerprint) and run in (None, row.run)]
 
-    def spent(self, cohort: Cohort, delta: float) -> float:
-        """Epsilon at `delta` that the cohort's worst-off patient has spent over all runs; 0 without a ledger."""
-        return self._book().spent(cohort, delta)
+    def spent(self, cohort: Cohort, delta: float, then: GaussianEvent | None = None) -> float:
+        """Epsilon at `delta` that the cohort's worst-off patient has spent over all runs, with event `then` on top."""
+        return self._book().spent(cohort, delta, then=then)
 
     def exposed(self, cohort: Cohort, is_of_run: Callable[[str], bool]) -> int:
         """How many of the cohort's people any release of the runs so named was made from; 0 without a ledger."""

@@ -2,7 +2,7 @@
 
 slices.safetensors   its prepared slices
 held_out.safetensors  slices of the patients it keeps out of every training, to audit with, where it keeps any
-division.json        who is trained on and who is held out (`cmrfed.site.division`), where anybody is
+division.json        who is trained on and who is held out, where anybody is, and the secret key that sides are drawn by
 site.yaml            its policy
 identity.pem         the key that its peers know it by, where noise is shared
 ledger.head          the last row that this home saw of the hospital's ledger, which lies elsewhere

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 
+from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
 from cmrfed.federation import Arm
@@ -20,13 +21,15 @@ THREE = {
 
 
 def hospitals_of(run, root):
-    """Homes with slices, policies and identities taken from a simulated run; the ledgers start empty."""
+    """Homes with slices, policies and identities taken from a simulated run; each hospital's ledger starts empty."""
     homes = []
     for site in run.sites:
         home = root / site
         home.mkdir()
         for name in ("slices.safetensors", "site.yaml", "identity.pem"):
             shutil.copy(run.site_home(site) / name, home)
+        policy = OmegaConf.load(home / "site.yaml")
+        OmegaConf.save(OmegaConf.merge(policy, {"ledger": f"../ledger of {site}/ledger.sqlite"}), home / "site.yaml")
         homes.append(home)
     return homes
 
@@ -92,7 +95,9 @@ def test_hospitals_share_noise_and_the_server_learns_the_sum(cache, tmp_path):
     assert (arm / "model.safetensors").exists(), said(homes, tmp_path)
     rounds = [json.loads(line) for line in (arm / "rounds.jsonl").read_text().splitlines()]
     assert [line["round"] for line in rounds] == [0, 1]
-    nobody_failed = {site: {"reason": None, "loss": None} for site in run.sites}
-    assert rounds[1]["sites"] == nobody_failed
+    assert {site: (told["reason"], told["loss"]) for site, told in rounds[1]["sites"].items()} == dict.fromkeys(
+        run.sites, (None, None)
+    )
     for home in homes:
+        assert rounds[1]["sites"][home.name]["ledger_head"] == Home(home).ledger.head(), "kept for the hospital"
         assert [(row.round, row.event.noise) for row in Home(home).ledger.entries()] == [(1, "shared")]
