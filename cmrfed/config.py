@@ -321,7 +321,9 @@ class FederationConfig(Stage):
     site_by: tuple[Literal["dataset", "vendor", "centre"], ...] = Field(
         default=("vendor",), min_length=1, description="one site for each combination of these"
     )
-    random_sites: Number = Field(default=0, description="so many equal sites, drawn at random; 0: as site_by says")
+    random_sites: Number = Field(
+        default=0, description="so many sites, patients drawn to them at random; 0: by site_by"
+    )
     held_out_fraction: Fraction = Field(default=0.2, description="share of the patients that no training sees")
     engine: Literal["ray", "inprocess"] = Field(
         default="ray", description="each site in a process of its own, or all in this one"

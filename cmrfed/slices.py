@@ -371,8 +371,13 @@ def is_drawn(patient: str, share: float, key: bytes) -> bool:
     Nobody else's being there or not matters, as it must not where privacy rests on who is trained on; how many are
     drawn is therefore binomial. Names that differ in Unicode form alone are one (NFC).
     """
+    return _draw(patient, key) < share
+
+
+def _draw(patient: str, key: bytes) -> float:
+    """A number in [0, 1) that is the patient's own under this key."""
     name = unicodedata.normalize("NFC", patient).encode(errors="surrogatepass")
-    return int.from_bytes(hashlib.blake2b(name, key=key, digest_size=8).digest(), "big") < share * 2.0**64
+    return (int.from_bytes(hashlib.blake2b(name, key=key, digest_size=8).digest(), "big") >> 11) * 2.0**-53
 
 
 def split_one_by_one(records: Iterable[Record], held_out_fraction: float, seed: int) -> tuple[list[str], list[str]]:
@@ -423,19 +428,23 @@ def assign_sites(records: Iterable[Record], federation: FederationConfig, seed: 
     """Site name -> its patients' names, sorted.
 
     One site for each combination of `federation.site_by`, named like "mnms-Siemens"; or, where
-    `federation.random_sites` is set, that many sites "site-1", "site-2", ... whose sizes differ by one at most, drawn
-    by the seed. Raises UserError when there are more random sites than patients.
+    `federation.random_sites` is set, that many sites "site-1", "site-2", ... to one of which each patient goes by a
+    keyed hash of the patient's name alone, under the seed: one patient more or less moves nobody else, and sizes differ
+    as chance has it. Raises UserError when a site would have nobody.
     """
     patients = _patients(records)
     if not federation.random_sites:
         return dict(sorted(_names_by(patients, federation.site_by).items()))
-    if federation.random_sites > len(patients):
+    sites: dict[str, list[str]] = {f"site-{number + 1}": [] for number in range(federation.random_sites)}
+    for record in patients:
+        share = _draw(record.patient, f"sites {seed}".encode()[:64])
+        sites[f"site-{int(share * federation.random_sites) + 1}"].append(record.patient)
+    if empty := [name for name, own in sites.items() if not own]:
         raise UserError(
-            f"federation.random_sites: {federation.random_sites} sites cannot share {len(patients)} patients; lower it"
+            f"federation.random_sites: of {len(patients)} patients nobody is drawn for {empty[0]} of {len(sites)} "
+            f"sites under seed {seed}; lower it or choose another seed"
         )
-    shuffled = np.random.default_rng(seed).permutation([record.patient for record in patients])
-    parts = np.array_split(shuffled, federation.random_sites)
-    return {f"site-{number}": sorted(map(str, part)) for number, part in enumerate(parts, start=1)}
+    return sites
 
 
 def _choose(patients: Sequence[Patient], seats: int, strata: Sequence[Field], rng: np.random.Generator) -> list[str]:

@@ -383,21 +383,25 @@ def test_every_patient_belongs_to_exactly_one_site(patients, fields):
     assert all(names == sorted(names) for names in sites.values())
 
 
-@given(populations, st.integers(1, 12), st.integers(0, 5), st.randoms())
-def test_random_sites_are_equal_disjoint_and_decided_by_the_seed(patients, sites, seed, random):
-    federation = FederationConfig(random_sites=min(sites, len(patients)))
-    assigned = assign_sites(patients, federation, seed)
-    assert list(assigned) == [f"site-{number}" for number in range(1, federation.random_sites + 1)]
-    assert sorted(name for names in assigned.values() for name in names) == [record.patient for record in patients]
-    assert len({len(names) for names in assigned.values()}) <= 2
-    assert max(map(len, assigned.values())) - min(map(len, assigned.values())) <= 1
-    shuffled = list(patients)
+CROWD = [Patient(f"mnms-{number}", "mnms", "Siemens", "1", "NOR") for number in range(400)]
+
+
+@given(st.integers(1, 4), st.integers(0, 5), st.randoms(), st.integers(0, 399))
+def test_random_sites_are_disjoint_decided_by_the_seed_and_nobody_moves_another(sites, seed, random, away):
+    federation = FederationConfig(random_sites=sites)
+    assigned = assign_sites(CROWD, federation, seed)
+    assert list(assigned) == [f"site-{number}" for number in range(1, sites + 1)]
+    assert sorted(name for names in assigned.values() for name in names) == sorted(one.patient for one in CROWD)
+    assert all(abs(len(names) - 400 / sites) < 5 * (400 / sites) ** 0.5 for names in assigned.values())
+    shuffled = list(CROWD)
     random.shuffle(shuffled)
     assert assign_sites(shuffled, federation, seed) == assigned
+    without = assign_sites(CROWD[:away] + CROWD[away + 1 :], federation, seed)
+    assert without == {site: [n for n in names if n != CROWD[away].patient] for site, names in assigned.items()}
 
 
 def test_more_random_sites_than_patients_are_refused():
-    with refuses("federation.random_sites", "4 sites", "3 patients"):
+    with refuses("federation.random_sites: of 3 patients nobody is drawn for site-", "of 4 sites under seed 0"):
         assign_sites(some_cases(), FederationConfig(random_sites=4))
 
 
