@@ -18,10 +18,8 @@ import secrets
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
-from unicodedata import normalize
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from cmrfed.config import Stage, UserError, read_stage_json
 from cmrfed.preparation import Progress, Source
@@ -33,9 +31,6 @@ TRAINED_ON, HELD_OUT = "slices.safetensors", "held_out.safetensors"
 _DIVISION = "division.json"
 
 
-Names = Annotated[tuple[str, ...], AfterValidator(lambda names: tuple(normalize("NFC", name) for name in names))]
-
-
 class Division(Stage):
     """Everybody who was ever prepared here, by name, so that who is away for a while comes back to the same side.
 
@@ -45,8 +40,8 @@ class Division(Stage):
 
     hold_out: float = Field(gt=0, lt=1)
     key: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", repr=False)
-    trained_on: Names = ()
-    held_out: Names = ()
+    trained_on: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
 
     def extended(self, records: Iterable[Record]) -> "Division":
         """With new patients divided too, each alone. Raises UserError where there are fewer than two in all."""
