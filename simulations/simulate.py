@@ -173,7 +173,7 @@ def _policy(name: str, config: RunConfig, peers: dict[str, str]) -> dict[str, ob
         or SitePolicy.model_fields["minimum_noise_multiplier"].default,
         "peers": peers,
         "maximum_epsilon": float("inf"),
-        "maximum_delta": privacy.delta,
+        "maximum_delta": min(2 * privacy.delta, 0.5),
         "maximum_steps": max(config.federation.rounds * config.training.local_steps, 10_000),
         "minimum_patients": privacy.minimum_patients,
         "minimum_colluders": privacy.colluders,

@@ -21,7 +21,7 @@ def make_home(folder: Path, **policy: Any) -> Home:
     if not (folder / "identity.pem").exists():
         toy_slices([2, 3, 2, 2]).save(folder / "slices.safetensors")
         Identity.create(folder / "identity.pem")
-    allowed = {"name": "here", "maximum_epsilon": 1000.0, "ledger": "ledger/ledger.sqlite"}
+    allowed = {"name": "here", "maximum_epsilon": 1000.0, "maximum_delta": 2e-3, "ledger": "ledger/ledger.sqlite"}
     OmegaConf.save(allowed | {"execution": {"precision": "fp32"}} | policy, folder / "site.yaml")
     return Home(folder)
 

@@ -15,6 +15,10 @@ theorem of its own, a *privacy filter*:
   and all that was ever released is (epsilon, delta)-DP (conversion: Canonne, Kamath and Steinke 2020,
   arXiv:2004.00010). The order comes from the site's own limits, `renyi_order`, and from nothing that was seen.
 
+Whoever asks decides, by what was seen, which of the two rules will have been the one that held. Outcomes with one kind
+of event exceed epsilon with probability delta at most by the first rule, those with several by the second: together
+2 delta. So a site holds each rule to half of its largest delta.
+
 **By individual** (the same paper): each patient's events are summed over the releases that this patient was
 in, and a patient whose budget is used up takes no further part. Whether somebody takes part is decided by that
 somebody's own history and by public requests; so for two data sets that differ in one patient everybody else takes part

@@ -81,8 +81,8 @@ class Limits:
     """What a release may bring anybody to.
 
     run_epsilon: of one run at `delta`, by the plan's `accountant`. Its events are public, and so is a refusal.
-    total_epsilon: of each patient over all runs at `delta`, by the filter at `order`, which must come from the site's
-        own limits (`filter.renyi_order`). Whoever would exceed it is left out.
+    total_epsilon: of each patient over all runs at `total_delta` (None: `delta`), by the filter at `order`, which must
+        come from the site's own limits (`filter.renyi_order`). Whoever would exceed it is left out.
     """
 
     run_epsilon: float
@@ -90,6 +90,7 @@ class Limits:
     delta: float
     order: float
     accountant: str = "prv"
+    total_delta: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,9 @@ class Book:
         """Those of the cohort's patients who may be exposed to one more event: each decided by what that patient was
         exposed to before, and by nobody else's state."""
         kinds, histories = self._with(cohort)._histories(cohort)
+        delta = limits.total_delta or limits.delta
         after = {
-            one: filter.spent([*_events(kinds, one), event], limits.delta, limits.order)
-            for one in set(histories.values())
+            one: filter.spent([*_events(kinds, one), event], delta, limits.order) for one in set(histories.values())
         }
         return cohort.only({key for key, one in histories.items() if after[one] <= limits.total_epsilon})
 

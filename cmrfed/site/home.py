@@ -180,6 +180,7 @@ class Home:
             delta=plan.delta,
             order=self.policy.renyi_order,
             accountant=plan.accountant,
+            total_delta=self.policy.delta_of_a_rule,
         )
 
     def row_name(self, run: str) -> str:

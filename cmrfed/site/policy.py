@@ -28,7 +28,8 @@ class SitePolicy(Stage):
         account's data folder (`default_ledger`).
     maximum_epsilon: over all runs, for each patient; no default, a hospital decides it. A patient who would come above
         it is left out of the next release.
-    maximum_delta: the largest probability with which the guarantee may fail.
+    maximum_delta: the largest probability with which the guarantee may fail, of one run and over all. A run that is to
+        spend all of `maximum_epsilon` needs a delta of half of it at most: one half for each rule of the filter.
     units: what one record may be. There is only the patient.
     noise: who may add the noise. "site": this site alone, so that nobody need be trusted. "shared": sites together,
         under secure aggregation; the guarantee then rests on `peers` adding theirs.
@@ -77,7 +78,12 @@ class SitePolicy(Stage):
     @cached_property
     def renyi_order(self) -> float:
         """The order at which the filter over all runs works: fixed by these limits, before anything was released."""
-        return renyi_order(self.maximum_epsilon, self.maximum_delta)
+        return renyi_order(self.maximum_epsilon, self.delta_of_a_rule)
+
+    @property
+    def delta_of_a_rule(self) -> float:
+        """The delta that each of the filter's two rules is held to (`cmrfed.privacy.filter`)."""
+        return self.maximum_delta / 2
 
     def refuse_outside(self, request: Request, size: int) -> None:
         """Raise Refusal with the first limit that the request does not keep; images here have `size` pixels a side."""
@@ -140,7 +146,7 @@ class SitePolicy(Stage):
 
     def _whole(self, plan: PrivacyPlan) -> float:
         """What a run costs a patient who took part in nothing before: beyond the limit, nobody could see it through."""
-        return filter.spent([plan.event(plan.steps)], plan.delta, self.renyi_order)
+        return filter.spent([plan.event(plan.steps)], self.delta_of_a_rule, self.renyi_order)
 
     def _broken_by_sharing(self, plan: PrivacyPlan) -> list[str]:
         if plan.sharing is None:

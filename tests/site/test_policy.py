@@ -11,7 +11,7 @@ from refusals import refuses
 
 from cmrfed.config import AdaptiveClipping, GeneratorConfig, TrainingConfig
 from cmrfed.generators import build_generator
-from cmrfed.privacy import NoiseSharing
+from cmrfed.privacy import NoiseSharing, epsilon
 from cmrfed.site import Refusal, Request, SitePolicy
 from cmrfed.site.compute import needs
 from cmrfed.training import LocalTask
@@ -139,6 +139,15 @@ def test_what_a_step_needs_is_near_what_it_takes():
     assert three.weights == sum(weight.numel() for weight in generator.parameters())
     weights_kept = 4 * three.weights
     assert sum(kept) == pytest.approx(weights_kept + 3 * ((three.memory_bytes - one.memory_bytes) / 4), rel=1.0)
+
+
+def test_each_of_the_filters_two_rules_is_held_to_half_of_the_largest_delta(asked):
+    """Which of them held is decided by what was seen, so that both count."""
+    plan = toy_plan(**SECURE)
+    whole = epsilon([plan.event(plan.steps)], plan.delta)
+    policy(maximum_epsilon=whole, maximum_delta=2 * plan.delta).refuse_outside(asked(plan), size=16)
+    with pytest.raises(Refusal, match="epsilon of the whole run"):
+        policy(maximum_epsilon=whole, maximum_delta=plan.delta).refuse_outside(asked(plan), size=16)
 
 
 def test_too_few_patients_are_the_hospitals_own_matter():
