@@ -4,7 +4,6 @@
 run that failed, so the arm's own model file is what says that a run ended well.
 """
 
-import json
 import os
 import re
 import shutil
@@ -68,8 +67,10 @@ def _run_once(arm: Path, log: Path, number_of_sites: int, training: TrainingConf
 
 
 def toml_text(text: str) -> str:
-    """As a TOML string within `--run-config`, which Flower cuts at quotes, escaped or not."""
-    return json.dumps(text, ensure_ascii=False).replace('\\"', "\\u0022")
+    """As a TOML string within `--run-config`, which Flower cuts at quotes, also behind a backslash."""
+    unsafe = (letter in '"\\' or not letter.isprintable() for letter in text)
+    letters = (f"\\U{ord(letter):08x}" if escaped else letter for letter, escaped in zip(text, unsafe, strict=True))
+    return '"' + "".join(letters) + '"'
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def simulate(run, run_cmrfed, monkeypatch):
         code, printed = run_cmrfed("simulate", *words)
         return code, " ".join(printed.split())
 
-    monkeypatch.setattr("simulations.simulate.simulate", lambda config, out: did("began", run))
+    monkeypatch.setattr("simulations.simulate.simulate", lambda config, out, name: did("began", run))
     monkeypatch.setattr("simulations.simulate.resume", lambda run: did("went on", run))
     monkeypatch.setattr("cmrfed.evaluation.evaluate", lambda *_: did("evaluated", None))
     return call

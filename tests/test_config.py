@@ -45,7 +45,7 @@ def test_names_that_are_checked_before_torch_is_imported_are_those_of_the_tables
         (PrivacyConfig, {"declared_patients": 10**400}, "declared_patients: Input should be less than"),
         (PrivacyConfig, {"target_epsilon": "inf"}, "target_epsilon: Input should be a finite number"),
         (PrivacyConfig, {"delta": "nan"}, "delta: Input should be "),
-        (PrivacyConfig, {"accountant": "prw"}, "(found 'prw'); did you mean prv?"),
+        (PrivacyConfig, {"accountant": "prvs"}, "(found 'prvs'); did you mean prv?"),
         (GeneratorConfig, {"channels": []}, "channels: Tuple should have at least 1 item"),
         (FidelityConfig, {"weights": {"inception": "x"}}, "weights: no space 'inception'; choose among "),
         (SamplingConfig, [], "Input should be a valid dictionary"),

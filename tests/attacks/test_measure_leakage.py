@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from refusals import refuses
 
 from cmrfed.attacks import ATTACKS, shadow
 from cmrfed.attacks.gradient import gradient_logs
-from cmrfed.config import LeakageConfig, UserError
+from cmrfed.config import LeakageConfig, read_stage
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.slices import split_patients
@@ -119,6 +120,6 @@ def test_images_are_compared_by_features_too_where_a_network_is_named(subject):
     assert set(audits["copier"]["left_out"]) == set()
 
 
-def test_an_unknown_attack_is_refused_in_one_line(subject):
-    with pytest.raises(UserError, match=r"evaluation.leakage.attacks: no attack 'los'; choose among loss, "):
-        measure_leakage(subject, LeakageConfig(attacks=("los",)), silent)
+def test_an_unknown_attack_is_refused_in_one_line():
+    with refuses("evaluation.leakage: attacks", "(found 'los'); did you mean loss?"):
+        read_stage(LeakageConfig, {"attacks": ["los"]}, "evaluation.leakage")

@@ -22,7 +22,7 @@ from cmrfed.attacks import (
     halves,
     train_shadows,
 )
-from cmrfed.config import LeakageConfig, UserError
+from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each, thin
 from cmrfed.fidelity import extract_features
 from cmrfed.generators import Generator
@@ -35,18 +35,11 @@ _BY_FEATURES = 150
 
 @dataclass(frozen=True)
 class Scene:
-    """What is the same for all arms: who is scored, on which slices, and what they look like to the blind.
-
-    Raises UserError for an attack that does not exist.
-    """
+    """What is the same for all arms: who is scored, on which slices, and what they look like to the blind."""
 
     subject: Subject
     config: LeakageConfig
     _trained: dict[str, tuple[np.ndarray, Answers]] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if unknown := sorted(set(self.config.attacks or ()) - ATTACKS.keys()):
-            raise UserError(f"evaluation.leakage.attacks: no attack {unknown[0]!r}; choose among {', '.join(ATTACKS)}")
 
     @cached_property
     def few(self) -> Slices:
