@@ -15,10 +15,10 @@ import numpy as np
 from cmrfed.config import DataConfig, PreprocessingConfig, UserError
 from cmrfed.console import errors, safe_text
 from cmrfed.datasets import doubtful_names, find_entries, order
-from cmrfed.datasets.phantom import phantom_patient, write_phantom
-from cmrfed.datasets.phantom.labelling import with_drawn_outlines
 from cmrfed.datasets.tables import NotOnDisk
 from cmrfed.parallel import map_in_order
+from cmrfed.phantom import phantom_patient, write_phantom
+from cmrfed.phantom.labelling import with_drawn_outlines
 from cmrfed.preprocessing import prepare
 from cmrfed.slices import Slices, collect, source_of, write_slices
 from cmrfed.volumes import Case, Entry, load_case

@@ -10,8 +10,8 @@ from cmrfed import __version__
 from cmrfed.cache import cache_folder
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, if_interrupted, progress_bar
-from cmrfed.datasets.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.generators import Generator, build_generator
+from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preparation import phantom_stream
 from cmrfed.slices import Slices
 from cmrfed.training import Pretrained, pretrain, single_pixel_losses, steps_kept, validation_losses

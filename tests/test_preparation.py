@@ -13,7 +13,7 @@ from image_files import toy_cine, write_dicom_series
 from refusals import refuses
 
 from cmrfed.config import DataConfig, PhantomConfig, PreprocessingConfig
-from cmrfed.datasets.phantom import phantom_patient, write_phantom
+from cmrfed.phantom import phantom_patient, write_phantom
 from cmrfed.preparation import Source, phantom_slices, phantom_stream
 from cmrfed.preprocessing import prepare
 from cmrfed.slices import Slices, collect, fingerprint, source_of

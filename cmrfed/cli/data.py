@@ -78,7 +78,7 @@ def preview(values: Values) -> None:
 
 def phantom(values: Values) -> None:
     config = read_stage(DataPhantom, values)
-    from cmrfed.datasets.phantom import write_phantom
+    from cmrfed.phantom import write_phantom
 
     out = output_folder(config.out)
     vendors = get_args(Scanner) if "any" in config.vendor else tuple(dict.fromkeys(config.vendor))

@@ -24,10 +24,10 @@ from torch.nn.functional import cross_entropy, interpolate
 from cmrfed import __version__
 from cmrfed.cache import cache_folder
 from cmrfed.config import PreprocessingConfig
-from cmrfed.datasets.phantom import phantom_patient
-from cmrfed.datasets.phantom.heart import PATHOLOGIES
-from cmrfed.datasets.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.parallel import map_in_order
+from cmrfed.phantom import phantom_patient
+from cmrfed.phantom.heart import PATHOLOGIES
+from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preprocessing import prepare
 from cmrfed.shapes import PHASES, UNKNOWN, VENDORS, Image, Label
 from cmrfed.slices import Slices, collect

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 from numpy.random import Generator
 
-from cmrfed.datasets.phantom.fields import Plane, length
-from cmrfed.datasets.phantom.physics import Tissue
+from cmrfed.phantom.fields import Plane, length
+from cmrfed.phantom.physics import Tissue
 
 TissueMap = UInt8[np.ndarray, "row column"]
 PlaneMask = Bool[np.ndarray, "row column"]

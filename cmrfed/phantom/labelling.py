@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy.ndimage import map_coordinates
 
-from cmrfed.datasets.phantom.fields import Warp
+from cmrfed.phantom.fields import Warp
 from cmrfed.volumes import Case
 
 _WAVELENGTHS_MM = (15.0, 60.0)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy.random import Generator
 
 from cmrfed.config import UserError
-from cmrfed.datasets.phantom.physics import Filter
+from cmrfed.phantom.physics import Filter
 
 Range = tuple[float, float]
 

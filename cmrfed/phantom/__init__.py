@@ -9,9 +9,9 @@ way M&Ms is laid out. It is drawn from published physiology and physics alone, s
 from collections.abc import Iterator
 from functools import partial
 
-from cmrfed.datasets.phantom.layout import Progress, workers_for, write_phantom
-from cmrfed.datasets.phantom.scan import PHASES, scan_patient
 from cmrfed.parallel import map_in_order
+from cmrfed.phantom.layout import Progress, workers_for, write_phantom
+from cmrfed.phantom.scan import PHASES, scan_patient
 from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import Case
 

@@ -13,10 +13,10 @@ from numpy.random import default_rng
 from scipy import fft, ndimage
 
 from cmrfed.config import PhantomConfig, UserError, read_stage
-from cmrfed.datasets.phantom import layout, phantom_cases, phantom_patient, write_phantom
-from cmrfed.datasets.phantom.anatomy import Anatomy, sample_anatomy
-from cmrfed.datasets.phantom.heart import PATHOLOGIES, Heart, Pathology, Sex, sample_heart, sample_physiology
-from cmrfed.datasets.phantom.physics import (
+from cmrfed.phantom import layout, phantom_cases, phantom_patient, write_phantom
+from cmrfed.phantom.anatomy import Anatomy, sample_anatomy
+from cmrfed.phantom.heart import PATHOLOGIES, Heart, Pathology, Sex, sample_heart, sample_physiology
+from cmrfed.phantom.physics import (
     Coils,
     Filter,
     acquire,
@@ -27,9 +27,9 @@ from cmrfed.datasets.phantom.physics import (
     geometry_factor,
     line_modulation,
 )
-from cmrfed.datasets.phantom.receiver import View
-from cmrfed.datasets.phantom.scan import render
-from cmrfed.datasets.phantom.styles import RANDOMISED, SETTINGS, STYLES, VendorStyle
+from cmrfed.phantom.receiver import View
+from cmrfed.phantom.scan import render
+from cmrfed.phantom.styles import RANDOMISED, SETTINGS, STYLES, VendorStyle
 from cmrfed.shapes import Label
 from cmrfed.volumes import Case
 

@@ -17,7 +17,7 @@ from jaxtyping import Complex64, Float, Float32
 from numpy.random import Generator
 from scipy import fft
 
-from cmrfed.datasets.phantom.fields import Plane
+from cmrfed.phantom.fields import Plane
 
 Filter = Literal["none", "hamming", "fermi"]
 ComplexPlanes = Complex64[np.ndarray, "slice row column"]

@@ -6,12 +6,12 @@ import numpy as np
 from jaxtyping import Float32, Int
 from numpy.random import Generator
 
-from cmrfed.datasets.phantom.anatomy import FIELD_OF_VIEW_MM, SIZE
-from cmrfed.datasets.phantom.fields import Plane, Warp
-from cmrfed.datasets.phantom.heart import Points
-from cmrfed.datasets.phantom.physics import Tissue, tissue_signals
-from cmrfed.datasets.phantom.styles import VendorStyle
-from cmrfed.datasets.phantom.thorax import Noise, TissueMap, Values
+from cmrfed.phantom.anatomy import FIELD_OF_VIEW_MM, SIZE
+from cmrfed.phantom.fields import Plane, Warp
+from cmrfed.phantom.heart import Points
+from cmrfed.phantom.physics import Tissue, tissue_signals
+from cmrfed.phantom.styles import VendorStyle
+from cmrfed.phantom.thorax import Noise, TissueMap, Values
 
 Box = tuple[slice, slice]
 WHOLE: Box = (slice(None), slice(None))

@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 
 from cmrfed.config import PhantomConfig, UserError
-from cmrfed.datasets.phantom.scan import PHASES, Person, Scan, scan_patient
 from cmrfed.parallel import map_in_order
+from cmrfed.phantom.scan import PHASES, Person, Scan, scan_patient
 
 Progress = Callable[[int, int], None]
 """Called after each patient with (done, total)."""

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy.random import Generator, SeedSequence, default_rng
 
-from cmrfed.datasets.phantom.anatomy import (
+from cmrfed.phantom.anatomy import (
     FIELD_OF_VIEW_MM,
     SIZE,
     SUBSLICES,
@@ -16,11 +16,11 @@ from cmrfed.datasets.phantom.anatomy import (
     Subslice,
     sample_anatomy,
 )
-from cmrfed.datasets.phantom.fields import Planes
-from cmrfed.datasets.phantom.heart import PATHOLOGIES, Pathology, Phase, Sex, sample_physiology
-from cmrfed.datasets.phantom.receiver import View, receive
-from cmrfed.datasets.phantom.styles import VendorStyle, sample_style
-from cmrfed.datasets.phantom.texture import Box, Texture
+from cmrfed.phantom.fields import Planes
+from cmrfed.phantom.heart import PATHOLOGIES, Pathology, Phase, Sex, sample_physiology
+from cmrfed.phantom.receiver import View, receive
+from cmrfed.phantom.styles import VendorStyle, sample_style
+from cmrfed.phantom.texture import Box, Texture
 from cmrfed.shapes import UNKNOWN, vendor_index
 
 Outlines = list[tuple[Outline, Outline]]

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from numpy.random import Generator
 
-from cmrfed.datasets.phantom.fields import Plane, Warp, band_noise, length
-from cmrfed.datasets.phantom.heart import (
+from cmrfed.phantom.fields import Plane, Warp, band_noise, length
+from cmrfed.phantom.heart import (
     ANGLES,
     Heart,
     Phase,
@@ -18,8 +18,8 @@ from cmrfed.datasets.phantom.heart import (
     Ventricles,
     sample_heart,
 )
-from cmrfed.datasets.phantom.physics import Tissue
-from cmrfed.datasets.phantom.thorax import (
+from cmrfed.phantom.physics import Tissue
+from cmrfed.phantom.thorax import (
     Abdomen,
     ChestWall,
     Layers,

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 from numpy.random import Generator
 
-from cmrfed.datasets.phantom.fields import Plane, length
+from cmrfed.phantom.fields import Plane, length
 
 Pathology = Literal["NOR", "DCM", "HCM", "MINF", "RV"]
 Sex = Literal["F", "M"]

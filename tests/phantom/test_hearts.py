@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from cmrfed.datasets.phantom.anatomy import SIZE, Anatomy, Reader, image_points, sample_anatomy
-from cmrfed.datasets.phantom.fields import band_noise
-from cmrfed.datasets.phantom.heart import PATHOLOGIES, Heart, Pathology, Ventricles, sample_heart, sample_physiology
-from cmrfed.datasets.phantom.physics import Tissue
-from cmrfed.datasets.phantom.receiver import View
-from cmrfed.datasets.phantom.scan import heart_box
+from cmrfed.phantom.anatomy import SIZE, Anatomy, Reader, image_points, sample_anatomy
+from cmrfed.phantom.fields import band_noise
+from cmrfed.phantom.heart import PATHOLOGIES, Heart, Pathology, Ventricles, sample_heart, sample_physiology
+from cmrfed.phantom.physics import Tissue
+from cmrfed.phantom.receiver import View
+from cmrfed.phantom.scan import heart_box
 from cmrfed.shapes import Label
 
 

@@ -7,11 +7,11 @@ from jaxtyping import Complex64, Float32
 from numpy.random import Generator
 from scipy import fft
 
-from cmrfed.datasets.phantom.anatomy import FIELD_OF_VIEW_MM, PIXEL_MM, SIZE, Outline
-from cmrfed.datasets.phantom.fields import Plane, Planes, Warp
-from cmrfed.datasets.phantom.physics import Coils, ComplexPlanes, acquire, fold_rows, geometry_factor, line_modulation
-from cmrfed.datasets.phantom.styles import VendorStyle
-from cmrfed.datasets.phantom.thorax import ChestWall
+from cmrfed.phantom.anatomy import FIELD_OF_VIEW_MM, PIXEL_MM, SIZE, Outline
+from cmrfed.phantom.fields import Plane, Planes, Warp
+from cmrfed.phantom.physics import Coils, ComplexPlanes, acquire, fold_rows, geometry_factor, line_modulation
+from cmrfed.phantom.styles import VendorStyle
+from cmrfed.phantom.thorax import ChestWall
 
 
 @dataclass(frozen=True)
