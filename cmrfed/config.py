@@ -16,7 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from cmrfed.conditions import CONDITIONS
 from cmrfed.keys import AsWritten, all_keys, keys_of, nearest
+from cmrfed.members import FAMILIES, NETWORKS, RULES, OneOf
 
 MOST_TISSUES = 8
 """Classes of tissue around the heart that may be told apart; more are noise."""
@@ -132,9 +134,15 @@ class PreprocessingConfig(Stage):
 
 
 class GeneratorConfig(Stage):
-    """A generator family and its network."""
+    """A generator family, its network, and what it is told."""
 
-    family: Literal["flow", "ddpm"] = Field(default="flow", description="rectified flow, or denoising diffusion")
+    family: Annotated[str, OneOf(FAMILIES)] = Field(
+        default="flow", description="rectified flow, denoising diffusion, or EDM's preconditioned diffusion"
+    )
+    network: Annotated[str, OneOf(NETWORKS)] = Field(default="unet", description="the network that learns it")
+    conditions: tuple[Annotated[str, OneOf(CONDITIONS)], ...] = Field(
+        default=("mask", "vendor", "phase"), description="what it is told of an image"
+    )
     channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         default=(48, 96, 128), min_length=1, max_length=8, description="channels of each level of the U-Net"
     )
@@ -151,9 +159,11 @@ class GeneratorConfig(Stage):
     tissue_classes: int = Field(
         default=0, ge=0, le=MOST_TISSUES, description="follows preprocessing.tissue_classes; set that one"
     )
-    trainable: Literal["all", "adaptation", "modulation"] = Field(
+    trainable: str = Field(
         default="all",
-        description="all weights; norms, condition embeddings, first and last layer; norms and embeddings",
+        max_length=100,
+        description="group of the network's weights that is trained: all; adaptation, norms, condition embeddings, first "
+        "and last layer; modulation, norms and embeddings",
     )
     init: AsWritten | None = Field(
         default=None,
@@ -309,7 +319,7 @@ class PretrainingConfig(Stage):
 class AggregationConfig(Stage):
     """How the sites' updates become the next global weights."""
 
-    rule: Literal["mean"] = Field(default="mean", description="how updates are joined")
+    rule: Annotated[str, OneOf(RULES)] = Field(default="mean", description="how updates are joined")
     server_learning_rate: Positive = Field(default=1.0, description="factor of the joined update")
     ema_decay: Decay = Field(default=0.5, description="decay per round of the averaged weights")
 

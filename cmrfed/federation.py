@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int64
 from torch.utils.tensorboard import SummaryWriter
 
-from cmrfed.aggregation import RULES
+from cmrfed.aggregation import join
 from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, read_stage_json
 from cmrfed.generators import build_generator
 from cmrfed.privacy import PrivacyPlan
@@ -60,7 +60,7 @@ def advance(
     """
     weights = state.weights
     if updates:
-        weights = apply_update(weights, RULES[config.rule](updates), config.server_learning_rate)
+        weights = apply_update(weights, join(config.rule, updates), config.server_learning_rate)
     decay = min(config.ema_decay, (1 + state.round) / (10 + state.round))
     norm = math.exp(sum(map(math.log, norms)) / len(norms)) if norms else state.max_grad_norm
     return GlobalState(state.round + 1, weights, average(state.averaged, weights, decay), norm)

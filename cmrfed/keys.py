@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from cmrfed.members import OneOf
+
 
 class _AsWritten:
     """Marks text that means itself."""
@@ -38,7 +40,9 @@ class Key:
     @property
     def choices(self) -> tuple[str, ...]:
         """Of a value, or of each value in a list; empty where anything goes."""
-        return tuple(choice for kind in _kinds(self.field.annotation) for choice in _choices(kind))
+        named = [mark.members for mark in _marks(self.field.annotation, self.field.metadata) if isinstance(mark, OneOf)]
+        literal = (choice for kind in _kinds(self.field.annotation) for choice in _choices(kind))
+        return tuple(dict.fromkeys([*literal, *(name for members in named for name in members)]))
 
     @property
     def as_written(self) -> bool:

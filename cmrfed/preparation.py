@@ -27,7 +27,7 @@ from cmrfed.volumes.trees import files_under
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same files and configuration would give other slices."""
 _SAID = 10
 """Doubts that are printed; a table may be of ten times the patients that are there."""

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.evaluation import thin
 from cmrfed.fidelity import PatientFeatures, extract_features, fidelity_scores
 from cmrfed.preparation import Source, phantom_slices
 from cmrfed.sampling import synthesise
-from cmrfed.shapes import UNKNOWN, VENDORS
 from cmrfed.slices import Slices, split_patients
 from cmrfed.updates import load_generator
 from cmrfed.utility import TrainingSet, predict, stack_scores, summarise, train_segmenter

@@ -7,6 +7,7 @@ import pytest
 from refusals import refuses
 
 from cmrfed.attacks import ATTACKS
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import (
     AttackName,
     FidelityConfig,
@@ -22,7 +23,6 @@ from cmrfed.config import (
     read_stage_yaml,
 )
 from cmrfed.fidelity.features import EXTRACTORS
-from cmrfed.shapes import UNKNOWN, VENDORS
 
 DATA = {"data": {"sources": {}}}
 

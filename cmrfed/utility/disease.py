@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from sklearn.ensemble import RandomForestClassifier
 
-from cmrfed.shapes import UNKNOWN
+from cmrfed.conditions import UNKNOWN
 from cmrfed.statistics import percentile_interval
 from cmrfed.utility.disease_features import DiseaseFeatures
 

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from cmrfed.shapes import PHASES, STRUCTURES
+from cmrfed.conditions import PHASES
+from cmrfed.shapes import STRUCTURES
 from cmrfed.slices import Patient, Slices
 from cmrfed.utility.assd import assd_mm
 from cmrfed.utility.dice import dice
@@ -72,7 +73,7 @@ def stack_scores(predicted: Masks, test: Slices) -> StackScores:
     return StackScores(
         {name: table[:, index] for index, name in enumerate(METRICS)},
         tuple(test.records[test.patients[rows[0]]] for rows in stacks),
-        tuple(PHASES[test.conditions[rows[0], 1]] for rows in stacks),
+        tuple(PHASES[test.conditions["phase"][rows[0]]] for rows in stacks),
     )
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from cmrfed.generators.network import UNKNOWN_CONDITION
 from torch import nn
 
+from cmrfed.conditions import UNKNOWN, UNLABELLED, VENDORS
 from cmrfed.config import GeneratorConfig, UserError, read_stage
 from cmrfed.generators import FAMILIES, Draws, build_generator, refuse_batch_statistics
-from cmrfed.generators.network import UNKNOWN_CONDITION
-from cmrfed.shapes import FIRST_TISSUE, UNKNOWN, UNLABELLED, VENDORS, Label
+from cmrfed.shapes import FIRST_TISSUE, Label
 
 
 @pytest.fixture(params=sorted(FAMILIES))

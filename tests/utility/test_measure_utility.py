@@ -9,13 +9,13 @@ import pytest
 import torch
 from toy_stacks import cohort, record
 
+from cmrfed.conditions import UNLABELLED, VENDORS
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError, UtilityConfig
 from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.evaluation.utility import left_out, measure_utility
 from cmrfed.evaluation.utility.training_sets import training_sets
 from cmrfed.generators import build_generator
 from cmrfed.sampling import synthesise
-from cmrfed.shapes import UNLABELLED, VENDORS
 from cmrfed.updates import load_generator, read_weights, save_generator
 from cmrfed.utility import METRICS
 

@@ -40,8 +40,9 @@ def _partners(sets: Compared) -> Image:
     """For each test slice the reference's image of the most similar mask, of the same vendor and phase if possible."""
     sides = (sets.test, sets.reference)
     masks, pool = (outlines_of(side) for side in sides)
-    conditions, pool_conditions = (torch.from_numpy(side.conditions) for side in sides)
-    return images_of(sets.reference)[nearest_by_mask(masks, conditions, pool, pool_conditions)]
+    styles, pool_styles = (np.stack([side.conditions[name] for name in ("vendor", "phase")], axis=1) for side in sides)
+    chosen = nearest_by_mask(masks, torch.from_numpy(styles), pool, torch.from_numpy(pool_styles))
+    return images_of(sets.reference)[chosen]
 
 
 def _against(

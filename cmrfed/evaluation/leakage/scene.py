@@ -145,4 +145,4 @@ def _fresh(made: Synthetic, start: Path) -> Generator:
 
 def patient_slices(slices: Slices) -> PatientSlices:
     """Slices as attacks take them."""
-    return PatientSlices(*slices.batch(range(len(slices))), torch.from_numpy(slices.patients))
+    return PatientSlices(slices.batch(range(len(slices))), torch.from_numpy(slices.patients))

@@ -5,10 +5,10 @@ from itertools import product
 
 import numpy as np
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import UtilityConfig
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject, thin
 from cmrfed.evaluation.utility.training_sets import budget_of, drawn, where, with_vendor
-from cmrfed.shapes import UNKNOWN, VENDORS
 from cmrfed.slices import Slices
 from cmrfed.utility import (
     METRICS,

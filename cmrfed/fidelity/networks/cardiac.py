@@ -23,13 +23,14 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from cmrfed import __version__
 from cmrfed.cache import cache_folder
+from cmrfed.conditions import PHASES, UNKNOWN, VENDORS
 from cmrfed.config import PreprocessingConfig
 from cmrfed.parallel import map_in_order
 from cmrfed.phantom import phantom_patient
 from cmrfed.phantom.heart import PATHOLOGIES
 from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preprocessing import prepare
-from cmrfed.shapes import PHASES, UNKNOWN, VENDORS, Image, Label
+from cmrfed.shapes import Image, Label
 from cmrfed.slices import Slices, collect
 from cmrfed.training import autocast
 from cmrfed.volumes import Case
@@ -167,9 +168,10 @@ def _batches(slices: Slices, recipe: Recipe, device: torch.device) -> Iterator[t
     patients = torch.from_numpy(slices.patients)
     for _ in range(recipe.steps):
         rows = torch.randint(len(slices), (recipe.batch_size,), generator=random)
-        images, masks, conditions = slices.batch(rows, device)
-        classes = {"vendor": conditions[:, 0], "phase": conditions[:, 1], "pathology": pathologies[patients[rows]]}
-        yield images, Truth(masks, {name: values.to(device) for name, values in classes.items()})
+        batch = slices.batch(rows, device)
+        classes = {name: batch.conditions[name] for name in ("vendor", "phase")}
+        classes["pathology"] = pathologies[patients[rows]].to(device)
+        yield batch.images, Truth(batch.masks, classes)
 
 
 def _in(folder: str) -> Path:
