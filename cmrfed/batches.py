@@ -53,7 +53,11 @@ class Batch(NamedTuple):
         return self.map(lambda one: one[start:end])
 
 
-def joined(batches: Sequence[Batch], join: Callable[[Sequence[Tensor]], Tensor] = torch.cat) -> Batch:
+def _in_a_row(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts))
+
+
+def joined(batches: Sequence[Batch], join: Callable[[Sequence[Tensor]], Tensor] = _in_a_row) -> Batch:
     """The rows of all; or the tensors put together in another way."""
     first = batches[0]
     return Batch(
@@ -69,7 +73,7 @@ def hidden(conditions: Conditions, where: Bool[Tensor, " batch"], names: Sequenc
     return conditions | {name: _hidden(conditions[name], CONDITIONS[name].unknown, where) for name in chosen}
 
 
-def _hidden(column: Tensor, unknown: float, where: Bool[Tensor, " batch"]) -> Tensor:
+def _hidden(column: Tensor, unknown: float | int, where: Bool[Tensor, " batch"]) -> Tensor:
     return torch.where(spread(where, column), torch.full_like(column, unknown), column)
 
 

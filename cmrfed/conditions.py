@@ -48,11 +48,11 @@ class Condition(ABC):
 
     @property
     @abstractmethod
-    def unknown(self) -> float:
+    def unknown(self) -> float | int:
         """What stands for UNKNOWN, in every entry of a row."""
 
     @abstractmethod
-    def read(self, value: Any) -> float | np.ndarray:
+    def read(self, value: Any) -> float | int | np.ndarray:
         """A value as a row holds it; what cannot be one, and None, is UNKNOWN."""
 
     @abstractmethod
@@ -146,7 +146,7 @@ class Dense(Condition):
         return np.dtype(np.uint8 if self.labels else np.float32)
 
     @property
-    def unknown(self) -> float:
+    def unknown(self) -> float | int:
         return UNLABELLED if self.labels else math.nan
 
     def read(self, value: Any) -> np.ndarray:
@@ -161,7 +161,7 @@ UNLABELLED = 255
 """What nobody has labelled: any structure may be there. Not background, which says that none is."""
 
 
-def _refuse_outside(name: str, values: np.ndarray, low: float, high: float) -> None:
+def _refuse_outside(name: str, values: np.ndarray, low: float | int, high: float | int) -> None:
     if ((values < low) | (values > high)).any():
         raise ValueError(f"{name} is not all within {low:g}..{high:g}")
 
@@ -175,15 +175,15 @@ CONDITIONS: Mapping[str, Condition] = {
         Categorical("pathology", "diagnosis, as the data set has it", PATHOLOGIES, dropout=0.1),
         Categorical("sex", "the patient's sex", SEXES, dropout=0.1),
         Categorical("sequence", "pulse sequence", SEQUENCES, dropout=0.1),
-        Scalar("slice_level", "level along the long axis, 0 the apex and 1 the base", "1", 0, 1, dropout=0.1),
+        Scalar("slice_level", "level along the long axis, 0 the apex and 1 the base", "1", 0.0, 1.0, dropout=0.1),
         Scalar("field_strength", "of the scanner", "T", 0.1, 10.5, dropout=0.1),
-        Scalar("age", "the patient's age", "years", 0, 120, dropout=0.1),
-        Scalar("bmi", "body mass index", "kg/m2", 8, 100, dropout=0.1),
-        Scalar("edv", "the left ventricle's volume at end diastole", "ml", 0, 800, dropout=0.1),
-        Scalar("esv", "the left ventricle's volume at end systole", "ml", 0, 800, dropout=0.1),
-        Scalar("ejection_fraction", "(EDV - ESV) / EDV of the left ventricle", "%", 0, 100, dropout=0.1),
-        Scalar("wall_thickness", "mean thickness of the left ventricle's wall", "mm", 0, 50, dropout=0.1),
-        Scalar("severity", "of the disease, 0 none and 1 the severest", "1", 0, 1, dropout=0.1),
+        Scalar("age", "the patient's age", "years", 0.0, 120.0, dropout=0.1),
+        Scalar("bmi", "body mass index", "kg/m2", 8.0, 100.0, dropout=0.1),
+        Scalar("edv", "the left ventricle's volume at end diastole", "ml", 0.0, 800.0, dropout=0.1),
+        Scalar("esv", "the left ventricle's volume at end systole", "ml", 0.0, 800.0, dropout=0.1),
+        Scalar("ejection_fraction", "(EDV - ESV) / EDV of the left ventricle", "%", 0.0, 100.0, dropout=0.1),
+        Scalar("wall_thickness", "mean thickness of the left ventricle's wall", "mm", 0.0, 50.0, dropout=0.1),
+        Scalar("severity", "of the disease, 0 none and 1 the severest", "1", 0.0, 1.0, dropout=0.1),
         Dense("source_image", "another image of the same slice, to start from", labels=False, dropout=0.1),
         Vector("style", "a point in the space of looks", 16, dropout=0.1),
     )

@@ -162,8 +162,8 @@ class GeneratorConfig(Stage):
     trainable: str = Field(
         default="all",
         max_length=100,
-        description="group of the network's weights that is trained: all; adaptation, norms, condition embeddings, first "
-        "and last layer; modulation, norms and embeddings",
+        description="group of the network's weights that is trained: all; adaptation, norms, condition embeddings, "
+        "first and last layer; modulation, norms and embeddings",
     )
     init: AsWritten | None = Field(
         default=None,
@@ -471,6 +471,15 @@ class RunConfig(Stage):
             raise ValueError(
                 f"preprocessing.size: {self.preprocessing.size} is no multiple of {coarsest}, which patch and "
                 "channels of the generator need; change one of the three"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_sees_the_updates_of_a_joint_step(self) -> "RunConfig":
+        if self.privacy.mode == "distributed" and self.aggregation.rule != "mean":
+            raise ValueError(
+                f"aggregation.rule: {self.aggregation.rule} needs every site's own update, and with "
+                "privacy.mode=distributed only their sum is ever seen; choose rule=mean or mode=local"
             )
         return self
 

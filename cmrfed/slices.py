@@ -212,7 +212,7 @@ def _refuse_wild(arrays: Mapping[str, np.ndarray], records: Sequence[Patient]) -
         raise ValueError("it was written by an older version, which knew fewer conditions")
     slices, *grid = arrays["images"].shape
     conditions = {name: CONDITIONS[name] for name in COLUMNS if f"{_CONDITION}{name}" in arrays}
-    wanted = {
+    wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
         "images": (np.float32, (slices, *grid)),
         "masks": (np.uint8, (slices, *grid)),
         "patients": (np.int64, (slices,)),

@@ -85,8 +85,13 @@ def _gradients(
             yield from looped_gradients(trained_weights(generator), losses)
         else:
             together = _patients_together(training)
-            chunks = (tuple(tree_leaves(joined(some, torch.stack))) for some in _chunks(drawn, together))
+            chunks = (tuple(tree_leaves(joined(some, _stacked))) for some in _chunks(drawn, together))
             yield from vmapped_gradients(generator, _patient_loss(first, training, device), chunks, together)
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Patients' rows as one tensor (patient, row, ...); all patients have equally many."""
+    return torch.stack(list(parts))
 
 
 def _patients_together(training: TrainingConfig) -> int:

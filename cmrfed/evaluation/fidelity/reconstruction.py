@@ -18,7 +18,7 @@ _AT_ONCE = 64
 
 
 def reconstructed(sets: Compared, bar: ProgressBar) -> dict[str, Slices]:
-    """The test slices as each arm restores them whose generator is at hand and can go on from a noised image, by arm."""
+    """The test slices as each arm restores them whose generator is at hand and can begin at any noise, by arm."""
     found = {}
     for arm, made in sets.subject.synthetic.items():
         generator = made.load() if made.generator else None

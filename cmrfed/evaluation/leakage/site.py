@@ -102,7 +102,8 @@ def summarise(
 ) -> SiteSummary:
     """Every attack on a model that the request names; those that need shadows or samples are a central evaluator's."""
     scene = Scene(_subject(members, non_members, request, cache), request.leakage)
-    scores = score_patients({"probe": scene.probe(generator)}, scene.cohort, scene.names)
+    probe = scene.probe(generator)
+    scores = score_patients({"probe": probe} if probe else {}, scene.cohort, scene.names)
     claim = Claim(request.epsilon, request.delta)
     found = judge(scores, scene.blind, scene.cohort, claim, request.bootstrap, request.seed)
     kept = AttackSummary.model_fields
