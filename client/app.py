@@ -125,7 +125,7 @@ def _home(context: Context) -> tuple[Path, int]:
         return Path(str(context.node_config["home"])), 0
     number = int(context.node_config["partition-id"])
     arm = Path(str(context.run_config["arm"]))
-    sites = json.loads((arm / "arm.json").read_text())["sites"]
+    sites = json.loads((arm / "arm.json").read_text(encoding="utf-8"))["sites"]
     return arm.parents[1] / "sites" / str(sites[number]), number
 
 

@@ -16,11 +16,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cmrfed.config import AuditConfig, TrainingConfig, UserError
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import PrivacyPlan, Random, SecureRandom, epsilon
 from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound
 from cmrfed.slices import Slices
-from cmrfed.training import LocalTask, Progress, choose_device, noised_sum, train, trained_weights
+from cmrfed.training import LocalTask, choose_device, noised_sum, train, trained_weights
 from cmrfed.updates import Weights
 
 _GUESSED_PARTS = (0.1, 0.5, 1.0)

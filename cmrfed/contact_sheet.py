@@ -5,9 +5,8 @@ one file that only its owner may read.
 """
 
 import io
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +17,13 @@ from matplotlib.figure import Figure
 from PIL import Image, UnidentifiedImageError
 
 from cmrfed.config import PreprocessingConfig, UserError
+from cmrfed.core import atomic
+from cmrfed.core.progress import Progress
 from cmrfed.outputs import output_file, writing
 from cmrfed.preprocessing import centre_of_mask, kept_slices, prepare
 from cmrfed.preprocessing.grid import Grid
 from cmrfed.shapes import COLOURS, STRUCTURES, UNKNOWN, Label
 from cmrfed.volumes import Case, Entry, load_case
-
-Progress = Callable[[int, int], None]
 
 Site = tuple[str, str, str]
 """Data set, vendor, centre."""
@@ -187,14 +186,8 @@ def write_sheet(path: Path, blocks: Sequence[Block]) -> int:
     figure, panels = _draw(blocks)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": SOFTWARE})
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with writing(path):
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(buffer.getvalue())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)
     return panels
 
 

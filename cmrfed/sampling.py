@@ -1,6 +1,5 @@
 """Generator + masks -> synthetic slices."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +7,10 @@ import torch
 from jaxtyping import Float32
 
 from cmrfed.config import SamplingConfig
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.slices import Slices
 from cmrfed.training import autocast, choose_device
-
-Progress = Callable[[int, int], None]
 
 
 def synthesise(

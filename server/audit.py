@@ -7,10 +7,10 @@ from flwr.app import Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
 from cmrfed.config import UserError
+from cmrfed.core import atomic
 from cmrfed.evaluation.leakage.site import AuditRequest, SiteSummary, pooled
 from cmrfed.federation import Arm
 from cmrfed.replies import Attendance, message_of
-from cmrfed.updates import write_durably
 from server.strategy import received, said
 
 
@@ -29,7 +29,7 @@ def audit_sites(arm: Arm, grid: Grid) -> None:
         "sites": {site: one.model_dump(mode="json")["attacks"] for site, one in summaries.items()},
         "not_answered": attendance.reasons,
     }
-    write_durably(arm.folder / "audit.json", json.dumps(found, indent=2))
+    atomic.write_text(arm.folder / "audit.json", json.dumps(found, indent=2))
 
 
 def _request(arm: Arm) -> AuditRequest:

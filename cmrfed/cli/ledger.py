@@ -15,6 +15,7 @@ from cmrfed import __version__
 from cmrfed.cli.stages import LedgerExport, LedgerShow, LedgerVerify
 from cmrfed.config import read_stage
 from cmrfed.console import console, safe_text
+from cmrfed.core import atomic
 from cmrfed.outputs import output_file, writing
 
 if TYPE_CHECKING:  # the accountants need torch, for which help does not wait
@@ -71,7 +72,8 @@ def export(values: Values) -> None:
     config = read_stage(LedgerExport, values)
     out = output_file(config.out, tuple(_FORMATS))
     book = _verified(config.home)
-    _write_whole(out, _FORMATS[out.suffix.lower()](book))
+    with writing(out):
+        atomic.write_text(out, _FORMATS[out.suffix.lower()](book))
     console.print(f"{len(book.entries)} rows, head {book.head}, in {out}", soft_wrap=True)
 
 
@@ -189,11 +191,3 @@ def _schema() -> int:
     from cmrfed.privacy.chain import SCHEMA
 
     return SCHEMA
-
-
-def _write_whole(out: Path, text: str) -> None:
-    """All of the file or none of it."""
-    temporary = out.with_name(f".{out.name}")
-    with writing(out):
-        temporary.write_text(text)
-        temporary.replace(out)

@@ -18,6 +18,7 @@ from cmrfed.config import (
     read_stage,
 )
 from cmrfed.console import console, if_interrupted, progress_bar
+from cmrfed.core import atomic
 from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way
 
 Values = dict[str, Any]
@@ -77,8 +78,8 @@ def _write_policy(path: Path) -> None:
     """The example to edit, with this hospital's ledger by its absolute place: a home that is copied goes on with it."""
     from cmrfed.site.policy import default_ledger
 
-    example = (configs_folder() / "site" / "example.yaml").read_text()
-    path.write_text(example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
+    example = (configs_folder() / "site" / "example.yaml").read_text(encoding="utf-8")
+    atomic.write_text(path, example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
 
 
 def _identity(home: Path) -> Any:

@@ -16,16 +16,16 @@ to 11 are held out (95 of 100 times; `tests/site/test_division.py` measures both
 
 import secrets
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pydantic import Field
 
 from cmrfed.config import Stage, UserError, read_stage_json
-from cmrfed.preparation import Progress, Source
+from cmrfed.core import atomic
+from cmrfed.core.progress import ProgressBar
+from cmrfed.preparation import Source
 from cmrfed.privacy import twins
 from cmrfed.slices import Record, Slices, is_drawn
-from cmrfed.updates import write_durably
 
 TRAINED_ON, HELD_OUT = "slices.safetensors", "held_out.safetensors"
 _DIVISION = "division.json"
@@ -76,7 +76,7 @@ def prepare_sides(
     folder: Path,
     source: Source,
     hold_out: float,
-    bar: Callable[[str], AbstractContextManager[Progress]],
+    bar: ProgressBar,
     refuse_few: Callable[[int], None] = lambda patients: None,
 ) -> tuple[Slices, Slices | None]:
     """(Slices to train on, slices held out), each in its file of the home; nobody is held out where `hold_out` is 0.
@@ -117,7 +117,7 @@ def _divide(folder: Path, source: Source, hold_out: float) -> Division | None:
     if division != before:
         # Also where it is refused below: a draw that were made again until it pleased would hang on everybody.
         folder.mkdir(parents=True, exist_ok=True)
-        write_durably(folder / _DIVISION, division.model_dump_json(), mode=0o600)
+        atomic.write_text(folder / _DIVISION, division.model_dump_json(), mode=atomic.PRIVATE)
     here = {entry.patient for entry in source.entries}
     for side, what in ((division.trained_on, "to train on"), (division.held_out, "held out")):
         if here.isdisjoint(side):

@@ -33,6 +33,9 @@ from pathlib import Path
 import numpy as np
 
 from cmrfed.config import Stage, UserError, read_stage_json, read_stage_json_text, read_stage_yaml
+from cmrfed.core import atomic
+from cmrfed.core.json_lines import append_line
+from cmrfed.core.progress import Progress
 from cmrfed.outputs import open_to_others
 from cmrfed.privacy import Cohort, Ledger, Limits, PrivacyPlan, Random, epsilon, fresh_key, individuals
 from cmrfed.privacy.cohort import people
@@ -41,8 +44,8 @@ from cmrfed.site.division import HELD_OUT, TRAINED_ON, read_division
 from cmrfed.site.policy import Refusal, SitePolicy, default_ledger
 from cmrfed.site.request import Request, digest
 from cmrfed.slices import Slices
-from cmrfed.training import Progress, private_random
-from cmrfed.updates import Weights, load_weights, save_weights, write_durably
+from cmrfed.training import private_random
+from cmrfed.updates import Weights, load_weights, save_weights
 
 _log = logging.getLogger(__name__)
 _YEAR_S = 365 * 24 * 3600.0
@@ -106,7 +109,7 @@ class Home:
         slices, path = self.slices(), self._members(run)
         if not path.exists():
             return slices
-        began = Cohort(bytes.fromhex(path.read_text()))
+        began = Cohort(bytes.fromhex(path.read_text(encoding="utf-8")))
         return slices.subset(record.patient for record in slices.records if began.holds(record))
 
     def held_out_slices(self) -> Slices:
@@ -168,7 +171,7 @@ class Home:
         if path.exists() and (begun := read_stage_json(_Attempt, path)).request == key:
             return begun
         attempt = _Attempt(request=key, key=fresh_key().hex())
-        write_durably(path, attempt.model_dump_json(), mode=0o600)
+        atomic.write_text(path, attempt.model_dump_json(), mode=atomic.PRIVATE)
         return attempt
 
     def _limits(self, request: Request) -> Limits:
@@ -190,7 +193,7 @@ class Home:
     def spent_in(self, run: str) -> list[tuple[int, float]]:
         """(Round, epsilon of all the run's releases up to it) by the plan's accountant; for the site's own eyes."""
         path = self.plan(run)
-        if not path.exists() or (text := path.read_text()) == "null":
+        if not path.exists() or (text := path.read_text(encoding="utf-8")) == "null":
             return []
         plan, events, spent = read_stage_json_text(PrivacyPlan, text, where=str(path)), [], []
         for row in self.ledger.entries(run=self.row_name(run)):
@@ -203,8 +206,8 @@ class Home:
         path, plan = self.plan(request.run), request.task.plan
         text = plan.model_dump_json() if plan else "null"
         if not path.exists():
-            write_durably(path, text, mode=0o600)
-        elif path.read_text() != text:
+            atomic.write_text(path, text, mode=atomic.PRIVATE)
+        elif path.read_text(encoding="utf-8") != text:
             raise Refusal("the plan is not the one this run began with; start another run for another plan")
 
     def begin(self, request: Request, slices: Slices, weights: Weights) -> str:
@@ -213,7 +216,7 @@ class Home:
         members = self._members(request.run)
         cohort = Cohort.of(slices)
         if not members.exists():
-            write_durably(members, cohort.members.hex(), mode=0o600)
+            atomic.write_text(members, cohort.members.hex(), mode=atomic.PRIVATE)
         save_weights(self._file("weights", request.run, "safetensors"), weights, {"round": request.task.round})
         return digest(cohort.fingerprint + request.model_dump_json(), weights)
 
@@ -237,7 +240,7 @@ class Home:
         """The answer already given to this very question; None before the first. Raises Refusal for a second one."""
         if not path.exists():
             return None
-        asked, _, answer = path.read_text().partition("\n")
+        asked, _, answer = path.read_text(encoding="utf-8").partition("\n")
         if asked != key:
             raise Refusal("this run's audit was answered already, for other settings; there is one a run")
         return answer
@@ -288,9 +291,8 @@ class Home:
                 raise UserError(f"site policy: the round took more than {self.policy.maximum_seconds:g} seconds")
             if time.monotonic() - last[0] > 0.5 or step == steps:
                 last[0] = time.monotonic()
-                temporary = path.with_suffix(".tmp")
-                temporary.write_text(json.dumps({"run": request.run, "round": request.task.round, "step": step}))
-                temporary.replace(path)
+                at_work = {"run": request.run, "round": request.task.round, "step": step}
+                atomic.write_text(path, json.dumps(at_work), durable=False)
 
         return write
 
@@ -304,8 +306,7 @@ class Home:
         self._log("refusals.jsonl", {"time": time.time(), "reason": reason})
 
     def _log(self, name: str, line: dict[str, object]) -> None:
-        with (self.folder / name).open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        append_line(self.folder / name, line)
 
 
 @cache

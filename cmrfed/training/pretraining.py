@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cmrfed.config import PretrainingConfig, TrainingConfig, UserError
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import Random, SeededRandom
 from cmrfed.shapes import Condition, Image, Mask
 from cmrfed.slices import Slices
-from cmrfed.training.local import Progress
 from cmrfed.training.losses import choose_device, plain_gradient
 from cmrfed.updates import Weights, load_arrays, read_weights, save_weights
 

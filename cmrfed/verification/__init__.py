@@ -7,7 +7,7 @@ A problem stops `cmrfed prepare` or breaks its promise that a patient counts onc
 should look, and says at what.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import groupby
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cmrfed.config import UserError
+from cmrfed.core.progress import Progress
 from cmrfed.datasets import find_entries
 from cmrfed.parallel import map_in_order
 from cmrfed.verification.doubts import doubts_about
@@ -37,8 +38,6 @@ __all__ = [
     "find_sources",
     "verify",
 ]
-
-Progress = Callable[[int, int], None]
 
 _FEW = 8
 """Up to so many patients, starting workers takes longer than reading."""

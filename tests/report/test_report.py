@@ -50,7 +50,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 def text_of(path: Path) -> str:
     """What a reader reads: tags gone, one space between words."""
-    html = re.sub(r"<style>.*?</style>", "", path.read_text(), flags=re.DOTALL)
+    html = re.sub(r"<style>.*?</style>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 

@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from cmrfed.core.progress import Progress, ProgressBar
 from cmrfed.evaluation.fidelity.sets import Compared
-from cmrfed.evaluation.subject import Progress, ProgressBar, Subject
+from cmrfed.evaluation.subject import Subject
 from cmrfed.generators import Generator
 from cmrfed.slices import Slices
 from cmrfed.training import autocast

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 
 from cmrfed.attacks import ATTACKS, Claim, judge, score_patients
 from cmrfed.config import GeneratorConfig, LeakageConfig, Stage, TrainingConfig, read_stage_json_text
+from cmrfed.core import atomic
 from cmrfed.evaluation.leakage.scene import Scene
 from cmrfed.evaluation.subject import Subject
 from cmrfed.generators import Generator, build_generator
@@ -26,7 +27,7 @@ from cmrfed.site import Home
 from cmrfed.site.request import digest
 from cmrfed.slices import Slices
 from cmrfed.training import choose_device
-from cmrfed.updates import write_durably, write_weights
+from cmrfed.updates import write_weights
 
 
 class AuditRequest(Stage):
@@ -93,7 +94,7 @@ def answer_audit(home: Home, request: AuditRequest) -> SiteSummary:
     write_weights(generator, weights)
     request = request.model_copy(update={"training": request.training.executed_as(home.policy.execution)})
     found = summarise(generator, members, non_members, request, home.folder)
-    write_durably(path, f"{key}\n{found.model_dump_json()}", mode=0o600)
+    atomic.write_text(path, f"{key}\n{found.model_dump_json()}", mode=atomic.PRIVATE)
     return found
 
 
