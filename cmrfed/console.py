@@ -58,7 +58,7 @@ LINE_EVERY_S = 60.0
 def progress_bar(description: str) -> Iterator[Progress]:
     """A bar with counts, time spent and time left. Off a terminal, as under a scheduler, a line a minute instead."""
     if not console.is_terminal:
-        lines = _Lines(description)
+        lines = _LogLines(description)
         with lines.printed():
             yield lines.report
         return
@@ -81,7 +81,7 @@ def _reporter(bars: Bars, task: TaskID) -> Progress:
     return report
 
 
-class _Lines:
+class _LogLines:
     """Progress as lines for a log: one a minute, whether or not anything was done in it, and one at the end."""
 
     def __init__(self, description: str) -> None:

@@ -25,7 +25,7 @@ from cmrfed.preprocessing.grid import Grid
 from cmrfed.shapes import COLOURS, STRUCTURES, UNKNOWN, Label
 from cmrfed.volumes import Case, Entry, load_case
 
-Site = tuple[str, str, str]
+SiteKey = tuple[str, str, str]
 """Data set, vendor, centre."""
 FOOTER = "Shows patients. Made for this hospital's own eyes: must not leave the hospital."
 FOOTER_OF_PHANTOM = "The built-in phantom: shows no patient."
@@ -73,9 +73,9 @@ class Block:
     patients: tuple[tuple[Column, ...], ...]
 
 
-def draw_patients(patients: Iterable[list[Entry]], number: int, seed: int) -> dict[Site, list[list[Entry]]]:
+def draw_patients(patients: Iterable[list[Entry]], number: int, seed: int) -> dict[SiteKey, list[list[Entry]]]:
     """Up to `number` of each site's patients, each with the entries of all phases; decided by the seed."""
-    sites: defaultdict[Site, dict[str, list[Entry]]] = defaultdict(dict)
+    sites: defaultdict[SiteKey, dict[str, list[Entry]]] = defaultdict(dict)
     for own in patients:
         sites[own[0].dataset, own[0].vendor, own[0].centre][own[0].patient] = own
     rngs = ((site, np.random.default_rng(seed)) for site in sorted(sites))
@@ -85,7 +85,7 @@ def draw_patients(patients: Iterable[list[Entry]], number: int, seed: int) -> di
 
 
 def make_blocks(
-    drawn: Mapping[Site, list[list[Entry]]],
+    drawn: Mapping[SiteKey, list[list[Entry]]],
     slices: int,
     prepared: PreprocessingConfig | None,
     names: bool = False,

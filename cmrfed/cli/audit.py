@@ -5,12 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
+from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import run_config
 from cmrfed.config import AuditConfig, UserError, read_stage
 from cmrfed.console import console, errors, progress_bar
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
 
 _SHARING_SITES = 3
 """Sites of an audited joint step, where the sites share the noise."""

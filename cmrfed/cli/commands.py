@@ -1,9 +1,13 @@
 """The table of commands: where each is, which keys it has, and what it is for."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from cmrfed.cli import stages
 from cmrfed.config import Stage
+
+Values = dict[str, Any]
+"""A command's configuration as plain values."""
 
 
 @dataclass(frozen=True)

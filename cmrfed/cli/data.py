@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cmrfed import __version__
+from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import DataPhantom, DataPreview, DataVerify
 from cmrfed.config import PhantomConfig, Scanner, read_stage
 from cmrfed.console import console, progress_bar, safe_text
@@ -22,9 +23,6 @@ from cmrfed.outputs import output_file, output_folder, writing
 
 if TYPE_CHECKING:  # reading volumes needs torch, for which help does not wait
     from cmrfed.verification import Finding, Verification
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
 
 _PIPED_WIDTH = 100
 """Columns of a table that goes to a file or another program, which do not say how wide they are."""

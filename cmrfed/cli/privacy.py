@@ -10,12 +10,10 @@ from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 
+from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import run_config
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
 
 _FALSE_POSITIVE_RATES = (0.01, 0.001)
 _PATIENCE_S = 2.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.cache import cache_folder
+from cmrfed.cli.commands import Values
 from cmrfed.cli.overrides import configs_folder
 from cmrfed.cli.stages import Generate, Prepare
 from cmrfed.config import (
@@ -20,9 +21,6 @@ from cmrfed.config import (
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.core import atomic
 from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
 
 _ROOM_FOR_A_RUN_BYTES = 512 * 2**20
 """Prepared slices, checkpoints, models and features of a small run; larger cohorts need more."""

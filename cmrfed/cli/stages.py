@@ -25,7 +25,7 @@ from cmrfed.config import (
 )
 from cmrfed.keys import AsWritten
 
-Record = Literal["dataset", "vendor", "centre", "pathology", "phase"]
+SiteField = Literal["dataset", "vendor", "centre", "pathology", "phase"]
 
 
 def _one_by_one(value: Any) -> Any:
@@ -227,7 +227,7 @@ class DataVerify(Stage):
     """`cmrfed data verify`."""
 
     data: DataConfig
-    by: tuple[Record, ...] = Field(min_length=1, description="what makes a row of the tables; by=vendor for one alone")
+    by: tuple[SiteField, ...] = Field(min_length=1, description="what makes a row of the tables, as in by=vendor")
     out: AsWritten | None = Field(description="also write all of it, machine-readable, to this .json")
     lines: Count = Field(description="warnings of one kind to show; problems are all shown")
     workers: Count | None = Field(description="processes that read; null: one a processor")

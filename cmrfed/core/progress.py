@@ -10,7 +10,7 @@ Progress = Callable[[int, int], None]
 ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 """From a description to a bar that is there for a `with` block."""
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 def shifted(progress: Progress, before: int, total: int) -> Progress:
@@ -18,7 +18,7 @@ def shifted(progress: Progress, before: int, total: int) -> Progress:
     return lambda done, _: progress(before + done, total)
 
 
-def counted(results: Iterable[Result], total: int, progress: Progress | None) -> Iterator[Result]:
+def counted(results: Iterable[_Result], total: int, progress: Progress | None) -> Iterator[_Result]:
     """The results as they come, each told to `progress` once it is used."""
     for done, result in enumerate(results, start=1):
         yield result

@@ -108,7 +108,7 @@ class Atrium:
 
 
 @dataclass(frozen=True)
-class Reader:
+class Annotator:
     """Whoever drew this patient's outlines. Readers differ most at the base and the apex (Bernard et al., IEEE TMI
     2018): one follows the ventricles to their last trace, the other stops sooner. The endocardium is drawn along the
     compact wall (Schulz-Menger et al., JCMR 2020), by some a little inside it, most so where trabeculae are folded up.
@@ -122,7 +122,7 @@ class Reader:
     least_rv_mm2: float
 
     @classmethod
-    def sample(cls, rng: Generator, ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]) -> "Reader":
+    def sample(cls, rng: Generator, ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]) -> "Annotator":
         shares = rng.uniform(0, 0.3), rng.uniform(0, 0.6)
         ed, es = (float(share * ridges_mm[phase, 0].mean()) for phase, share in enumerate(shares))
         return cls((ed, es), least_lv_mm=rng.uniform(3, 14), least_rv_mm2=rng.uniform(0, 300))
@@ -161,7 +161,7 @@ class Anatomy:
     shifts_mm: Float32[np.ndarray, "slice 2"]
     noise: tuple[Noise, ...]
     ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]
-    reader: Reader
+    reader: Annotator
 
     @property
     def middle_mm(self) -> float:
@@ -386,7 +386,7 @@ def sample_anatomy(rng: Generator, physiology: Physiology, adiposity: float, sli
         shifts_mm=shifts,
         noise=tuple(Noise(*planes) for planes in zip(*fields, strict=True)),
         ridges_mm=ridges_mm,
-        reader=Reader.sample(rng, ridges_mm),
+        reader=Annotator.sample(rng, ridges_mm),
     )
 
 

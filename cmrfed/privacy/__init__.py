@@ -12,7 +12,7 @@ from cmrfed.privacy.accounting import (
     strongest_attack,
 )
 from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound, guess
-from cmrfed.privacy.chain import Entry
+from cmrfed.privacy.chain import LedgerRow
 from cmrfed.privacy.clipping import Clipping
 from cmrfed.privacy.cohort import Cohort, individuals, twins
 from cmrfed.privacy.filter import renyi_order
@@ -30,9 +30,9 @@ __all__ = [
     "Clipping",
     "Cohort",
     "Comparison",
-    "Entry",
     "GaussianEvent",
     "Ledger",
+    "LedgerRow",
     "Limits",
     "NoiseSharing",
     "PrivacyPlan",

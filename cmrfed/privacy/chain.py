@@ -43,7 +43,7 @@ Stored = dict[str, str | int]
 _EVENTS = {"gaussian": GaussianEvent}
 
 
-class Entry(Stage):
+class LedgerRow(Stage):
     """One row: `event` was paid for, and `epsilon` (at `delta`) is what the cohort's worst-off patient had spent after.
 
     `fingerprint` is the cohort's, `time` in UTC. `request` is the receipt: the hash of request, patients and a secret
@@ -109,11 +109,11 @@ def check_chain(rows: Sequence[Stored], path: Path) -> None:
         previous = str(row["hash"])
 
 
-def parse(row: Stored, path: Path) -> Entry:
+def parse(row: Stored, path: Path) -> LedgerRow:
     """A checked row's values. Raises UserError naming what this version does not understand."""
     where = f"{path}: row {row['sequence']} of the ledger"
     event = _parse_event(str(row["event"]), f"{where} (by cmrfed {row['software']})")
-    return read_stage(Entry, row | {"event": event}, where)
+    return read_stage(LedgerRow, row | {"event": event}, where)
 
 
 def _event_text(event: GaussianEvent) -> str:

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cmrfed.core import atomic
 from cmrfed.outputs import new_folder, private_folder, writing
 from cmrfed.pictures import image_uri
-from cmrfed.reader_study.items import Item, Key
+from cmrfed.reader_study.items import Item, StudyKey
 
 _README = """# A reader study of synthetic cardiac MRI
 
@@ -34,7 +34,7 @@ def write_study(items: list[Item], out: Path, run: str, arm: str) -> Path:
     page = out / "reader_study.html"
     with writing(out):
         private_folder(out)
-        atomic.write_text(out / "key.json", Key.of(items, study, run, arm).model_dump_json(indent=2))
+        atomic.write_text(out / "key.json", StudyKey.of(items, study, run, arm).model_dump_json(indent=2))
         atomic.write_text(out / "README.md", _README)
         atomic.write_text(page, render(items, study))
     return page

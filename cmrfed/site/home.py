@@ -196,7 +196,7 @@ class Home:
         if not path.exists() or (text := path.read_text(encoding="utf-8")) == "null":
             return []
         plan, events, spent = read_stage_json_text(PrivacyPlan, text, where=str(path)), [], []
-        for row in self.ledger.entries(run=self.row_name(run)):
+        for row in self.ledger.rows(run=self.row_name(run)):
             events.append(row.event)
             spent.append((row.round, epsilon(events, plan.delta, plan.accountant)))
         return spent

@@ -22,15 +22,15 @@ from cmrfed.verification.doubts import doubts_about
 from cmrfed.verification.facts import StackFacts, read_facts, read_header
 from cmrfed.verification.findings import Finding
 from cmrfed.verification.problems import problems_among, reader_failed, unreadable
-from cmrfed.verification.sites import SITE, Field, SiteSummary, summarise
+from cmrfed.verification.sites import SITE, SiteField, SiteSummary, summarise
 from cmrfed.verification.sources import find_sources
 from cmrfed.volumes import Entry
 
 __all__ = [
     "SITE",
-    "Field",
     "Finding",
     "Found",
+    "SiteField",
     "SiteSummary",
     "StackFacts",
     "Verification",
@@ -62,7 +62,7 @@ class Verification:
     def number_of_slices(self) -> int:
         return sum(stack.shape[0] for stack in self.stacks)
 
-    def sites(self, by: Sequence[Field] = SITE) -> list[SiteSummary]:
+    def sites(self, by: Sequence[SiteField] = SITE) -> list[SiteSummary]:
         """The stacks summed up by every combination of these fields, in alphabetical order."""
         return summarise(self.stacks, by)
 
