@@ -8,8 +8,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
-from server.audit import audit_sites
 from server.joint import JointFederation
+from server.membership_audit import audit_sites
 from server.strategy import EverySiteRefused, PrivateFederation, to_record
 
 app = ServerApp()

@@ -17,8 +17,8 @@ from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing
 from cmrfed.updates import load_weights, read_weights
-from server.audit import audit_sites
 from server.joint import JointFederation
+from server.membership_audit import audit_sites
 from server.strategy import EverySiteRefused, PrivateFederation, received
 from simulations.inprocess import InProcessGrid
 

@@ -44,7 +44,7 @@ COMMANDS = {
         "runs", "evaluate", "evaluate", stages.Evaluate, "measure fidelity, utility and leakage of a run"
     ),
     "audit": Command(
-        "audit", "audit", "audit", stages.Audit, "train with canaries and bound epsilon from below",
+        "canary_audit", "audit", "canary_audit", stages.Audit, "train with canaries and bound epsilon from below",
         shown=("audit", *_PLAN, "seed", "training", "generator", "preprocessing.size"),
     ),
     "report": Command("runs", "report", "report", stages.Report, "write report.html again from a run's results"),

@@ -11,7 +11,7 @@ from cmrfed.privacy.accounting import (
     epsilon,
     strongest_attack,
 )
-from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound, guess
+from cmrfed.privacy.canaries import AuditResult, audit, epsilon_lower_bound, guess
 from cmrfed.privacy.chain import LedgerRow
 from cmrfed.privacy.clipping import Clipping
 from cmrfed.privacy.cohort import Cohort, individuals, twins

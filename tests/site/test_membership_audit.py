@@ -26,7 +26,7 @@ from cmrfed.site.division import Division
 from cmrfed.slices import concatenate
 from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights, save_generator
-from server.audit import audit_sites
+from server.membership_audit import audit_sites
 
 LEAKAGE = LeakageConfig(times=2, inversion_steps=1, attacks=("loss", "loss_curve", "sima", "nearest_sample"))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import toy_plan, toy_slices
 
-from cmrfed.audit import AuditConfig, Canaries, run_audit
+from cmrfed.canary_audit import AuditConfig, Canaries, run_audit
 from cmrfed.config import TrainingConfig, UserError
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing, epsilon

@@ -10,7 +10,7 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from cmrfed.config import UserError
-from cmrfed.privacy.auditing import audit, epsilon_lower_bound, guess, p_value
+from cmrfed.privacy.canaries import audit, epsilon_lower_bound, guess, p_value
 
 
 @st.composite

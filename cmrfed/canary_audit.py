@@ -3,7 +3,7 @@
 Canaries are made-up patients whose gradient is the worst there can be: all of the clipping norm on one weight of their
 own, so that no two disturb each other. Each is put in by a fair coin and then treated like any patient: sampled,
 clipped, summed, noised. What left the site over all rounds, at the weights' places, is each canary's score, and
-`cmrfed.privacy.auditing` turns right guesses into a lower bound on epsilon. A bound above the plan's epsilon proves a
+`cmrfed.privacy.canaries` turns right guesses into a lower bound on epsilon. A bound above the plan's epsilon proves a
 fault; one below proves nothing, but this observer is as strong as the plan's own threat model allows.
 """
 
@@ -19,7 +19,7 @@ from cmrfed.config import AuditConfig, TrainingConfig, UserError
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import PrivacyPlan, Random, SecureRandom, epsilon
-from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound
+from cmrfed.privacy.canaries import AuditResult, audit, epsilon_lower_bound
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, choose_device, noised_sum, train, trained_weights
 from cmrfed.updates import Weights

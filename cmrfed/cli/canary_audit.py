@@ -20,7 +20,7 @@ def audit(values: Values) -> None:
         raise UserError(
             "privacy.mode: none promises nothing, so that there is nothing to audit; leave out privacy=none"
         )
-    from cmrfed.audit import run_audit
+    from cmrfed.canary_audit import run_audit
     from cmrfed.generators import build_generator
     from cmrfed.preparation import phantom_slices
     from cmrfed.privacy import PrivacyPlan
