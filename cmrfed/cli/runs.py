@@ -65,7 +65,7 @@ def prepare(values: Values) -> None:
     console.print(f"{slices.number_of_patients} patients, {len(slices)} slices to train on in {home}", soft_wrap=True)
     if kept:
         counts = f"{kept.number_of_patients} patients, {len(kept)} slices"
-        console.print(f"{counts} kept out of every training, for this site's audits", soft_wrap=True)
+        console.print(f"{counts} kept out of every training, for this site's membership audits", soft_wrap=True)
     console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
     console.print(
         f"public key, for the peers' site.yaml where noise is shared: {_identity(home).public}", soft_wrap=True

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from cmrfed.config import (
-    AuditConfig,
+    CanaryAuditConfig,
     Count,
     DataConfig,
     EvaluationConfig,
@@ -80,10 +80,10 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     return read_stage(RunConfig, {key: value for key, value in values.items() if key in RunConfig.model_fields})
 
 
-class Audit(Simulate):
-    """`cmrfed audit`."""
+class CanaryAudit(Simulate):
+    """`cmrfed canary-audit`."""
 
-    audit: AuditConfig
+    canary_audit: CanaryAuditConfig
 
 
 class Prepare(Stage):

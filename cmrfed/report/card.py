@@ -222,6 +222,6 @@ def _not_tested(material: Material) -> list[str]:
     if not scores.get("leakage"):
         return ["Not tested: any attack. A measurement can find a leak; it cannot exclude one."]
     named = f"the attacks {', '.join(left)}; " if left else ""
-    others = "attackers who see single updates (`cmrfed audit` has canaries for those), attribute inference"
+    others = "attackers who see single updates (`cmrfed canary-audit` has canaries for those), attribute inference"
     limits = "A measurement can find a leak; it cannot exclude one."
     return [f"Not tested: {named}{others}, and attacks that nobody has thought of. {limits}"]

@@ -1,9 +1,9 @@
-"""Which of a site's patients are trained on, and which are kept out of every training for the site's audits.
+"""Which of a site's patients are trained on, and which are kept out of every training for the site's membership audits.
 
-An audit compares members with patients who never were: one who was once on the wrong side spoils it for good. So sides
-are drawn once, kept by name in the home's `division.json`, and never drawn again. The division is on disk before any
-slices are, and whoever trains asks it (`Home.slices`): whatever is interrupted in between, and whatever is put into the
-files of slices, nobody who is held out is trained on.
+A membership audit compares members with patients who never were: one who was once on the wrong side spoils it for
+good. So sides are drawn once, kept by name in the home's `division.json`, and never drawn again. The division is on
+disk before any slices are, and whoever trains asks it (`Home.slices`): whatever is interrupted in between, and whatever
+is put into the files of slices, nobody who is held out is trained on.
 
 Who is trained on decides what is released, and one patient must not decide it for another. So each patient's side is a
 keyed hash of that patient's name alone (`cmrfed.slices.is_drawn`), under a secret key that is the home's for good:

@@ -9,10 +9,10 @@ ledger.head          the last row that this home saw of the hospital's ledger, w
 attempts/            of each run, the secret from which the answer at work is drawn, until the answer is whole
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
 plans/               of each run, the plan it began with: no later request may bring another
-members/             of each run, the patients it began with, by their keys: an audit counts nobody else as a member
-weights/             of each run, the global weights of its last request: what an audit attacks
+members/             of each run, the patients it began with, by their keys: nobody else counts as a member in an audit
+weights/             of each run, the global weights of its last request: what a membership audit attacks
 sessions/            of each run, the secure aggregation it is in the middle of: secrets
-audits/              of each run, the one audit that was answered
+audits/              of each run, the one membership audit that was answered
 rounds.jsonl         a local log of rounds and their times
 refusals.jsonl       a local log of what was declined or failed, and why: none of it is told to a server
 progress.json        the step at work, for whoever watches
@@ -117,7 +117,7 @@ class Home:
         path = self.folder / HELD_OUT
         if not path.exists():
             raise UserError(
-                f"{path}: is missing; an audit needs patients who were held out before any training "
+                f"{path}: is missing; a membership audit needs patients who were held out before any training "
                 "(`cmrfed prepare hold_out=0.2`)"
             )
         return Slices.load(path)
@@ -224,7 +224,7 @@ class Home:
     def _image_size(self) -> int:
         return int(Slices.load(self.folder / TRAINED_ON).images.shape[1])
 
-    # audits
+    # membership audits
 
     def last_weights(self, run: str) -> Weights:
         """The global weights of the run's last request. Raises Refusal where this site took no part in it."""
@@ -233,23 +233,23 @@ class Home:
             raise Refusal("this site took no part in that run; there is nothing of its patients to find")
         return load_weights(path)[0]
 
-    def audit(self, run: str) -> Path:
+    def membership_audit(self, run: str) -> Path:
         return self._file("audits", run, "json")
 
-    def kept_audit(self, path: Path, key: str) -> str | None:
+    def kept_membership_audit(self, path: Path, key: str) -> str | None:
         """The answer already given to this very question; None before the first. Raises Refusal for a second one."""
         if not path.exists():
             return None
         asked, _, answer = path.read_text(encoding="utf-8").partition("\n")
         if asked != key:
-            raise Refusal("this run's audit was answered already, for other settings; there is one a run")
+            raise Refusal("this run's membership audit was answered already, for other settings; there is one a run")
         return answer
 
-    def refuse_audit(self, run: str, family: str, members: Slices, non_members: Slices) -> None:
-        """Raise Refusal before any patient of an audit that cannot be answered is touched."""
-        answered = [path for path in (self.folder / "audits").glob("*.json") if path != self.audit(run)]
+    def refuse_membership_audit(self, run: str, family: str, members: Slices, non_members: Slices) -> None:
+        """Raise Refusal before any patient of a membership audit that cannot be answered is touched."""
+        answered = [path for path in (self.folder / "audits").glob("*.json") if path != self.membership_audit(run)]
         recent = sum(time.time() - path.stat().st_mtime < _YEAR_S for path in answered)
-        self.policy.refuse_audit(family, members.number_of_patients, non_members.number_of_patients, recent)
+        self.policy.refuse_membership_audit(family, members.number_of_patients, non_members.number_of_patients, recent)
         ours, others = people([Cohort.of(self.slices()), Cohort.of(non_members)])
         if both := len(np.intersect1d(ours, others)):
             raise UserError(
