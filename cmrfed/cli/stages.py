@@ -91,7 +91,9 @@ class Prepare(Stage):
 
     home: AsWritten = Field(description="the site's own folder; slices, policy, ledger and outbox live there")
     hold_out: float = Field(
-        ge=0, lt=1, description="share of the patients that no training sees, to audit with; drawn once, before any run"
+        ge=0,
+        lt=1,
+        description="share of the patients that no training sees, for membership audits; drawn only once",
     )
     data: DataConfig
     preprocessing: PreprocessingConfig
