@@ -15,7 +15,7 @@ SiteField = Literal["dataset", "vendor", "centre", "pathology", "phase"]
 SITE: tuple[SiteField, ...] = ("dataset", "vendor", "centre")
 """What makes a site where nothing else is asked for."""
 
-Spread = tuple[float, float, float]
+MedianRange = tuple[float, float, float]
 """Lowest, median and highest."""
 
 
@@ -42,20 +42,20 @@ class SiteSummary:
     labels: dict[str, int]
     unlabelled_stacks: int
     unlabelled: float
-    in_plane_mm: Spread
-    slice_mm: Spread
-    slices_a_stack: Spread
+    in_plane_mm: MedianRange
+    slice_mm: MedianRange
+    slices_a_stack: MedianRange
     matrices: dict[str, int]
     stored_as: dict[str, int]
     turned: dict[str, int]
     mask_in_place: int
     mask_elsewhere: int
-    intensity: Spread
-    lv_edv_ml: Spread | None
-    lv_ejection_fraction: Spread | None
-    rv_edv_ml: Spread | None
-    rv_ejection_fraction: Spread | None
-    lv_mass_g: Spread | None
+    intensity: MedianRange
+    lv_edv_ml: MedianRange | None
+    lv_ejection_fraction: MedianRange | None
+    rv_edv_ml: MedianRange | None
+    rv_ejection_fraction: MedianRange | None
+    lv_mass_g: MedianRange | None
 
 
 def summarise(stacks: Iterable[StackFacts], by: Sequence[SiteField]) -> list[SiteSummary]:
@@ -116,17 +116,17 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _range(values: Iterable[float]) -> Spread:
+def _range(values: Iterable[float]) -> MedianRange:
     found = list(values)
     return float(min(found)), float(np.median(found)), float(max(found))
 
 
-def _intensity(stacks: list[StackFacts]) -> Spread:
+def _intensity(stacks: list[StackFacts]) -> MedianRange:
     lowest, _, high, highest = zip(*(stack.intensity for stack in stacks), strict=True)
     return min(lowest), float(np.median(high)), max(highest)
 
 
-def _measured(visits: list[PhasesOfVisit], measure: Callable[[PhasesOfVisit], float | None]) -> Spread | None:
+def _measured(visits: list[PhasesOfVisit], measure: Callable[[PhasesOfVisit], float | None]) -> MedianRange | None:
     found = [value for value in map(measure, visits) if value is not None]
     return _range(found) if found else None
 
