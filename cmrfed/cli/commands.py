@@ -96,7 +96,7 @@ COMMANDS = {
 EXIT_CODES = {
     0: "done",
     1: "data verify found problems, or canary-audit refuted epsilon",
-    2: "something to mend, which one line on the error output names",
+    2: "something to correct, which one line on the error output names",
     3: "simulate ended before all its rounds were done; the report says why",
     130: "interrupted (Ctrl-C); 143 and 129 by SIGTERM and SIGHUP",
 }
