@@ -493,7 +493,7 @@ class RunConfig(Stage):
         return self
 
 
-class AuditConfig(Stage):
+class CanaryAuditConfig(Stage):
     """How hard an audit with canaries looks: made-up patients with the worst gradients, each put in by a fair coin."""
 
     canaries: int = Field(default=2000, ge=20, le=10**7, multiple_of=20, description="made-up patients to be found")

@@ -17,6 +17,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from cmrfed.aggregation import join
 from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, read_stage_json
+from cmrfed.core import atomic
+from cmrfed.core.json_lines import append_line
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_stream
 from cmrfed.privacy import PrivacyPlan
@@ -35,7 +37,6 @@ from cmrfed.updates import (
     save_generator,
     save_weights,
     unflatten,
-    write_durably,
     write_weights,
 )
 
@@ -154,7 +155,7 @@ class Arm:
         """Lay out a new arm's folder; arm.json comes last, so that a folder with it is whole."""
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / "initial.safetensors", initial, {"round": 0})
-        (folder / "arm.json").write_text(plan.model_dump_json(indent=2))
+        atomic.write_text(folder / "arm.json", plan.model_dump_json(indent=2))
         return cls(folder, plan)
 
     @classmethod
@@ -178,7 +179,7 @@ class Arm:
         """
         state = self.state()
         attempt = self.folder / "attempt.json"
-        if attempt.exists() and json.loads(attempt.read_text())["round"] > state.round:
+        if attempt.exists() and json.loads(attempt.read_text(encoding="utf-8"))["round"] > state.round:
             state = advance(state, [], self.config.aggregation)
             self.end_round(state, [], time.time())
         return state
@@ -212,7 +213,7 @@ class Arm:
 
     def attempt(self, round: int) -> None:
         """Remember, durably, that a joint step is about to be asked for."""
-        write_durably(self.folder / "attempt.json", json.dumps({"round": round}))
+        atomic.write_text(self.folder / "attempt.json", json.dumps({"round": round}))
 
     def begin(self, state: GlobalState) -> None:
         """Log round 0, what the weights are worth before anybody trains, unless it is there from before. An arm that
@@ -233,8 +234,7 @@ class Arm:
         }
         line: dict[str, Any] = {"round": state.round, "started": started, "finished": time.time(), "sites": sites}
         line["validation"] = self._validate(state) if self._is_validated(state.round) else {}
-        with (self.folder / "rounds.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        append_line(self.folder / "rounds.jsonl", line)
         self._draw_curves(state.round, line["validation"], replies)
 
     def _draw_curves(self, round: int, validation: dict[str, float], replies: Sequence[SiteReply]) -> None:
@@ -263,7 +263,7 @@ class Arm:
     def note_stop(self, state: GlobalState, reason: str) -> None:
         """Leave word of why the rounds ended early."""
         done = f"after {state.round} of {self.config.federation.rounds} rounds"
-        (self.folder / "stopped.txt").write_text(f"{done}: {reason}\n")
+        atomic.write_text(self.folder / "stopped.txt", f"{done}: {reason}\n")
 
     def finish(self, state: GlobalState) -> None:
         """Write the model, with all that sampling needs; its presence says that the arm is done."""

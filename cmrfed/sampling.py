@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float32
 
 from cmrfed.config import SamplingConfig
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.slices import Slices
 from cmrfed.training import autocast, choose_device
-
-Progress = Callable[[int, int], None]
 
 
 def synthesise(

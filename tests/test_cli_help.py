@@ -77,7 +77,7 @@ def test_help_follows_what_is_chosen(helped):
         ("generate", {"sampling"}),
         ("prepare", {"data", "preprocessing"}),
         ("privacy epsilon", {"privacy", "privacy.adaptive"}),
-        ("audit", {"audit", "privacy", "privacy.adaptive", "training", "generator"}),
+        ("canary-audit", {"canary_audit", "privacy", "privacy.adaptive", "training", "generator"}),
         ("ledger show", set()),
     ],
 )

@@ -179,7 +179,7 @@ def test_a_mistake_is_one_line_that_names_the_key(run_cmrfed, tmp_path, words, s
         ["simulate", "data=acdcx"],
         ["simulate", "evaluation.leakage.attacks=[los]"],
         ["simulate", "generator.channels=[10]"],
-        ["audit", "audit.canaries=7"],
+        ["canary-audit", "canary_audit.canaries=7"],
         ["generate", "masks=m", "out=o", "vendor=Simens"],
         ["release", "out=o", "policy.attacks=[los]"],
         ["reader-study", "out=o", "items=1"],

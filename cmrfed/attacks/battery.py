@@ -1,6 +1,6 @@
 """Every attack on the same patients, and what its scores are worth: the same code centrally and at a site."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from cmrfed.attacks.bound import epsilon_lower_bound, largest_epsilon_lower_boun
 from cmrfed.attacks.calibration import fitted_scores
 from cmrfed.attacks.catalogue import ATTACKS, Evidence
 from cmrfed.attacks.membership import membership_leakage
+from cmrfed.core.progress import Progress
 from cmrfed.slices import Patient, split_patients
 
-Progress = Callable[[int, int], None]
 Results = dict[str, Any]
 Scores = Float[np.ndarray, " patient"]
 

@@ -17,7 +17,7 @@ from cmrfed.keys import Key, find_key, keys_of
 
 _MORE = (
     "--help KEY and --help SECTION show that alone; --cfg job prints the whole configuration. Exit codes: 0 done; 1 "
-    "problems were found; 2 one line says what to mend; 3 a run ended early; 130 interrupted."
+    "problems were found; 2 one line says what to correct; 3 a run ended early; 130 interrupted."
 )
 _WIDEST = 100
 """Columns that are still read with ease."""

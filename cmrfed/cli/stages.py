@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from cmrfed.config import (
-    AuditConfig,
+    CanaryAuditConfig,
     Count,
     DataConfig,
     EvaluationConfig,
@@ -25,7 +25,7 @@ from cmrfed.config import (
 )
 from cmrfed.keys import AsWritten
 
-Record = Literal["dataset", "vendor", "centre", "pathology", "phase"]
+SiteField = Literal["dataset", "vendor", "centre", "pathology", "phase"]
 
 
 def _one_by_one(value: Any) -> Any:
@@ -80,10 +80,10 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     return read_stage(RunConfig, {key: value for key, value in values.items() if key in RunConfig.model_fields})
 
 
-class Audit(Simulate):
-    """`cmrfed audit`."""
+class CanaryAudit(Simulate):
+    """`cmrfed canary-audit`."""
 
-    audit: AuditConfig
+    canary_audit: CanaryAuditConfig
 
 
 class Prepare(Stage):
@@ -91,7 +91,9 @@ class Prepare(Stage):
 
     home: AsWritten = Field(description="the site's own folder; slices, policy, ledger and outbox live there")
     hold_out: float = Field(
-        ge=0, lt=1, description="share of the patients that no training sees, to audit with; drawn once, before any run"
+        ge=0,
+        lt=1,
+        description="share of the patients that no training sees, for membership audits; drawn only once",
     )
     data: DataConfig
     preprocessing: PreprocessingConfig
@@ -227,7 +229,7 @@ class DataVerify(Stage):
     """`cmrfed data verify`."""
 
     data: DataConfig
-    by: tuple[Record, ...] = Field(min_length=1, description="what makes a row of the tables; by=vendor for one alone")
+    by: tuple[SiteField, ...] = Field(min_length=1, description="what makes a row of the tables, as in by=vendor")
     out: AsWritten | None = Field(description="also write all of it, machine-readable, to this .json")
     lines: Count = Field(description="warnings of one kind to show; problems are all shown")
     workers: Count | None = Field(description="processes that read; null: one a processor")

@@ -22,7 +22,7 @@ _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t|]*[\r\n]+', re.IGNORECASE)
 _NUMBER_AS_CODE = re.compile(r"^([0-9]+)[.,]0+$")
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,5})(?:[.,]0*)?")
 
-Patient = TypeVar("Patient")
+_Patient = TypeVar("_Patient")
 
 
 class NotOnDisk(UserError):
@@ -31,7 +31,7 @@ class NotOnDisk(UserError):
 
 
 def each_patient(
-    read: Callable[[Patient], Iterable[Entry]], patients: Iterable[Patient]
+    read: Callable[[_Patient], Iterable[Entry]], patients: Iterable[_Patient]
 ) -> Iterator[Entry | UserError]:
     """The entries of every patient, or what is wrong with that one, so that a fault does not hide the next."""
     for patient in patients:

@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from cmrfed.core.progress import Progress
 from cmrfed.fidelity.density_coverage import density_coverage
 from cmrfed.fidelity.frechet import frechet_distance
 from cmrfed.fidelity.kernel import kernel_distance
 from cmrfed.fidelity.precision_recall import precision_recall
 
 Features = Float[torch.Tensor, "image feature"]
-Progress = Callable[[int, int], None]
-
 HALVES = 40
 """Random halves behind an interval: its width is then known to about 11 %."""
 

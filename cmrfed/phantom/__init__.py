@@ -11,11 +11,11 @@ from functools import partial
 
 from cmrfed.conditions import UNKNOWN
 from cmrfed.parallel import map_in_order
-from cmrfed.phantom.layout import Progress, workers_for, write_phantom
+from cmrfed.phantom.layout import workers_for, write_phantom
 from cmrfed.phantom.scan import PHASES, scan_patient
 from cmrfed.volumes import Case
 
-__all__ = ["Progress", "phantom_cases", "phantom_patient", "write_phantom"]
+__all__ = ["phantom_cases", "phantom_patient", "write_phantom"]
 
 
 def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterator[Case]:

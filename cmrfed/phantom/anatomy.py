@@ -10,9 +10,9 @@ from cmrfed.phantom.fields import Plane, Warp, band_noise, length
 from cmrfed.phantom.heart import (
     ANGLES,
     Heart,
+    HeartPoints,
     Phase,
     Physiology,
-    Points,
     Section,
     Turn,
     Ventricles,
@@ -26,10 +26,10 @@ from cmrfed.phantom.thorax import (
     Noise,
     PlaneMask,
     PointIndex,
+    PointValues,
     Posterior,
     Thorax,
     TissueMap,
-    Values,
     fill,
 )
 from cmrfed.shapes import Label
@@ -46,7 +46,7 @@ SUBSLICES: tuple[Subslice, ...] = ((-0.23, 0.5, (-0.25, 0.25)), (0.23, 0.5, (0.2
 MaskPlane = UInt8[np.ndarray, "row column"]
 Outline = Float[np.ndarray, " _point"]
 PlanePoints = tuple[Plane, Plane]
-Discs = list[tuple["Atrium", Values]]
+Discs = list[tuple["Atrium", PointValues]]
 
 _FAR = np.float32(1e3)
 _FAT_AT_MOST_MM = 32.0
@@ -64,7 +64,7 @@ class Pose:
     turn_rad: float
     base_tilt: tuple[float, float]
 
-    def height(self, points: Points, z_mm: float) -> Plane:
+    def height(self, points: HeartPoints, z_mm: float) -> Plane:
         """z of the points of a plane at `z_mm`, as the tilted valve plane has it."""
         tilt_s, tilt_t = self.base_tilt
         return np.asarray(np.float32(z_mm) + np.float32(tilt_s) * points.s + np.float32(tilt_t) * points.t)
@@ -108,7 +108,7 @@ class Atrium:
 
 
 @dataclass(frozen=True)
-class Reader:
+class Annotator:
     """Whoever drew this patient's outlines. Readers differ most at the base and the apex (Bernard et al., IEEE TMI
     2018): one follows the ventricles to their last trace, the other stops sooner. The endocardium is drawn along the
     compact wall (Schulz-Menger et al., JCMR 2020), by some a little inside it, most so where trabeculae are folded up.
@@ -122,7 +122,7 @@ class Reader:
     least_rv_mm2: float
 
     @classmethod
-    def sample(cls, rng: Generator, ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]) -> "Reader":
+    def sample(cls, rng: Generator, ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]) -> "Annotator":
         shares = rng.uniform(0, 0.3), rng.uniform(0, 0.6)
         ed, es = (float(share * ridges_mm[phase, 0].mean()) for phase, share in enumerate(shares))
         return cls((ed, es), least_lv_mm=rng.uniform(3, 14), least_rv_mm2=rng.uniform(0, 300))
@@ -161,7 +161,7 @@ class Anatomy:
     shifts_mm: Float32[np.ndarray, "slice 2"]
     noise: tuple[Noise, ...]
     ridges_mm: Float32[np.ndarray, "phase chamber slice angle"]
-    reader: Reader
+    reader: Annotator
 
     @property
     def middle_mm(self) -> float:
@@ -191,7 +191,9 @@ class Anatomy:
         shift = self.shifts_mm[index]
         return self.thorax.paint(x, y, (x - shift[0], y - shift[1]), z - self.middle_mm, self.noise[index])
 
-    def tissue(self, phase: Phase, index: int, points: Points, z: float, around: TissueMap, noise: Noise) -> TissueMap:
+    def tissue(
+        self, phase: Phase, index: int, points: HeartPoints, z: float, around: TissueMap, noise: Noise
+    ) -> TissueMap:
         """Tissue of slice `index` at `phase`, the heart painted over `around`, what `surroundings` gave; `noise` is the
         slice's at the points."""
         ventricles = self.heart.phases[phase]
@@ -201,7 +203,7 @@ class Anatomy:
         ridges = self.ridges_mm[0 if phase == "ED" else 1, :, index]
         return _HeartPainter(self, ventricles, ventricles.section(z), points, noise, ridges).paint(around.copy())
 
-    def mask(self, phase: Phase, index: int, points: Points) -> MaskPlane:
+    def mask(self, phase: Phase, index: int, points: HeartPoints) -> MaskPlane:
         """Labels in the middle of slice `index`: trabeculae and papillary muscles belong to the blood pool."""
         ventricles, z = self.heart.phases[phase], self.slices_z_mm[index]
         section = ventricles.section(z)
@@ -219,11 +221,11 @@ class Anatomy:
             mask[to_endo < -self.reader.inset_mm[0 if phase == "ED" else 1]] = Label.LV
         return mask
 
-    def heart_points(self, index: int, warped: PlanePoints) -> Points:
+    def heart_points(self, index: int, warped: PlanePoints) -> HeartPoints:
         """Points of slice `index`, in image mm and as `warp` has displaced them, as the heart sees them."""
         x, y = warped
         shift = self.shifts_mm[index]
-        return Points.at(*self.pose.to_heart(x - shift[0], y - shift[1]))
+        return HeartPoints.at(*self.pose.to_heart(x - shift[0], y - shift[1]))
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ class _HeartPainter:
     anatomy: Anatomy
     ventricles: Ventricles
     section: Section
-    points: Points
+    points: HeartPoints
     noise: Noise
     ridges_mm: Float32[np.ndarray, "chamber angle"]
 
@@ -314,7 +316,7 @@ class _HeartPainter:
         tissue.ravel()[near] = layers
 
     def _paint_trabeculae(
-        self, layers: Layers, depth: Values, points: PointIndex, strength: float, folding: float
+        self, layers: Layers, depth: PointValues, points: PointIndex, strength: float, folding: float
     ) -> None:
         """Muscle strands where noise exceeds a threshold that rises away from the wall, more of them at the apex."""
         heart = self.anatomy.heart
@@ -341,7 +343,7 @@ class _HeartPainter:
             fill(layers, length(outwards, t * cos - s * sin) < np.float32(radius) * edge, Tissue.MYOCARDIUM)
 
 
-def _outline_of(discs: Discs) -> Values:
+def _outline_of(discs: Discs) -> PointValues:
     """Distance from the outside of atria and vessels, the concave corners between them filled."""
     first, distance = discs[0]
     outline = distance - np.float32(first.wall)
@@ -386,7 +388,7 @@ def sample_anatomy(rng: Generator, physiology: Physiology, adiposity: float, sli
         shifts_mm=shifts,
         noise=tuple(Noise(*planes) for planes in zip(*fields, strict=True)),
         ridges_mm=ridges_mm,
-        reader=Reader.sample(rng, ridges_mm),
+        reader=Annotator.sample(rng, ridges_mm),
     )
 
 

@@ -29,8 +29,8 @@ _STEP_MM = 1.0
 _ABOVE_BASE_MM = 40.0
 _RISE_MM, _CELL_MM = 6.0, 2.5  # slabs and cells that the right ventricle's volume is counted in
 
-Table = Float32[np.ndarray, "level angle"]
-Levels = Float[np.ndarray, " level"]
+AngleTable = Float32[np.ndarray, "level angle"]
+PerLevel = Float[np.ndarray, " level"]
 Ring = Float32[np.ndarray, " angle"]
 Turn = Int[np.ndarray, "row column"]
 
@@ -107,7 +107,7 @@ def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex, severity: 
 
 
 @dataclass(frozen=True)
-class Points:
+class HeartPoints:
     """Points of a short-axis plane in heart coordinates, with their distance from the LV axis and angle about it."""
 
     s: Plane
@@ -116,13 +116,13 @@ class Points:
     turn: Turn
 
     @classmethod
-    def at(cls, s: Plane, t: Plane) -> "Points":
+    def at(cls, s: Plane, t: Plane) -> "HeartPoints":
         """Points (s, t) in mm."""
         return cls(s, t, length(s, t), turn_of(s, t))
 
-    def about(self, centre: tuple[float, float]) -> "Points":
+    def about(self, centre: tuple[float, float]) -> "HeartPoints":
         """The same points in coordinates about `centre` (s, t)."""
-        return Points.at(self.s - np.float32(centre[0]), self.t - np.float32(centre[1]))
+        return HeartPoints.at(self.s - np.float32(centre[0]), self.t - np.float32(centre[1]))
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,11 @@ class Section:
     rv_centre: tuple[float, float]
     rv_radius: Ring
 
-    def to_left(self, points: Points) -> tuple[Plane, Plane]:
+    def to_left(self, points: HeartPoints) -> tuple[Plane, Plane]:
         """Radial distance in mm, negative inside, to the LV's endocardium and to its epicardium."""
         return points.radius - self.endo.take(points.turn), points.radius - self.epi.take(points.turn)
 
-    def to_right(self, about_rv: Points) -> Plane:
+    def to_right(self, about_rv: HeartPoints) -> Plane:
         """The same to the RV's endocardium, of points about `rv_centre`."""
         return np.asarray(about_rv.radius - self.rv_radius.take(about_rv.turn))
 
@@ -155,10 +155,10 @@ class Ventricles:
     lv_base_mm: float
     rv_base_mm: float
     lv_length_mm: float
-    endo_squared: Table
-    epi_squared: Table
+    endo_squared: AngleTable
+    epi_squared: AngleTable
     rv_centre: Float32[np.ndarray, "level 2"]
-    rv_radius: Table
+    rv_radius: AngleTable
     folding: tuple[float, float] = (1.0, 1.0)
 
     def section(self, z_mm: float) -> Section:
@@ -187,7 +187,7 @@ class Ventricles:
         rv_ml = _FreeCells.of(self.epi_squared[rows], self.rv_centre[rows]).volume_ml(self.rv_radius[rows])
         return float(endo.sum() * to_ml), float((epi - endo).sum() * to_ml), rv_ml
 
-    def _levels(self) -> Levels:
+    def _levels(self) -> PerLevel:
         return self.top_mm + _STEP_MM * np.arange(len(self.endo_squared))
 
 
@@ -257,9 +257,9 @@ class _LeftVentricle:
     u: Float32[np.ndarray, " level"]
     base_mm: float
     length_mm: float
-    endo_squared: Table
-    ring: Table
-    thinning: Table
+    endo_squared: AngleTable
+    ring: AngleTable
+    thinning: AngleTable
 
 
 def _left_ventricle(rng: Generator, physiology: Physiology) -> _LeftVentricle:
@@ -380,8 +380,8 @@ def _with_right_ventricle(lv: _LeftVentricle, shape: _RightShape, volume_ml: flo
 
 
 def _right_outline(
-    z: Levels, epi: Levels, widest: float, shape: _RightShape, base: float, apex: float, size: float
-) -> tuple[Float32[np.ndarray, "level 2"], Table]:
+    z: PerLevel, epi: PerLevel, widest: float, shape: _RightShape, base: float, apex: float, size: float
+) -> tuple[Float32[np.ndarray, "level 2"], AngleTable]:
     """Centre and radius at the levels z: a superellipse whose part outside the left ventricle is the crescent. One half
     reaches away from the septum, a flatter one back to the insertions; it shrinks to the apex and ends before it.
 
@@ -415,9 +415,9 @@ class _FreeCells:
     place: Int[np.ndarray, " cell"]
 
     @classmethod
-    def of(cls, epi_squared: Table, centre: Float32[np.ndarray, "level 2"]) -> "_FreeCells":
+    def of(cls, epi_squared: AngleTable, centre: Float32[np.ndarray, "level 2"]) -> "_FreeCells":
         s, t = np.meshgrid(_f32(np.arange(-35, 125, _CELL_MM)), _f32(np.arange(-80, 80, _CELL_MM)))
-        points = Points.at(s, t)
+        points = HeartPoints.at(s, t)
         radii, places = [], []
         for level, (outline, middle) in enumerate(zip(np.sqrt(np.maximum(epi_squared, 0)), centre, strict=True)):
             free = np.flatnonzero(points.radius > outline.take(points.turn))
@@ -426,13 +426,13 @@ class _FreeCells:
             places.append(about_rv.turn.take(free) + level * ANGLES)
         return cls(np.concatenate(radii), np.concatenate(places))
 
-    def volume_ml(self, rv_radius: Table) -> float:
+    def volume_ml(self, rv_radius: AngleTable) -> float:
         """Of the cells inside the right ventricle's outline."""
         inside = np.count_nonzero(self.radius < rv_radius.ravel().take(self.place))
         return inside * _CELL_MM**2 * _RISE_MM / 1000
 
 
-def _rv_rows(z: Levels, base: float, apex: float) -> Int[np.ndarray, " row"]:
+def _rv_rows(z: PerLevel, base: float, apex: float) -> Int[np.ndarray, " row"]:
     """Rows of a table over z in the middles of slabs of `_RISE_MM` from the right ventricle's base on."""
     return np.searchsorted(z, np.arange(base + _RISE_MM / 2, apex, _RISE_MM))
 
@@ -466,7 +466,7 @@ def _uneven(rng: Generator, u: np.ndarray, amplitudes: tuple[float, ...]) -> np.
     return total
 
 
-def _resample(table: Table, u: np.ndarray, wanted: np.ndarray) -> Float32[np.ndarray, "resampled angle"]:
+def _resample(table: AngleTable, u: np.ndarray, wanted: np.ndarray) -> Float32[np.ndarray, "resampled angle"]:
     level = np.clip((wanted - u[0]) / (u[1] - u[0]), 0, len(u) - 1.001)
     low = level.astype(int)
     share = (level - low)[:, None]

@@ -3,10 +3,9 @@
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +13,10 @@ import nibabel as nib
 import numpy as np
 
 from cmrfed.config import PhantomConfig, UserError
+from cmrfed.core import atomic
+from cmrfed.core.progress import Progress
 from cmrfed.parallel import map_in_order
 from cmrfed.phantom.scan import PHASES, Person, Scan, scan_patient
-
-Progress = Callable[[int, int], None]
-"""Called after each patient with (done, total)."""
 
 VERSION = 4
 """Raised whenever the same configuration would give different images."""
@@ -69,17 +67,11 @@ def write_phantom(root: Path, config: PhantomConfig, progress: Progress | None =
     receipt = {"version": VERSION, **config.model_dump(mode="json")}
     if _is_reusable(root, receipt):
         return
-    partial = root.with_name(f".{root.name}.partial-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        _write_patients(partial / "OpenDataset", config, progress)
-        (partial / _RECEIPT).write_text(json.dumps(receipt, indent=2) + "\n")
+    with atomic.new_folder(root) as draft:
+        _write_patients(draft / "OpenDataset", config, progress)
+        atomic.write_text(draft / _RECEIPT, json.dumps(receipt, indent=2) + "\n")
         if root.is_dir():
             shutil.rmtree(root)
-        root.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(root)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def workers_for(patients: int) -> int | None:
@@ -92,7 +84,7 @@ def _is_reusable(root: Path, receipt: dict[str, object]) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        found = json.loads((root / _RECEIPT).read_text())
+        found = json.loads((root / _RECEIPT).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         raise UserError(f"{root}: is not empty and holds no phantom data; give another folder or empty it") from None
     if found == json.loads(json.dumps(receipt)):

@@ -23,7 +23,7 @@ from cmrfed.phantom.receiver import View, receive
 from cmrfed.phantom.styles import VendorStyle, sample_style
 from cmrfed.phantom.texture import Box, Texture
 
-Outlines = list[tuple[Outline, Outline]]
+OutlinePairs = list[tuple[Outline, Outline]]
 
 PHASES: tuple[Phase, ...] = ("ED", "ES")
 
@@ -102,7 +102,7 @@ def render(
 
 
 def _masks(
-    anatomy: Anatomy, outlines: Outlines, view: View, rows: int, columns: int
+    anatomy: Anatomy, outlines: OutlinePairs, view: View, rows: int, columns: int
 ) -> dict[Phase, UInt8[np.ndarray, "slice row column"]]:
     x, y = anatomy.warp(*view.points(rows, columns))
     masks = {phase: np.zeros((len(outlines), rows, columns), np.uint8) for phase in PHASES}
@@ -114,7 +114,7 @@ def _masks(
     return masks
 
 
-def _magnetisation(anatomy: Anatomy, outlines: Outlines, view: View, style: VendorStyle, rng: Generator) -> Planes:
+def _magnetisation(anatomy: Anatomy, outlines: OutlinePairs, view: View, style: VendorStyle, rng: Generator) -> Planes:
     """Signed transverse magnetisation of every slice at ED and then at ES, averaged over its sub-slices."""
     texture = Texture.sample(rng, style, len(outlines))
     planes = [view.rendered_points(aside) for _, _, aside in SUBSLICES]

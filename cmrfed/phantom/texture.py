@@ -8,10 +8,10 @@ from numpy.random import Generator
 
 from cmrfed.phantom.anatomy import FIELD_OF_VIEW_MM, SIZE
 from cmrfed.phantom.fields import Plane, Warp
-from cmrfed.phantom.heart import Points
+from cmrfed.phantom.heart import HeartPoints
 from cmrfed.phantom.physics import Tissue, tissue_signals
 from cmrfed.phantom.styles import VendorStyle
-from cmrfed.phantom.thorax import Noise, TissueMap, Values
+from cmrfed.phantom.thorax import Noise, PointValues, TissueMap
 
 Box = tuple[slice, slice]
 WHOLE: Box = (slice(None), slice(None))
@@ -43,7 +43,7 @@ class _Jet:
             depth=rng.uniform(-0.2, 0.7),
         )
 
-    def gain(self, s: Values, t: Values) -> Values:
+    def gain(self, s: PointValues, t: PointValues) -> PointValues:
         """What is left of the signal at the points (s, t) of the heart."""
         ds, dt = s - np.float32(self.centre[0]), t - np.float32(self.centre[1])
         cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
@@ -101,7 +101,7 @@ class Texture:
         grain *= self.tables[phase, index].take(kinds)
         return grain
 
-    def flow(self, signal: Plane, phase: int, index: int, points: Points, tissue: TissueMap) -> None:
+    def flow(self, signal: Plane, phase: int, index: int, points: HeartPoints, tissue: TissueMap) -> None:
         """Take from the signal of blood what the jets of that slice cost it."""
         jets = self.jets[phase][index]
         if not jets:

@@ -24,7 +24,7 @@ from cmrfed.phantom.physics import Tissue
 TissueMap = UInt8[np.ndarray, "row column"]
 PlaneMask = Bool[np.ndarray, "row column"]
 Layers = UInt8[np.ndarray, " point"]
-Values = Float32[np.ndarray, " point"]
+PointValues = Float32[np.ndarray, " point"]
 PointIndex = Int[np.ndarray, " point"]
 OrganKind = Literal["stomach", "colon", "spleen"]
 
@@ -57,9 +57,9 @@ class Noise:
 class PointNoise:
     """`Noise` at some points of a plane."""
 
-    fine: Values
-    medium: Values
-    coarse: Values
+    fine: PointValues
+    medium: PointValues
+    coarse: PointValues
 
     def at(self, points: PointIndex) -> "PointNoise":
         """The fields at some of them."""
@@ -89,7 +89,7 @@ class Ribs:
             cartilage=rng.random(_RIBS) < 0.5,
         )
 
-    def paint(self, tissue: Layers, along: Values, share: Values, z: float) -> None:
+    def paint(self, tissue: Layers, along: PointValues, share: PointValues, z: float) -> None:
         """Paint the ribs; `share` runs from -1 to 1 through the layer that holds them."""
         place = (along + np.float32(self.phase_mm + self.slant * z)) / np.float32(self.spacing_mm)
         rib = np.floor(place)
@@ -158,7 +158,7 @@ class ChestWall:
         self._paint_layers(layers, along, depth, z, near)
         tissue.ravel()[points] = layers
 
-    def _paint_layers(self, layers: Layers, along: Values, depth: Values, z: float, near: PointNoise) -> None:
+    def _paint_layers(self, layers: Layers, along: PointValues, depth: PointValues, z: float, near: PointNoise) -> None:
         ribs_end = np.float32(1.0 + self.rib_depth_mm)
         muscle_end = ribs_end + 2 + np.float32(self.muscle_mm) * (1 + 0.45 * near.coarse)
         fill(layers, depth > 0, Tissue.FAT)
@@ -208,7 +208,7 @@ class Organ:
             fluid=rng.uniform(-0.5, 2.5),
         )
 
-    def paint(self, tissue: Layers, x: Values, below: Values, near: PointNoise) -> None:
+    def paint(self, tissue: Layers, x: PointValues, below: PointValues, near: PointNoise) -> None:
         """Paint it over what is there; `below`: mm below the diaphragm."""
         dx, dy = x - np.float32(self.centre[0]), below - np.float32(self.centre[1])
         cos, sin = np.float32(np.cos(self.turn_rad)), np.float32(np.sin(self.turn_rad))
@@ -283,7 +283,7 @@ class Abdomen:
         layers[inside] = contents
         tissue.ravel()[points] = layers
 
-    def _paint_pads(self, tissue: Layers, x: Values, below: Values, near: PointNoise) -> None:
+    def _paint_pads(self, tissue: Layers, x: PointValues, below: PointValues, near: PointNoise) -> None:
         height = np.zeros_like(x)
         for centre, half_width, pad in self.pads:
             height += np.float32(pad) * np.exp(-(((x - np.float32(centre)) / np.float32(half_width)) ** 2))
@@ -291,7 +291,7 @@ class Abdomen:
         fill(tissue, fat, Tissue.FAT)
         fill(tissue, fat & (np.abs(near.medium - 0.3 * near.fine) < 0.06 * near.coarse), Tissue.FIBROUS)
 
-    def _paint_contents(self, tissue: Layers, x: Values, below: Values, z: float, near: PointNoise) -> None:
+    def _paint_contents(self, tissue: Layers, x: PointValues, below: PointValues, z: float, near: PointNoise) -> None:
         fill(tissue, np.abs(near.medium + 0.3 * near.fine) < 0.06 * near.coarse, Tissue.FIBROUS)
         fill(tissue, near.medium + 0.4 * near.fine > 2.2, Tissue.SMALL_VESSEL)
         for organ in self.organs:
@@ -440,7 +440,9 @@ def paint_lung_vessels(tissue: TissueMap, noise: Noise, density: float) -> None:
     fill(tissue, lines | (peaks > np.float32(2.9 - 0.7 * density)), Tissue.SMALL_VESSEL)
 
 
-def _around(x: Plane, y: Plane, centre: tuple[float, float], reach_mm: float) -> tuple[PointIndex, Values, Values]:
+def _around(
+    x: Plane, y: Plane, centre: tuple[float, float], reach_mm: float
+) -> tuple[PointIndex, PointValues, PointValues]:
     """The points within reach of a centre, by index into the raveled plane, and their offsets from it."""
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])
     points = np.flatnonzero((np.abs(dx) < np.float32(reach_mm)) & (np.abs(dy) < np.float32(reach_mm)))

@@ -23,7 +23,7 @@ class Item:
     phase: str
 
 
-class Truth(Stage):
+class Origin(Stage):
     """What one item is."""
 
     synthetic: bool
@@ -31,18 +31,18 @@ class Truth(Stage):
     phase: str
 
 
-class Key(Stage):
+class StudyKey(Stage):
     """The answers to a study: kept from readers until they are done."""
 
     study: str
     run: str
     arm: str
-    items: dict[str, Truth]
+    items: dict[str, Origin]
 
     @classmethod
-    def of(cls, items: list[Item], study: str, run: str, arm: str) -> "Key":
+    def of(cls, items: list[Item], study: str, run: str, arm: str) -> "StudyKey":
         """The key of these items."""
-        truths = {item.name: Truth(synthetic=item.synthetic, vendor=item.vendor, phase=item.phase) for item in items}
+        truths = {item.name: Origin(synthetic=item.synthetic, vendor=item.vendor, phase=item.phase) for item in items}
         return cls(study=study, run=run, arm=arm, items=truths)
 
 

@@ -18,7 +18,7 @@ _POSITIONS: dict[int, tuple[str, ...]] = {0: (), 1: ("middle",), 2: ("base", "ap
 
 
 @dataclass(frozen=True)
-class Outline:
+class OutlinePath:
     """A structure's edge as an SVG path in pixel coordinates."""
 
     colour: str
@@ -32,7 +32,7 @@ class Picture:
     uri: str
     alt: str
     size: int
-    outlines: list[Outline]
+    outlines: list[OutlinePath]
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,14 @@ def _real_image(held_out: Slices, synthetic: Slices, row: int) -> Float32[np.nda
     return held_out.images[candidates[same.argmax()]]
 
 
-def outlines(mask: UInt8[np.ndarray, "row column"]) -> list[Outline]:
+def outlines(mask: UInt8[np.ndarray, "row column"]) -> list[OutlinePath]:
     """Edges of the structures; pixel (r, c) covers [c, c + 1] x [r, r + 1] of the SVG's plane."""
     found = []
     for structure in (Label.MYO, Label.RV, Label.LV):  # the LV's edge lies on the myocardium's inner one: last, on top
         contours = find_contours(np.pad(mask == structure, 1).astype(float), 0.5)
         lines = (" L".join(f"{column - 0.5:.1f} {row - 0.5:.1f}" for row, column in contour) for contour in contours)
         if path := "".join(f"M{line}Z" for line in lines):
-            found.append(Outline(COLOURS[structure], path))
+            found.append(OutlinePath(COLOURS[structure], path))
     return found
 
 

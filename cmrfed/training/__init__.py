@@ -1,6 +1,6 @@
 """Training at one site: slices + weights + plan -> what may leave the site, and the accountant's event of it."""
 
-from cmrfed.training.local import Contribution, LocalRun, LocalTask, Progress, contribution, private_random, train
+from cmrfed.training.local import Contribution, LocalRun, LocalTask, contribution, private_random, train
 from cmrfed.training.losses import (
     autocast,
     choose_device,
@@ -18,7 +18,6 @@ __all__ = [
     "LocalRun",
     "LocalTask",
     "Pretrained",
-    "Progress",
     "autocast",
     "choose_device",
     "contribution",

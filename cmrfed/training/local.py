@@ -12,15 +12,13 @@ from pydantic import Field
 from torch import Tensor
 
 from cmrfed.config import Stage, TrainingConfig
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import Clipping, GaussianEvent, PrivacyPlan, Random, SeededRandom
 from cmrfed.slices import Slices
 from cmrfed.training.losses import choose_device, plain_gradient
 from cmrfed.training.private import noised_sum, trained_weights
 from cmrfed.updates import Weights, difference, read_weights
-
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
 
 
 class LocalTask(Stage):

@@ -21,10 +21,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cmrfed.batches import Batch, joined
 from cmrfed.config import PretrainingConfig, TrainingConfig, UserError
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import Random, SeededRandom
 from cmrfed.slices import Slices
-from cmrfed.training.local import Progress
 from cmrfed.training.losses import choose_device, plain_gradient
 from cmrfed.updates import Weights, load_arrays, read_weights, save_weights
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from cmrfed.phantom.anatomy import SIZE, Anatomy, Reader, image_points, sample_anatomy
+from cmrfed.phantom.anatomy import SIZE, Anatomy, Annotator, image_points, sample_anatomy
 from cmrfed.phantom.fields import band_noise
 from cmrfed.phantom.heart import PATHOLOGIES, Heart, Pathology, Ventricles, sample_heart, sample_physiology
 from cmrfed.phantom.physics import Tissue
@@ -85,7 +85,7 @@ def test_the_apex_empties_more_than_the_base() -> None:
         assert left[1] < left[0]
 
 
-EXACT = Reader(inset_mm=(0.0, 0.0), least_lv_mm=0.0, least_rv_mm2=0.0)
+EXACT = Annotator(inset_mm=(0.0, 0.0), least_lv_mm=0.0, least_rv_mm2=0.0)
 
 
 @pytest.fixture(scope="module")

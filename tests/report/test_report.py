@@ -40,7 +40,7 @@ from cmrfed.report.formats import UNBROKEN, epsilon, percent
 from cmrfed.report.material import read_material
 from cmrfed.report.pictures import choose_slices, outlines
 from cmrfed.report.repeat import repeat_command
-from cmrfed.report.verdict import findings, remarks
+from cmrfed.report.verdict import remarks, verdicts
 from cmrfed.runs import Run
 from cmrfed.shapes import Label
 from cmrfed.slices import collect
@@ -50,13 +50,13 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 def text_of(path: Path) -> str:
     """What a reader reads: tags gone, one space between words."""
-    html = re.sub(r"<style>.*?</style>", "", path.read_text(), flags=re.DOTALL)
+    html = re.sub(r"<style>.*?</style>", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
 
 
 def verdict_of(run: Run) -> str:
     material = read_material(run, show_real_images=False)
-    sentences = [sentence for finding in findings(material) for sentence in finding.sentences]
+    sentences = [sentence for verdict in verdicts(material) for sentence in verdict.sentences]
     return " ".join([*remarks(material), *sentences]).replace(UNBROKEN, " ")
 
 

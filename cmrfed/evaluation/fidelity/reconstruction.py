@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from cmrfed.core.progress import Progress, ProgressBar
 from cmrfed.evaluation.fidelity.sets import Compared
-from cmrfed.evaluation.subject import Progress, ProgressBar, Subject
 from cmrfed.generators import Denoiser
+from cmrfed.evaluation.subject import Subject
 from cmrfed.slices import Slices
 from cmrfed.training import autocast
 

@@ -7,9 +7,10 @@ from functools import partial
 import torch
 
 from cmrfed.config import FidelityConfig
+from cmrfed.core.progress import Progress, ProgressBar, shifted
 from cmrfed.evaluation.fidelity.reconstruction import reconstructed
 from cmrfed.evaluation.fidelity.sets import Compared, Unseen, images_of, unseen
-from cmrfed.evaluation.subject import Progress, ProgressBar, Subject, shifted
+from cmrfed.evaluation.subject import Subject
 from cmrfed.fidelity import (
     EXTRACTORS,
     PatientFeatures,

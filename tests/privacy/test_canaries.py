@@ -10,7 +10,7 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from cmrfed.config import UserError
-from cmrfed.privacy.auditing import audit, epsilon_lower_bound, guess, p_value
+from cmrfed.privacy.canaries import audit_canaries, epsilon_lower_bound, guess, p_value
 
 
 @st.composite
@@ -84,7 +84,7 @@ def test_with_many_canaries_the_bound_comes_near_the_truth_from_below(epsilon):
     random = np.random.default_rng(1)
     inserted = random.random(50_000) < 0.5
     told = np.where(random.random(50_000) < expit(epsilon), inserted, ~inserted)
-    found = audit(told + 0.5 * random.random(50_000), inserted, 50_000, 1e-9)
+    found = audit_canaries(told + 0.5 * random.random(50_000), inserted, 50_000, 1e-9)
     assert 0.9 * epsilon < found.epsilon_lower <= epsilon
     assert (found.canaries, found.guesses, found.confidence, found.delta) == (50_000, 50_000, 0.95, 1e-9)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import toy_plan, toy_slices
 
-from cmrfed.audit import AuditConfig, Canaries, run_audit
+from cmrfed.canary_audit import Canaries, CanaryAuditConfig, run_canary_audit
 from cmrfed.config import TrainingConfig, UserError
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing, epsilon
@@ -20,7 +20,7 @@ def plan_of(**changes):
 def found(tiny_generator_config, plan, training=TRAINING, sites=1, **config):
     generator = build_generator(tiny_generator_config, seed=0)
     slices = [toy_slices([1, 1, 1], first=3 * site) for site in range(sites)]
-    return run_audit(generator, slices, plan, training, AuditConfig(**{"canaries": 500} | config))
+    return run_canary_audit(generator, slices, plan, training, CanaryAuditConfig(**{"canaries": 500} | config))
 
 
 RULES = [{}, {"rule": "automatic"}]
@@ -28,16 +28,16 @@ RULES = [{}, {"rule": "automatic"}]
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_at_its_claimed_epsilon_stands_and_something_is_measured(tiny_generator_config, rule):
-    finding = found(tiny_generator_config, plan_of(**rule))
-    assert not finding.refuted
-    assert 0.2 < finding.best.epsilon_lower < finding.claimed_epsilon
+    outcome = found(tiny_generator_config, plan_of(**rule))
+    assert not outcome.refuted
+    assert 0.2 < outcome.best.epsilon_lower < outcome.claimed_epsilon
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_noise_switched_off_behind_the_plans_back_is_refuted(tiny_generator_config, rule):
-    finding = found(tiny_generator_config, plan_of(**rule), noise=False)
-    assert finding.refuted
-    assert finding.has_power
+    outcome = found(tiny_generator_config, plan_of(**rule), noise=False)
+    assert outcome.refuted
+    assert outcome.has_power
 
 
 def test_shared_noise_stands_as_well_and_a_share_too_small_is_refuted(tiny_generator_config):
@@ -46,8 +46,8 @@ def test_shared_noise_stands_as_well_and_a_share_too_small_is_refuted(tiny_gener
     plan = plan_of(sharing=NoiseSharing(sites=3))
     assert not found(tiny_generator_config, plan, one_step, sites=3).refuted
     alone = plan.model_copy(update={"sharing": NoiseSharing(sites=60)})
-    finding = found(tiny_generator_config, alone, one_step, sites=3, canaries=1000)
-    assert finding.refuted
+    outcome = found(tiny_generator_config, alone, one_step, sites=3, canaries=1000)
+    assert outcome.refuted
 
 
 def test_a_sampling_that_the_accountant_does_not_know_of_is_refuted(tiny_generator_config):
@@ -58,14 +58,14 @@ def test_a_sampling_that_the_accountant_does_not_know_of_is_refuted(tiny_generat
         def sample_patients(self, number_of_patients, random):
             return super().sample_patients(number_of_patients, random).new_tensor(range(number_of_patients))
 
-    finding = found(tiny_generator_config, Everybody(**plan.model_dump()), canaries=1000)
-    assert finding.claimed_epsilon < 4
-    assert finding.refuted
+    outcome = found(tiny_generator_config, Everybody(**plan.model_dump()), canaries=1000)
+    assert outcome.claimed_epsilon < 4
+    assert outcome.refuted
 
 
 def test_what_no_outcome_could_refute_is_said(tiny_generator_config):
-    finding = found(tiny_generator_config, plan_of(noise_multiplier=0.5), canaries=20)
-    assert not finding.has_power
+    outcome = found(tiny_generator_config, plan_of(noise_multiplier=0.5), canaries=20)
+    assert not outcome.has_power
 
 
 def test_canaries_are_on_weights_of_their_own():
@@ -76,5 +76,5 @@ def test_canaries_are_on_weights_of_their_own():
 
 def test_more_canaries_than_weights_are_refused_with_the_key(tiny_generator_config):
     config = tiny_generator_config.model_copy(update={"trainable": "modulation"})
-    with pytest.raises(UserError, match=r"^audit.canaries: 20000 canaries need as many trained weights"):
+    with pytest.raises(UserError, match=r"^canary_audit.canaries: 20000 canaries need as many trained weights"):
         found(config, plan_of(), canaries=20_000)

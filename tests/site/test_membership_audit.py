@@ -17,7 +17,13 @@ from tiny_runs import tiny_run_config
 from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.leakage import site as site_audit
-from cmrfed.evaluation.leakage.site import AttackSummary, AuditRequest, SiteSummary, answer_audit, pooled
+from cmrfed.evaluation.leakage.site import (
+    AttackSummary,
+    MembershipAuditRequest,
+    MembershipSummary,
+    answer_membership_audit,
+    pooled,
+)
 from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.federation import Arm, ArmPlan
 from cmrfed.generators import build_generator
@@ -26,7 +32,7 @@ from cmrfed.site.division import Division
 from cmrfed.slices import concatenate
 from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights, save_generator
-from server.audit import audit_sites
+from server.membership_audit import audit_membership
 
 LEAKAGE = LeakageConfig(times=2, inversion_steps=1, attacks=("loss", "loss_curve", "sima", "nearest_sample"))
 
@@ -55,7 +61,7 @@ def audited_home(folder, seed=0, **policy):
     (folder / "division.json").write_text(division.model_dump_json())
     everybody.subset(division.trained_on).save(folder / "slices.safetensors")
     everybody.subset(division.held_out).save(folder / "held_out.safetensors")
-    allowed = {"allow_audit": True, "minimum_audit_patients": 3, "allow_without_privacy": True}
+    allowed = {"allow_membership_audit": True, "minimum_membership_audit_patients": 3, "allow_without_privacy": True}
     return make_home(folder, **(allowed | policy))
 
 
@@ -74,7 +80,7 @@ def took_part(tiny_generator_config, fp32_training, weights):
 def question(tiny_generator_config, fp32_training):
     def make(run="run", **changes):
         values = {"leakage": LEAKAGE, "bootstrap": 100, "epsilon": 1.0, "delta": 1e-3} | changes
-        return AuditRequest(run=run, generator=tiny_generator_config, training=fp32_training, **values)
+        return MembershipAuditRequest(run=run, generator=tiny_generator_config, training=fp32_training, **values)
 
     return make
 
@@ -83,7 +89,7 @@ def test_a_site_answers_what_a_central_evaluator_of_its_patients_measures(
     home, weights, took_part, question, tiny_generator_config, tmp_path
 ):
     took_part(home)
-    summary = answer_audit(home, question())
+    summary = answer_membership_audit(home, question())
     generator, path = build_generator(tiny_generator_config, seed=0), tmp_path / "arm" / "model.safetensors"
     path.parent.mkdir()
     save_generator(path, generator, weights)
@@ -103,7 +109,7 @@ def test_a_site_answers_what_a_central_evaluator_of_its_patients_measures(
 
 def test_only_rates_over_all_patients_leave(home, weights, took_part, question):
     took_part(home)
-    left = answer_audit(home, question()).model_dump_json()
+    left = answer_membership_audit(home, question()).model_dump_json()
     assert not any(name in left for name in (*home.slices().patient_names, *home.held_out_slices().patient_names))
     assert "by_" not in left and "worst" not in left
 
@@ -111,33 +117,36 @@ def test_only_rates_over_all_patients_leave(home, weights, took_part, question):
 def test_a_hospital_must_allow_audits_and_has_enough_patients_for_one(home, weights, took_part, question):
     took_part(home)
     for policy, said in (
-        ({}, "allow_audit is false"),
-        ({"allow_audit": True}, "needs 10 patients on either side"),
-        ({"allow_audit": True, "minimum_audit_patients": 5}, "needs 5 patients"),
-        ({"allow_audit": True, "minimum_audit_patients": 2, "generators": ["ddpm"]}, "generator flow is not among"),
+        ({}, "allow_membership_audit is false"),
+        ({"allow_membership_audit": True}, "needs 10 patients on either side"),
+        ({"allow_membership_audit": True, "minimum_membership_audit_patients": 5}, "needs 5 patients"),
+        (
+            {"allow_membership_audit": True, "minimum_membership_audit_patients": 2, "generators": ["ddpm"]},
+            "generator flow is not among",
+        ),
     ):
         with pytest.raises(Refusal, match=said):
-            answer_audit(make_home(home.folder, **policy), question())
+            answer_membership_audit(make_home(home.folder, **policy), question())
     assert not (home.folder / "audits").exists()
 
 
 def test_a_site_audits_only_runs_that_it_took_part_in(home, weights, question):
     with pytest.raises(Refusal, match="took no part"):
-        answer_audit(home, question())
+        answer_membership_audit(home, question())
 
 
 def test_a_run_is_audited_once_and_the_same_question_gets_the_same_answer(
     home, weights, took_part, question, monkeypatch
 ):
     took_part(home)
-    first = answer_audit(home, question())
+    first = answer_membership_audit(home, question())
     monkeypatch.setattr(site_audit, "summarise", lambda *_: pytest.fail("attacked again"))
-    assert answer_audit(home, question()) == first
+    assert answer_membership_audit(home, question()) == first
     with pytest.raises(Refusal, match="answered already"):
-        answer_audit(home, question(seed=1))
+        answer_membership_audit(home, question(seed=1))
     took_part(home, moved={name: array + 0.01 for name, array in weights.items()})
     with pytest.raises(Refusal, match="answered already"):
-        answer_audit(home, question())
+        answer_membership_audit(home, question())
 
 
 def test_a_site_attacks_the_global_weights_that_it_last_trained_from(home, weights, took_part, question, monkeypatch):
@@ -147,19 +156,19 @@ def test_a_site_attacks_the_global_weights_that_it_last_trained_from(home, weigh
     took_part(home, moved=moved)
     attacked = []
     monkeypatch.setattr(site_audit, "write_weights", lambda _, chosen: attacked.append(chosen))
-    answer_audit(home, question())
+    answer_membership_audit(home, question())
     assert all(np.array_equal(attacked[0][name], moved[name]) for name in moved)
 
 
 def test_a_site_answers_no_more_audits_a_year_than_its_policy_allows(home, took_part, question):
     for run in ("one", "two"):
         took_part(home, run)
-    answer_audit(home, question("one"))
+    answer_membership_audit(home, question("one"))
     with pytest.raises(Refusal, match="1 audits were answered within a year"):
-        answer_audit(home, question("two"))
+        answer_membership_audit(home, question("two"))
     for path in (home.folder / "audits").iterdir():
         os.utime(path, (0, time.time() - 366 * 24 * 3600))
-    answer_audit(home, question("two"))
+    answer_membership_audit(home, question("two"))
 
 
 def test_slices_prepared_anew_with_everybody_are_still_not_trained_on_where_they_are_held_out(home, took_part):
@@ -177,7 +186,7 @@ def test_patients_who_came_after_a_run_began_are_no_members_of_it(home, weights,
     took_part(home)
     assert home.slices().number_of_patients == 13
     assert home.members("run").records == before.records
-    assert {row.members for row in answer_audit(home, question()).attacks.values()} <= {8, 4}
+    assert {row.members for row in answer_membership_audit(home, question()).attacks.values()} <= {8, 4}
 
 
 def test_a_patient_on_both_sides_under_another_name_ends_the_audit(home, weights, took_part, question):
@@ -186,14 +195,16 @@ def test_a_patient_on_both_sides_under_another_name_ends_the_audit(home, weights
     again = replace(kept, records=tuple(replace(one, patient=f"again-{one.patient}") for one in kept.records))
     concatenate([home.slices(), again]).save(home.folder / "slices.safetensors")
     with refuses("4 patients are both trained on and held out, by names or images"):
-        answer_audit(home, question())
+        answer_membership_audit(home, question())
 
 
 def test_without_held_out_patients_there_is_no_audit(tmp_path, weights, took_part, question):
-    home = make_home(tmp_path, allow_audit=True, minimum_audit_patients=2, allow_without_privacy=True)
+    home = make_home(
+        tmp_path, allow_membership_audit=True, minimum_membership_audit_patients=2, allow_without_privacy=True
+    )
     took_part(home)
     with refuses("held out before any training (`cmrfed prepare hold_out=0.2`)"):
-        answer_audit(home, question())
+        answer_membership_audit(home, question())
 
 
 def summary(auc, low, high, members, non_members, tpr=0.1, bound=0.2):
@@ -201,7 +212,7 @@ def summary(auc, low, high, members, non_members, tpr=0.1, bound=0.2):
         auc=auc, auc_ci95=(low, high), tpr_at_1pct_fpr=tpr, tpr_at_1pct_fpr_ci95=(0, 1), members=members,
         non_members=non_members, blind_auc=0.5, beats_blind=False, epsilon_lower=bound, epsilon_lower_possible=2.0,
     )  # fmt: skip
-    return SiteSummary(attacks={"loss": row})
+    return MembershipSummary(attacks={"loss": row})
 
 
 def test_pooling_counts_pairs_within_sites():
@@ -215,7 +226,7 @@ def test_pooling_counts_pairs_within_sites():
 
 def test_over_flower_every_site_answers_or_says_why_not(tmp_path, weights, took_part, tiny_generator_config):
     homes = {name: audited_home(tmp_path / name, seed, name=name) for seed, name in enumerate(("east", "west"))}
-    homes["north"] = audited_home(tmp_path / "north", 2, name="north", allow_audit=False)
+    homes["north"] = audited_home(tmp_path / "north", 2, name="north", allow_membership_audit=False)
     config = tiny_run_config(tmp_path, generator=tiny_generator_config.model_dump())
     evaluation = config.evaluation.model_copy(update={"leakage": LEAKAGE})
     config = config.model_copy(update={"evaluation": evaluation})
@@ -223,11 +234,11 @@ def test_over_flower_every_site_answers_or_says_why_not(tmp_path, weights, took_
     arm = Arm.create(tmp_path / "runs" / "arms" / "private", plan, weights)
     for one in homes.values():
         took_part(one, arm.run_at_sites)
-    audit_sites(arm, network_of(homes))
-    found = json.loads((arm.folder / "audit.json").read_text())
+    audit_membership(arm, network_of(homes))
+    found = json.loads((arm.folder / "membership_audit.json").read_text())
     assert list(found["sites"]) == ["east", "west"]
     assert found["not_answered"] == {"north": "refused"}
-    assert "allow_audit is false" in (homes["north"].folder / "refusals.jsonl").read_text()
+    assert "allow_membership_audit is false" in (homes["north"].folder / "refusals.jsonl").read_text()
     assert found["attacks"]["loss"]["members"] == 16 and found["attacks"]["loss"]["sites"] == 2
     own = Home(homes["east"].folder)
     kept = (own.folder / "audits").glob("*.json")
@@ -250,4 +261,4 @@ def test_whoever_a_run_trained_on_in_an_earlier_home_is_no_stranger_to_it(
     train(old, round=1)
     train(new, round=2)
     with refuses("4 of the patients who are held out were trained on in this run before"):
-        answer_audit(new, question())
+        answer_membership_audit(new, question())

@@ -1,9 +1,9 @@
-"""An empirical audit of the private training as it runs: what an observer of every update can tell of who was in it.
+"""A canary audit of the private training as it runs: what an observer of every update can tell of who was in it.
 
 Canaries are made-up patients whose gradient is the worst there can be: all of the clipping norm on one weight of their
 own, so that no two disturb each other. Each is put in by a fair coin and then treated like any patient: sampled,
 clipped, summed, noised. What left the site over all rounds, at the weights' places, is each canary's score, and
-`cmrfed.privacy.auditing` turns right guesses into a lower bound on epsilon. A bound above the plan's epsilon proves a
+`cmrfed.privacy.canaries` turns right guesses into a lower bound on epsilon. A bound above the plan's epsilon proves a
 fault; one below proves nothing, but this observer is as strong as the plan's own threat model allows.
 """
 
@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cmrfed.config import AuditConfig, TrainingConfig, UserError
+from cmrfed.config import CanaryAuditConfig, TrainingConfig, UserError
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import PrivacyPlan, Random, SecureRandom, epsilon
-from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound
+from cmrfed.privacy.canaries import CanaryBound, audit_canaries, epsilon_lower_bound
 from cmrfed.slices import Slices
-from cmrfed.training import LocalTask, Progress, choose_device, noised_sum, train, trained_weights
+from cmrfed.training import LocalTask, choose_device, noised_sum, train, trained_weights
 from cmrfed.updates import Weights
 
 _GUESSED_PARTS = (0.1, 0.5, 1.0)
@@ -29,10 +30,10 @@ Bonferroni's correction."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class CanaryOutcome:
     """The largest lower bound of all tries, beside what the plan claims and what the audit could have shown at most."""
 
-    best: AuditResult
+    best: CanaryBound
     claimed_epsilon: float
     largest_possible: float
 
@@ -69,14 +70,14 @@ class Noiseless(SecureRandom):
         return torch.zeros(count, dtype=torch.float64)
 
 
-def run_audit(
+def run_canary_audit(
     generator: Generator,
     sites: Sequence[Slices],
     plan: PrivacyPlan,
     training: TrainingConfig,
-    config: AuditConfig,
+    config: CanaryAuditConfig,
     progress: Progress | None = None,
-) -> Finding:
+) -> CanaryOutcome:
     """Train as the plan says, with canaries at the first site, and bound epsilon from below.
 
     `sites` is one data set where the plan's noise is the site's own, else as many as share it. Raises UserError when
@@ -85,8 +86,8 @@ def run_audit(
     weights = sum(weight.numel() for weight in trained_weights(generator))
     if weights < config.canaries:
         raise UserError(
-            f"audit.canaries: {config.canaries} canaries need as many trained weights, and there are {weights}; lower "
-            "audit.canaries or train more (generator.trainable=all)"
+            f"canary_audit.canaries: {config.canaries} canaries need as many trained weights, and there are {weights}; "
+            "lower canary_audit.canaries or train more (generator.trainable=all)"
         )
     coordinates = np.random.default_rng().choice(weights, config.canaries, replace=False)
     inserted = SecureRandom().bernoulli(0.5, config.canaries).numpy()
@@ -105,7 +106,7 @@ def _updates(
     plan: PrivacyPlan,
     training: TrainingConfig,
     canaries: Canaries,
-    config: AuditConfig,
+    config: CanaryAuditConfig,
 ) -> Iterator[Float[np.ndarray, " weight"]]:
     """What leaves in each round, flat: a site's update, or the sites' sum."""
     rounds = plan.steps // training.local_steps
@@ -141,12 +142,15 @@ def _joint_step(
 
 
 def _conclude(
-    scores: Float[np.ndarray, " canary"], inserted: Bool[np.ndarray, " canary"], plan: PrivacyPlan, config: AuditConfig
-) -> Finding:
+    scores: Float[np.ndarray, " canary"],
+    inserted: Bool[np.ndarray, " canary"],
+    plan: PrivacyPlan,
+    config: CanaryAuditConfig,
+) -> CanaryOutcome:
     confidence = 1 - (1 - config.confidence) / len(_GUESSED_PARTS)
     counts = [2 * round(part * config.canaries / 2) for part in _GUESSED_PARTS]
-    results = [audit(scores, inserted, count, plan.delta, confidence) for count in counts]
-    return Finding(
+    results = [audit_canaries(scores, inserted, count, plan.delta, confidence) for count in counts]
+    return CanaryOutcome(
         best=max(results, key=lambda result: result.epsilon_lower),
         claimed_epsilon=epsilon([plan.event(plan.steps)], plan.delta, plan.accountant),
         largest_possible=max(

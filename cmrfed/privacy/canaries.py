@@ -18,7 +18,7 @@ from cmrfed.config import Stage, UserError
 _LARGEST_EPSILON = 100.0
 
 
-class AuditResult(Stage):
+class CanaryBound(Stage):
     """What one audit found: of `canaries`, `guesses` were guessed and `correct` guessed right.
 
     With probability `confidence`, the run was not (epsilon, delta)-private for any epsilon below `epsilon_lower`.
@@ -32,13 +32,13 @@ class AuditResult(Stage):
     delta: float = Field(ge=0, lt=1)
 
 
-def audit(
+def audit_canaries(
     scores: Float[np.ndarray, " canaries"],
     inserted: Bool[np.ndarray, " canaries"],
     guesses: int,
     delta: float,
     confidence: float = 0.95,
-) -> AuditResult:
+) -> CanaryBound:
     """The audit of one run: `scores`, higher where a canary looks more like one put in, against the coins `inserted`.
 
     `guesses` must be fixed before the scores are seen, or the confidence is lost. Raises as `guess` does.
@@ -46,7 +46,7 @@ def audit(
     guessed = guess(scores, guesses)
     correct = int(np.sum(guessed == np.where(inserted, 1, -1)))
     lower = epsilon_lower_bound(len(scores), guesses, correct, delta, confidence)
-    return AuditResult(
+    return CanaryBound(
         canaries=len(scores),
         guesses=guesses,
         correct=correct,
@@ -63,10 +63,10 @@ def guess(scores: Float[np.ndarray, " canaries"], guesses: int) -> Int8[np.ndarr
     """
     if guesses % 2 or not 0 <= guesses <= len(scores):
         raise UserError(
-            f"audit: guesses must be even and at most the number of canaries, {len(scores)}; found {guesses}"
+            f"canary audit: guesses must be even and at most the number of canaries, {len(scores)}; found {guesses}"
         )
     if np.isnan(scores).any():
-        raise UserError(f"audit: {np.isnan(scores).sum()} of {len(scores)} canaries have no score (NaN)")
+        raise UserError(f"canary audit: {np.isnan(scores).sum()} of {len(scores)} canaries have no score (NaN)")
     order = np.argsort(scores, kind="stable")
     guessed = np.zeros(len(scores), np.int8)
     guessed[order[: guesses // 2]] = -1
