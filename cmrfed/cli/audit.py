@@ -19,9 +19,7 @@ _SHARING_SITES = 3
 def audit(values: Values) -> None:
     settings, config = read_stage(AuditConfig, values["audit"], "audit"), run_config(values)
     if config.privacy.mode == "none":
-        raise UserError(
-            "privacy.mode: none promises nothing, so that there is nothing to audit; leave out privacy=none"
-        )
+        raise UserError("privacy.mode: none promises nothing, so that there is nothing to audit; leave out recipe=none")
     from cmrfed.audit import run_audit
     from cmrfed.generators import build_generator
     from cmrfed.preparation import phantom_slices

@@ -17,7 +17,7 @@ Scanner = Literal["Siemens", "Philips", "GE", "Canon"]
 class PhantomConfig(Stage):
     """The built-in phantom, where that is the data."""
 
-    patients_per_vendor: Count = Field(default=24, description="hearts of each vendor")
+    patients_per_vendor: Count = Field(default=30, description="hearts of each vendor")
     vendors: tuple[Scanner, ...] = Field(
         default=("Siemens", "Philips", "GE", "Canon"), min_length=1, description="whose scanners are imitated"
     )
@@ -27,7 +27,7 @@ class PhantomConfig(Stage):
 class DataConfig(Stage):
     """Where the volumes are."""
 
-    root: AsWritten = Field(default=".", description="folder of the data set, or the one that the sources are in")
+    root: AsWritten = Field(description="folder of the data set, or the one that the sources are in")
     sources: dict[str, AsWritten] = Field(description="folder by data set, absolute or in root")
     unlabelled: bool = Field(
         default=False, description="take patients without a segmentation too, to learn images from"

@@ -21,7 +21,7 @@ AttackName = Literal[
 class FidelityConfig(Stage):
     """How close images are to real ones."""
 
-    slices: int = Field(default=200, ge=10, le=10**9, description="most slices to compare")
+    slices: int = Field(default=150, ge=10, le=10**9, description="most slices to compare")
     spaces: tuple[Space, ...] = Field(
         default=("efficientnet-lite0",),
         min_length=1,
@@ -54,8 +54,8 @@ class FidelityConfig(Stage):
 class UtilityConfig(Stage):
     """What images are worth to someone who trains a segmenter on them."""
 
-    slices: int = Field(default=600, ge=10, le=10**9, description="most slices to train on, synthetic and real")
-    steps: Count = Field(default=300, description="steps of each training")
+    slices: int = Field(default=200, ge=10, le=10**9, description="most slices to train on, synthetic and real")
+    steps: Count = Field(default=200, description="steps of each training")
     seeds: Count = Field(default=1, description="trainings of every segmenter; 3 for a paper")
     backbones: tuple[Literal["unet", "dynunet"], ...] = Field(
         default=("unet",), min_length=1, description="segmenters; the first is reported in full"
@@ -63,7 +63,7 @@ class UtilityConfig(Stage):
     ratios: tuple[Annotated[float, Field(gt=0, le=4)], ...] = Field(
         default=(), description="more mixtures: synthetic images to each real one, besides 1"
     )
-    augmented: bool = Field(default=True, description="also train on strongly augmented real images")
+    augmented: bool = Field(default=False, description="also train on strongly augmented real images")
     protocols: tuple[Literal["leave_one_vendor_out", "translation", "cross_dataset"], ...] = Field(
         default=(), description="also train without a vendor's or a data set's real images"
     )
@@ -74,12 +74,15 @@ class UtilityConfig(Stage):
 class LeakageConfig(Stage):
     """What can be told of who was trained on."""
 
-    attacks: tuple[AttackName, ...] | None = Field(default=None, description="attacks to run; null: all")
+    attacks: tuple[AttackName, ...] | None = Field(
+        default=("loss", "loss_curve", "secmi", "pia", "pian", "sima", "clid", "nearest_sample", "extraction"),
+        description="attacks to run; null: all",
+    )
     slices_per_patient: Count = Field(default=2, description="slices of each patient to attack")
-    most_members: Number = Field(default=0, description="most trained-on patients to attack; 0: all")
-    times: Count = Field(default=8, description="noise levels of the loss curve")
+    most_members: Number = Field(default=45, description="most trained-on patients to attack; 0: all")
+    times: Count = Field(default=4, description="noise levels of the loss curve")
     draws: Count = Field(default=1, description="noises at each noise level")
-    inversion_steps: Count = Field(default=4, description="steps in which images are inverted")
+    inversion_steps: Count = Field(default=2, description="steps in which images are inverted")
     shadow_models: int = Field(
         default=0, ge=0, le=1000, multiple_of=2, description="shadow models to train; an even number, 0: none"
     )

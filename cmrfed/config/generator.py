@@ -14,7 +14,7 @@ class GeneratorConfig(Stage):
 
     family: Literal["flow", "ddpm"] = Field(default="flow", description="rectified flow, or denoising diffusion")
     channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
-        default=(48, 96, 128), min_length=1, max_length=8, description="channels of each level of the U-Net"
+        default=(32, 64, 96), min_length=1, max_length=8, description="channels of each level of the U-Net"
     )
     residual_blocks: int = Field(default=1, ge=1, le=16, description="residual blocks of each level")
     norm_groups: int = Field(
@@ -30,11 +30,11 @@ class GeneratorConfig(Stage):
         default=0, ge=0, le=MOST_TISSUES, description="follows preprocessing.tissue_classes; set that one"
     )
     trainable: Literal["all", "adaptation", "modulation"] = Field(
-        default="all",
+        default="modulation",
         description="all weights; norms, condition embeddings, first and last layer; norms and embeddings",
     )
     init: AsWritten | None = Field(
-        default=None,
+        default="phantom",
         description="start from: null, random weights; phantom, public pretraining; or a run's folder",
     )
 

@@ -48,7 +48,8 @@ class RunConfig(Stage):
     def _one_shared_step_a_round(self) -> "RunConfig":
         if self.privacy.mode == "distributed" and self.training.local_steps != 1:
             raise ValueError(
-                "privacy.mode: distributed takes one step a round, whose noise all sites share; set "
-                f"training.local_steps=1 and raise federation.rounds (found local_steps={self.training.local_steps})"
+                "privacy.mode: distributed takes one step a round, whose noise all sites share; choose "
+                "recipe=distributed, or set training.local_steps=1 and raise federation.rounds "
+                f"(found local_steps={self.training.local_steps})"
             )
         return self

@@ -30,9 +30,9 @@ class TrainingConfig(ExecutionConfig):
 
     local_steps: Count = Field(default=6, description="training steps of a site in each round")
     optimizer: Literal["adam", "sgd"] = Field(
-        default="adam", description="with privacy sgd, which noise does not mislead"
+        default="sgd", description="with privacy sgd, which noise does not mislead"
     )
-    learning_rate: Positive = Field(default=1e-3, description="step size of a site")
+    learning_rate: Positive = Field(default=0.1, description="step size of a site")
     schedule: Literal["constant", "cosine"] = Field(
         default="constant", description="how the learning rate changes over the rounds"
     )
