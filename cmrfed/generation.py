@@ -25,8 +25,8 @@ from cmrfed.datasets import acdc, folder, mnms, mnms2, mscmrseg, ukbiobank
 from cmrfed.generators import Generator
 from cmrfed.outputs import output_folder, refuse_in_the_way, writing
 from cmrfed.preprocessing import PreparedMask, prepare_mask
-from cmrfed.shapes import STRUCTURES, VolumeMask
 from cmrfed.sampling import sample_images
+from cmrfed.shapes import STRUCTURES, VolumeMask
 from cmrfed.verification.ventricles import contradict_anatomy, enclosed
 from cmrfed.volumes import is_written_by, open_cine, read_mask, write_on_grid_of, write_volume
 from cmrfed.volumes.nifti import SUFFIXES

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Annotated, Any
 
+from omegaconf import MISSING
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from cmrfed.members import OneOf
 
@@ -49,6 +51,13 @@ class Key:
         return any(isinstance(mark, _AsWritten) for mark in _marks(self.field.annotation, self.field.metadata))
 
     @property
+    def default(self) -> Any:
+        """As plain values, a section's by its keys; MISSING where a value must be given."""
+        if not self.field.is_required():
+            return to_jsonable_python(self.field.get_default(call_default_factory=True))
+        return defaults_of(self.section) if self.section else MISSING
+
+    @property
     def listed(self) -> bool:
         return any(typing.get_origin(kind) is tuple for kind in _kinds(self.field.annotation))
 
@@ -76,6 +85,11 @@ def all_keys(keys: Iterable[Key]) -> Iterator[Key]:
     for key in keys:
         yield key
         yield from all_keys(key.below())
+
+
+def defaults_of(stage: type[BaseModel]) -> dict[str, Any]:
+    """Every key's default, by section: what the stage is where nothing is set."""
+    return {key.name: key.default for key in keys_of(stage)}
 
 
 def find_key(stage: type[BaseModel], name: str) -> Key | None:

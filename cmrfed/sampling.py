@@ -1,6 +1,6 @@
 """Generator + masks -> synthetic slices."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np

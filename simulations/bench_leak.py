@@ -77,8 +77,8 @@ def _one_seed(seed: int, options: argparse.Namespace) -> dict[str, Row]:
 
 def overtrained(slices: Slices, family: str, steps: int, seed: int) -> Generator:
     """A small generator that has seen these slices hundreds of times each."""
-    config = GeneratorConfig(family=family, channels=(16, 16))  # type: ignore[arg-type]
-    training = TrainingConfig(local_steps=steps, learning_rate=5e-3, batch_size=16, precision="fp32")
+    config = GeneratorConfig(family=family, channels=(16, 16), trainable="all")  # type: ignore[arg-type]
+    training = TrainingConfig(local_steps=steps, optimizer="adam", learning_rate=5e-3, batch_size=16, precision="fp32")
     generator = build_generator(config, seed)
     train(generator, slices, LocalTask(training=training, plan=None, round=1, rounds=1, seed=seed))
     return generator

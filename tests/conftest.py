@@ -75,7 +75,7 @@ def run_cmrfed(
 @pytest.fixture
 def tiny_generator_config() -> GeneratorConfig:
     """A network of a few thousand weights."""
-    return GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2)
+    return GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2, trainable="all", init=None)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from cmrfed.config import (
 )
 from cmrfed.fidelity.features import EXTRACTORS
 
-DATA = {"data": {"sources": {}}}
+DATA = {"data": {"root": ".", "sources": {}}}
 
 
 def test_names_that_are_checked_before_torch_is_imported_are_those_of_the_tables():

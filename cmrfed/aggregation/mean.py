@@ -1,6 +1,6 @@
 """Federated averaging with equal weights (McMahan et al. 2017, arXiv:1602.05629).
 
-Sensitivity: with `privacy=local` each update is already private on its own, and whatever is computed from it is
+Sensitivity: with `recipe=local` each update is already private on its own, and whatever is computed from it is
 post-processing. The weights are equal and public: weighting by a count of patients would publish the counts.
 """
 

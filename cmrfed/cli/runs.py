@@ -93,7 +93,7 @@ def pretrain(values: Values) -> None:
     from simulations.pretraining import pretrained_on_phantom
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
-    path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"sources": {}}, **values}))
+    path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"root": ".", "sources": {}}, **values}))
     console.print(f"pretrained generator: {path}", soft_wrap=True)
 
 

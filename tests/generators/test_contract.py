@@ -3,8 +3,8 @@
 import pytest
 import torch
 from torch import nn
-
 from toy_batches import a_batch, changed, drawn, without_zeros
+
 from cmrfed.batches import hidden
 from cmrfed.conditions import UNLABELLED, VENDORS
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError, read_stage
@@ -53,7 +53,9 @@ def test_a_batch_of_an_objective_is_rows_in_every_tensor(generator):
 def test_mask_vendor_and_phase_matter_and_not_where_they_are_hidden(generator):
     batch = drawn(generator, a_batch())
     other_mask = changed(batch, mask=(batch.masks + 1) % 4)
-    other_vendor, other_phase = (changed(batch, **{name: (batch.conditions[name] + 1) % 2}) for name in ("vendor", "phase"))
+    other_vendor, other_phase = (
+        changed(batch, **{name: (batch.conditions[name] + 1) % 2}) for name in ("vendor", "phase")
+    )
     for other in (other_mask, other_vendor, other_phase):
         assert not torch.equal(losses(generator, batch), losses(generator, other))
         assert torch.equal(losses(generator, all_hidden(batch)), losses(generator, all_hidden(other)))

@@ -7,12 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.networks.schedulers import DDIMScheduler
-
+from test_paths import PATHS
 from toy_batches import Oracle, a_batch
+
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators import Denoiser, build_generator
-from cmrfed.members import FAMILIES
-from test_paths import PATHS
 
 MEAN, VARIANCE = 0.3, 0.25
 CONDITIONS = a_batch(4, (8, 8)).conditions

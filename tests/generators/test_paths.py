@@ -4,9 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from toy_batches import Oracle, a_batch, drawn
-from cmrfed.config import GeneratorConfig
+
 from cmrfed.generators import Parts, Path, build_generator
 from cmrfed.generators.ddpm import TRAINING_STEPS
 from cmrfed.generators.edm import SIGMA_DATA
@@ -38,7 +37,9 @@ def test_training_times_are_times_and_a_sampler_goes_from_noise_to_image(family)
     path = FAMILIES.load(family)()
     times = path.draw_times(1000, torch.Generator().manual_seed(0))
     assert ((times >= 0) & (times <= 1)).all()
-    shares = [float(noise / (signal + noise)) for signal, noise in (path.scales(t[None]) for t in path.sampling_times(10))]
+    shares = [
+        float(noise / (signal + noise)) for signal, noise in (path.scales(t[None]) for t in path.sampling_times(10))
+    ]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > 0.9 and shares[-1] < 0.15
 
@@ -115,5 +116,3 @@ def test_edms_training_levels_are_lognormal():
     logs = (noise / signal).log()
     assert float(logs.mean()) == pytest.approx(-1.2, abs=0.05)
     assert float(logs.std()) == pytest.approx(1.2, abs=0.05)
-
-

@@ -29,15 +29,15 @@ def test_modulation_trains_norms_and_embeddings_and_no_convolution():
 
 
 def test_a_group_that_the_network_has_not_is_refused_with_those_it_has():
-    with pytest.raises(UserError, match=r"^generator.trainable: this network has all, modulation, adaptation; found 'x'"):
+    with pytest.raises(
+        UserError, match=r"^generator.trainable: this network has all, modulation, adaptation; found 'x'"
+    ):
         build_generator(GeneratorConfig(trainable="x"), seed=0)
 
 
 def test_a_vendor_never_seen_looks_generic_and_each_learns_its_own_difference(tiny_generator_config):
     embedding = build_generator(tiny_generator_config, seed=0).network.unet.class_embedding
-    generic, siemens, philips = (
-        {"vendor": torch.tensor([vendor]), "phase": torch.tensor([0])} for vendor in (4, 0, 1)
-    )
+    generic, siemens, philips = ({"vendor": torch.tensor([vendor]), "phase": torch.tensor([0])} for vendor in (4, 0, 1))
     with torch.no_grad():
         embedding.vendor.weight[4] = 1.0
     assert torch.equal(embedding(siemens), embedding(generic))

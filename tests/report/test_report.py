@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from composed import composed_run
 from finished_runs import (
     ARMS,
     CONFIG,
@@ -22,15 +23,13 @@ from finished_runs import (
     results,
     utility,
 )
-from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
-from omegaconf import OmegaConf
 from refusals import refuses
 from toy_hearts import toy_case
 
-from cmrfed.config import CompositeConfig, DataConfig, EvaluationConfig, GeneratorConfig, RunConfig, read_stage
+from cmrfed.config import CompositeConfig, DataConfig, EvaluationConfig, GeneratorConfig
 from cmrfed.evaluation.composite import composite
 from cmrfed.pictures import image_uri
 from cmrfed.privacy import attacker_true_positive_rate
@@ -327,7 +326,7 @@ def test_the_verdict_reads_the_attack_against_chance_and_its_blind_control(tmp_p
 
 
 def test_phantoms_are_not_passed_off_as_patients(tmp_path):
-    config = CONFIG.model_copy(update={"data": DataConfig(sources={"phantom": "phantom"})})
+    config = CONFIG.model_copy(update={"data": DataConfig(root="data", sources={"phantom": "phantom"})})
     said = "Every patient of this run is a phantom"
     assert said in verdict_of(lay_out(tmp_path / "phantom", results(), config=config))
     assert said not in verdict_of(lay_out(tmp_path / "mnms", results()))
@@ -408,7 +407,4 @@ def shrunk(width: int) -> np.ndarray:
 def test_the_command_repeats_the_configuration(sources):
     config = CONFIG.model_copy(update={"data": DataConfig(root="/data/it's here", sources=sources)})
     overrides = shlex.split(repeat_command(config).replace("\\\n", ""))[2:]
-    with initialize_config_dir(config_dir=str(CONFIGS), version_base="1.3"):
-        values = OmegaConf.to_container(compose("simulate", overrides=overrides), resolve=True)
-    repeated = {key: value for key, value in values.items() if key in RunConfig.model_fields}
-    assert read_stage(RunConfig, repeated) == config
+    assert composed_run("simulate", *overrides) == config

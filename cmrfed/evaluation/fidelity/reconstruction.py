@@ -8,8 +8,8 @@ import torch
 
 from cmrfed.core.progress import Progress, ProgressBar
 from cmrfed.evaluation.fidelity.sets import Compared
-from cmrfed.generators import Denoiser
 from cmrfed.evaluation.subject import Subject
+from cmrfed.generators import Denoiser
 from cmrfed.slices import Slices
 from cmrfed.training import autocast
 
