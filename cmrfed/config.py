@@ -31,13 +31,13 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 Scanner = Literal["Siemens", "Philips", "GE", "Canon"]
 """The vendors that `cmrfed.shapes` knows, and the phantom imitates."""
 Space = Literal["efficientnet-lite0", "inception-v3", "resnet50", "radimagenet-resnet50", "cardiac", "radiomics"]
-"""The feature spaces of `cmrfed.fidelity.features`, by name, so that a wrong one is found before torch is imported."""
+"""The feature spaces of `fidelity.metrics`, by name, so that a wrong one is found before torch is imported."""
 AttackName = Literal[
     "loss", "loss_curve", "secmi", "pia", "pian", "sima", "pfami", "fcre", "fcre_ssim", "clid", "gradient_norm",
     "gradient", "gradient_shadow", "lira", "rmia", "nearest_sample", "extraction", "nearest_sample_features",
     "extraction_features",
 ]  # fmt: skip
-"""The attacks of `cmrfed.attacks`, likewise."""
+"""The attacks of `cmrfed.evaluation.leakage.attacks`, likewise."""
 
 
 class UserError(Exception):

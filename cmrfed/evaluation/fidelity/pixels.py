@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from cmrfed.evaluation.fidelity.metrics import Score, SliceScores, mean_scores
+from cmrfed.evaluation.fidelity.metrics.networks import EfficientNetLite0
+from cmrfed.evaluation.fidelity.metrics.pixels import PAIRED, nearest_by_mask, pair_similarity, perceptual_distance
 from cmrfed.evaluation.fidelity.sets import Compared, images_of, outlines_of
 from cmrfed.evaluation.subject import Progress, ProgressBar
-from cmrfed.fidelity import Score, SliceScores, mean_scores
-from cmrfed.fidelity.networks import EfficientNetLite0
-from cmrfed.fidelity.pixels import PAIRED, nearest_by_mask, pair_similarity, perceptual_distance
 from cmrfed.shapes import Image
 from cmrfed.slices import Slices
 
