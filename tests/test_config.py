@@ -6,7 +6,6 @@ from typing import get_args
 import pytest
 from refusals import refuses
 
-from cmrfed.attacks import ATTACKS
 from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import (
     AttackName,
@@ -22,7 +21,8 @@ from cmrfed.config import (
     read_stage_json_text,
     read_stage_yaml,
 )
-from cmrfed.fidelity.features import EXTRACTORS
+from cmrfed.evaluation.fidelity.metrics.features import EXTRACTORS
+from cmrfed.evaluation.leakage.attacks import ATTACKS
 
 DATA = {"data": {"root": ".", "sources": {}}}
 

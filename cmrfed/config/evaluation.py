@@ -8,14 +8,14 @@ from cmrfed.config.stage import Count, Fraction, Number, Positive, Stage
 from cmrfed.keys import AsWritten
 
 Space = Literal["efficientnet-lite0", "inception-v3", "resnet50", "radimagenet-resnet50", "cardiac", "radiomics"]
-"""The feature spaces of `cmrfed.fidelity.features`, by name, so that a wrong one is found before torch is imported."""
+"""The feature spaces of `fidelity.metrics`, by name, so that a wrong one is found before torch is imported."""
 
 AttackName = Literal[
     "loss", "loss_curve", "secmi", "pia", "pian", "sima", "pfami", "fcre", "fcre_ssim", "clid", "gradient_norm",
     "gradient", "gradient_shadow", "lira", "rmia", "nearest_sample", "extraction", "nearest_sample_features",
     "extraction_features",
 ]  # fmt: skip
-"""The attacks of `cmrfed.attacks`, likewise."""
+"""The attacks of `cmrfed.evaluation.leakage.attacks`, likewise."""
 
 
 class FidelityConfig(Stage):

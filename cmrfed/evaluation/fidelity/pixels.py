@@ -5,10 +5,10 @@ import torch
 from jaxtyping import Float
 
 from cmrfed.core.progress import Progress, ProgressBar
+from cmrfed.evaluation.fidelity.metrics import Score, SliceScores, mean_scores
+from cmrfed.evaluation.fidelity.metrics.networks import EfficientNetLite0
+from cmrfed.evaluation.fidelity.metrics.pixels import PAIRED, nearest_by_mask, pair_similarity, perceptual_distance
 from cmrfed.evaluation.fidelity.sets import Compared, images_of, outlines_of
-from cmrfed.fidelity import Score, SliceScores, mean_scores
-from cmrfed.fidelity.networks import EfficientNetLite0
-from cmrfed.fidelity.pixels import PAIRED, nearest_by_mask, pair_similarity, perceptual_distance
 from cmrfed.shapes import Image
 from cmrfed.slices import Slices
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from cmrfed.evaluation.fidelity.metrics import PatientFeatures
 from cmrfed.evaluation.subject import Subject
-from cmrfed.fidelity import PatientFeatures
 from cmrfed.shapes import Image, Mask, structures_of
 from cmrfed.slices import Slices
 

@@ -13,11 +13,17 @@ import numpy as np
 import torch
 
 from cmrfed.conditions import PHASES
+from cmrfed.evaluation.fidelity.metrics import PatientFeatures, Score, scores_beside_floor
+from cmrfed.evaluation.fidelity.metrics.structure import (
+    APPEARANCES,
+    SHAPES,
+    VOLUMES,
+    distribution_distances,
+    patient_volumes,
+)
 from cmrfed.evaluation.fidelity.outlines import Outlines
 from cmrfed.evaluation.fidelity.sets import Compared, outlines_of
 from cmrfed.evaluation.subject import ProgressBar
-from cmrfed.fidelity import PatientFeatures, Score, scores_beside_floor
-from cmrfed.fidelity.structure import APPEARANCES, SHAPES, VOLUMES, distribution_distances, patient_volumes
 from cmrfed.shapes import Mask
 from cmrfed.slices import Slices
 

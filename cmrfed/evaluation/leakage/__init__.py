@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from cmrfed.attacks import (
+from cmrfed.config import LeakageConfig
+from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     Claim,
     Evidence,
@@ -19,8 +20,7 @@ from cmrfed.attacks import (
     score_patients,
     strongest,
 )
-from cmrfed.attacks.loss_threshold import loss_scores
-from cmrfed.config import LeakageConfig
+from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
 from cmrfed.evaluation.leakage.audits import copies, styles, worst_patients
 from cmrfed.evaluation.leakage.scene import Scene
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject, Synthetic

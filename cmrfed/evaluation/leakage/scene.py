@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmrfed.attacks import (
+from cmrfed.config import LeakageConfig
+from cmrfed.evaluation.fidelity.metrics import extract_features
+from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     NOBODY,
     Answers,
@@ -22,9 +24,7 @@ from cmrfed.attacks import (
     halves,
     train_shadows,
 )
-from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each, thin
-from cmrfed.fidelity import extract_features
 from cmrfed.generators import Denoiser, Generator
 from cmrfed.slices import Slices, concatenate
 from cmrfed.updates import load_weights, write_weights

@@ -17,9 +17,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, field_validator
 
-from cmrfed.attacks import ATTACKS, Claim, judge, score_patients
 from cmrfed.config import GeneratorConfig, LeakageConfig, Stage, TrainingConfig, read_stage_json_text
 from cmrfed.core import atomic
+from cmrfed.evaluation.leakage.attacks import ATTACKS, Claim, judge, score_patients
 from cmrfed.evaluation.leakage.scene import Scene
 from cmrfed.evaluation.subject import Subject
 from cmrfed.generators import Generator, build_generator
@@ -50,7 +50,7 @@ Bound = Annotated[float, Field(ge=0, le=100)]
 
 
 class AttackSummary(Stage):
-    """One attack's rates over a site's patients, as `cmrfed.attacks.judge` defines them."""
+    """One attack's rates over a site's patients, as `cmrfed.evaluation.leakage.attacks.judge` defines them."""
 
     auc: Rate
     auc_ci95: tuple[Rate, Rate]
@@ -73,7 +73,7 @@ class MembershipSummary(Stage):
     @classmethod
     def _attacks_are_known(cls, attacks: dict[str, AttackSummary]) -> dict[str, AttackSummary]:
         if not attacks.keys() <= ATTACKS.keys():
-            raise ValueError("attacks: holds names that are none of cmrfed.attacks")
+            raise ValueError("attacks: holds names that are none of cmrfed.evaluation.leakage.attacks")
         return attacks
 
 

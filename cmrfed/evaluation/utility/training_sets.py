@@ -8,9 +8,9 @@ import numpy as np
 
 from cmrfed.config import UtilityConfig
 from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, thin
+from cmrfed.evaluation.utility.metrics import Budget, TrainingSet
 from cmrfed.sampling import synthesise
 from cmrfed.slices import Slices
-from cmrfed.utility import Budget, TrainingSet
 
 CORE = ("real", "synthetic", "mixed")
 """What every network learns; the rest is for the first alone."""
