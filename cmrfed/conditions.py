@@ -1,10 +1,10 @@
 """What an image is known by, and a generator may be told: one schema of named conditions.
 
-Every condition has an UNKNOWN of its own: whoever does not know says so, and a generator that learnt with some
-values hidden (`dropout`) can be asked without them. To add one is a line in `CONDITIONS`; how it enters a network follows
-from its kind (`cmrfed.generators.encoders`).
+Every condition has an UNKNOWN of its own: whoever does not know says so, and a generator that learnt with some values
+hidden (`dropout`) can be asked without them. To add one is a line in `CONDITIONS`; how it enters a network follows from
+its kind (`cmrfed.generators.encoders`).
 
-A patient's conditions are the patient's data like the image: they enter losses at the site and leave it in no other way.
+A patient's conditions are the patient's data like the image: they enter losses at the site, and leave it in no way.
 """
 
 import math

@@ -43,7 +43,7 @@ def draw(generator: Path | None, hearts: int, seed: int, size: int) -> Figure:
     if generator:
         network, _ = load_generator(generator)
         rows[network.config.family] = np.asarray(synthesise(network, phantoms, SamplingConfig(), seed).images)
-    return _panels(rows, [PHASES[phase] for phase in phantoms.conditions[:, 1]])
+    return _panels(rows, [PHASES[phase] for phase in phantoms.conditions["phase"]])
 
 
 def _panels(rows: dict[str, np.ndarray], titles: list[str]) -> Figure:

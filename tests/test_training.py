@@ -114,7 +114,7 @@ def test_a_patient_gives_as_many_rows_as_the_plan_asks_whatever_it_has(
         type(slices), "batch", lambda self, rows, device: (seen.append(rows), batch(self, rows, device))[1]
     )
     training = fp32_training.model_copy(update={"slices_per_patient": asked, "draws_per_slice": 2})
-    patient_batch(generator, slices, 0, training, SeededRandom(0), CPU)
+    patient_batch(generator.objective, slices, 0, training, SeededRandom(0), CPU)
     assert len(seen[0]) == asked * 2
     assert len(set(seen[0].tolist())) == min(own, asked), "without replacement, as far as the patient's slices go"
 
@@ -223,7 +223,7 @@ def test_a_step_is_the_stated_equation(generator, fp32_training):
 def test_a_patients_draws_never_repeat(generator, fp32_training):
     """They come from the plan's own stream: a patient more must not shift the others' draws."""
     slices, random = toy_slices([4]), SeededRandom(0)
-    batches = [patient_batch(generator, slices, 0, fp32_training, random, CPU) for _ in range(5)]
+    batches = [patient_batch(generator.objective, slices, 0, fp32_training, random, CPU) for _ in range(5)]
     assert len({float(batch[3].noises.sum()) for batch in batches}) == 5
 
 
