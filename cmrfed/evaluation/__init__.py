@@ -4,15 +4,15 @@ The evaluator is central: it holds the held-out patients, drawn before training,
 patients. `subject` says what is measured; fidelity, utility and leakage each turn it into scores by arm.
 """
 
-import json
 import time
-from pathlib import Path
+from collections.abc import Mapping
 
 from cmrfed.config import EvaluationConfig
 from cmrfed.evaluation.composite import composite
 from cmrfed.evaluation.fidelity import measure_fidelity
 from cmrfed.evaluation.leakage import measure_leakage
-from cmrfed.evaluation.subject import ProgressBar, Results, Subject, few_of_each, subject_of, thin
+from cmrfed.evaluation.schema import ArmScores, Gain, Results, Settings, Site, Timing
+from cmrfed.evaluation.subject import ProgressBar, Subject, few_of_each, subject_of, thin
 from cmrfed.evaluation.timing import timing_of
 from cmrfed.evaluation.utility import measure_utility
 from cmrfed.runs import Run
@@ -26,77 +26,86 @@ def evaluate(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Results:
     started = time.monotonic()
     subject = subject_of(run, config, bar)
     arms = scores_by_arm(subject, config, bar)
-    timing = timing_of(run) | {"sample_s_per_slice": subject.synthetic[run.main_arm()].seconds_per_slice}
-    results = _results(run, config, arms, timing | {"evaluate_s": time.monotonic() - started})
-    _write_json(run.folder / "results.json", results)
+    seconds = {
+        "sample_s_per_slice": subject.synthetic[run.main_arm()].seconds_per_slice,
+        "evaluate_s": time.monotonic() - started,
+    }
+    results = _results(run, config, arms, timing_of(run).model_copy(update=seconds))
+    temporary = run.folder / ".results.json"
+    temporary.write_text(results.to_json())
+    temporary.replace(run.folder / "results.json")
     return results
 
 
-def scores_by_arm(subject: Subject, config: EvaluationConfig, bar: ProgressBar) -> dict[str, Results]:
-    """What is configured, by arm and kind."""
-    found: dict[str, dict[str, Results]] = {}
+def scores_by_arm(subject: Subject, config: EvaluationConfig, bar: ProgressBar) -> dict[str, ArmScores]:
+    """What is configured, by arm."""
+    found: dict[str, Mapping[str, object]] = {}
     if config.leakage:
         found["leakage"], found["audits"] = measure_leakage(subject, config.leakage, bar)
     if config.fidelity:
         found["fidelity"] = measure_fidelity(subject, config.fidelity, bar)
     if config.utility:
         found["utility"] = measure_utility(subject, config.utility, bar)
-    arms = {arm: {kind: of[arm] for kind, of in found.items() if arm in of} for arm in subject.synthetic}
-    return {arm: scores | {"composite": composite(scores, config.composite)} for arm, scores in arms.items()}
+    arms = {
+        arm: ArmScores.model_validate({kind: of[arm] for kind, of in found.items() if arm in of})
+        for arm in subject.synthetic
+    }
+    return {
+        arm: scores.model_copy(update={"composite": composite(scores, config.composite)})
+        for arm, scores in arms.items()
+    }
 
 
-def _results(run: Run, config: EvaluationConfig, arms: dict[str, Results], timing: Results) -> Results:
+def _results(run: Run, config: EvaluationConfig, arms: dict[str, ArmScores], timing: Timing) -> Results:
     """results.json: the run's own arm at the top level, and all arms side by side under `arms`."""
     main = arms[run.main_arm()]
-    return {
-        "run": run.record.name,
-        "arm": run.main_arm(),
-        "evaluation": config.model_dump(mode="json"),
-        "sites": {site: _site(run, site) for site in run.sites},
-        "fidelity": main.get("fidelity"),
-        "utility": main.get("utility"),
-        "leakage": main.get("leakage"),
-        "audits": main.get("audits"),
-        "composite": main["composite"],
-        "timing": timing,
-        "arms": arms,
-        "private_beats_epsilon_0": _gain(arms),
-    }
+    return Results(
+        run=run.record.name,
+        arm=run.main_arm(),
+        evaluation=Settings.model_validate(config.model_dump(mode="json")),
+        sites={site: _site(run, site) for site in run.sites},
+        fidelity=main.fidelity,
+        utility=main.utility,
+        leakage=main.leakage,
+        audits=main.audits,
+        composite=main.composite,
+        timing=timing,
+        arms=arms,
+        private_beats_epsilon_0=_gain(arms),
+    )
 
 
-def _site(run: Run, site: str) -> Results:
+def _site(run: Run, site: str) -> Site:
     """What one site's patients were exposed to, as its own ledger has it."""
-    own: Results = {"patients": run.record.sites[site], "epsilon": None, "delta": None, "noise_multiplier": None}
-    plan = run.record.plan
+    patients, plan, local_steps = run.record.sites[site], run.record.plan, run.config.training.local_steps
     if plan is None:
-        federation, training = run.config.federation, run.config.training
-        return own | {"sample_rate": None, "steps": federation.rounds * training.local_steps}
+        steps = run.config.federation.rounds * local_steps
+        return Site(patients=patients, epsilon=None, delta=None, noise_multiplier=None, sample_rate=None, steps=steps)
     spent = Home(run.site_home(site)).spent_in(f"{run.record.name}/private")
-    return own | {
-        "epsilon": spent[-1][1] if spent else 0.0,
-        "delta": plan.delta,
-        "noise_multiplier": plan.noise_multiplier,
-        "sample_rate": plan.sample_rate,
-        "steps": len(spent) * run.config.training.local_steps,
-    }
+    return Site(
+        patients=patients,
+        epsilon=spent[-1][1] if spent else 0.0,
+        delta=plan.delta,
+        noise_multiplier=plan.noise_multiplier,
+        sample_rate=plan.sample_rate,
+        steps=len(spent) * local_steps,
+    )
 
 
-def _gain(arms: dict[str, Results]) -> Results | None:
+def _gain(arms: dict[str, ArmScores]) -> Gain | None:
     """Whether the private data bought anything over the start that saw none; None where one of the two is missing."""
     if not {"epsilon_0", "private"} <= arms.keys():
         return None
-    before, after = arms["epsilon_0"], arms["private"]
-    gain: Results = {}
-    if "utility" in after and not after["utility"]["void"]:
-        gain["dice_mean"] = (
-            after["utility"]["synthetic"]["dice"]["mean"] - before["utility"]["synthetic"]["dice"]["mean"]
-        )
-    if "fidelity" in after:
-        gain |= {name: after["fidelity"][name] - before["fidelity"][name] for name in ("fid", "kid")}
-    return gain
+    before, after = (_compared(arms[arm]) for arm in ("epsilon_0", "private"))
+    return Gain.model_validate({name: after[name] - before[name] for name in after if name in before})
 
 
-def _write_json(path: Path, values: Results) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(values, indent=2))
-    temporary.replace(path)
+def _compared(scores: ArmScores) -> dict[str, float]:
+    """The headline figures that are known of an arm."""
+    fidelity, utility = scores.fidelity, scores.utility
+    figures = {
+        "dice_mean": utility.synthetic.dice.mean if utility and not utility.void else None,
+        "fid": fidelity.fid if fidelity else None,
+        "kid": fidelity.kid if fidelity else None,
+    }
+    return {name: value for name, value in figures.items() if value is not None}

@@ -98,7 +98,7 @@ def test_a_site_answers_what_a_central_evaluator_of_its_patients_measures(
     for name, attack in summary.attacks.items():
         for key in set(AttackSummary.model_fields) - {"epsilon_lower", "epsilon_lower_possible"}:
             found = getattr(attack, key)
-            assert (list(found) if isinstance(found, tuple) else found) == central[name][key]
+            assert (list(found) if isinstance(found, tuple) else found) == getattr(central[name], key)
 
 
 def test_only_rates_over_all_patients_leave(home, weights, took_part, question):

@@ -23,17 +23,21 @@ from cmrfed.evaluation.leakage.attacks import (
 from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
 from cmrfed.evaluation.leakage.audits import copies, styles, worst_patients
 from cmrfed.evaluation.leakage.scene import Scene
-from cmrfed.evaluation.subject import ProgressBar, Results, Subject, Synthetic
+from cmrfed.evaluation.schema import AttackRates, Audits
+from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic
 from cmrfed.federation import Arm
 
 __all__ = ["Scene", "measure_leakage"]
+
+Attacks = dict[str, AttackRates]
+"""By the attack's name."""
 
 MEMBERS_UNKNOWN = "it is not known on whom the generator was trained"
 
 
 def measure_leakage(
     subject: Subject, config: LeakageConfig, bar: ProgressBar
-) -> tuple[dict[str, Results], dict[str, Results]]:
+) -> tuple[dict[str, Attacks], dict[str, Audits]]:
     """(Attacks, audits), each by arm. Where the generator is not at hand only its samples are attacked; where it is not
     known who it was trained on nobody is, for a membership that was drawn by lot cannot be found.
 
@@ -46,11 +50,11 @@ def measure_leakage(
     return attacks, audits
 
 
-def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Results, Results]:
+def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Attacks, Audits]:
     """One arm's attacks and audits."""
-    copied = {space: copies(scene, made, space) for space in _spaces(scene) if len(made.shown)}
+    copied = {str(space): copies(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     if not scene.subject.members_known:
-        return {}, {"left_out": dict.fromkeys(scene.names, MEMBERS_UNKNOWN), "copies": copied}
+        return {}, Audits(left_out=dict.fromkeys(scene.names, MEMBERS_UNKNOWN), copies=copied)
     subject, cohort = scene.subject, scene.cohort
     evidence: dict[Evidence, Any] = {}
     if made.generator:
@@ -59,8 +63,8 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
     evidence |= {space: _samples(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     with bar(f"membership inference, {arm}") as progress:
         scores = score_patients(evidence, cohort, scene.names, progress)
-    attacks = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
-    audits: Results = {
+    judged = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
+    audits: dict[str, object] = {
         "left_out": left_out(evidence, cohort, scene.names),
         "calibration_patients": int(cohort.calibration.sum()),
         "strongest": strongest(scores, cohort, subject.bootstrap, subject.seed),
@@ -74,7 +78,8 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
         losses = -loss_scores(evidence["probe"])
         sides = cohort.sides(losses, np.ones_like(cohort.member))
         audits["overfitting"] = overfitting_gap(*sides, subject.bootstrap, subject.seed)
-    return attacks, audits
+    attacks = {name: AttackRates.model_validate(rates) for name, rates in judged.items()}
+    return attacks, Audits.model_validate(audits)
 
 
 def _claim(made: Synthetic) -> Claim:
