@@ -38,7 +38,8 @@ def means(dice: float, half_width: float = 0.02) -> dict:
     names = ("lv", "myo", "rv", "mean")
     scores = {metric: dict.fromkeys(names, value) for metric, (value, _) in values.items()}
     limits = {
-        f"{key}_ci95": dict.fromkeys(names, [value - half, value + half]) for key, (value, half) in values.items()
+        f"{metric}_ci95": {name: [value - half, value + half] for name in names}
+        for metric, (value, half) in values.items()
     }
     return {"patients": 3, **scores, **limits}
 
