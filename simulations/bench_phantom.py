@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.evaluation import thin
@@ -24,7 +25,6 @@ from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features
 from cmrfed.evaluation.utility.metrics import TrainingSet, predict, stack_scores, summarise, train_segmenter
 from cmrfed.preparation import Source, phantom_slices
 from cmrfed.sampling import synthesise
-from cmrfed.shapes import UNKNOWN, VENDORS
 from cmrfed.slices import Slices, split_patients
 from cmrfed.updates import load_generator
 

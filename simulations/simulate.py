@@ -99,7 +99,7 @@ def _federate(run: Run, initial: Weights) -> None:
 def _at_work(folder: Path) -> Iterator[None]:
     """Keep other processes off a run: two coordinators would ask its sites for the same rounds. The lock goes with the
     process that has it, however that ends."""
-    with (folder / ".at_work").open("w") as lock:
+    with (folder / ".at_work").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 from refusals import refuses
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import (
     AttackName,
     FidelityConfig,
@@ -22,9 +23,8 @@ from cmrfed.config import (
 )
 from cmrfed.evaluation.fidelity.metrics.features import EXTRACTORS
 from cmrfed.evaluation.leakage.attacks import ATTACKS
-from cmrfed.shapes import UNKNOWN, VENDORS
 
-DATA = {"data": {"sources": {}}}
+DATA = {"data": {"root": ".", "sources": {}}}
 
 
 def test_names_that_are_checked_before_torch_is_imported_are_those_of_the_tables():

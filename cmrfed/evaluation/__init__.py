@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 
 from cmrfed.config import EvaluationConfig
+from cmrfed.core import atomic
 from cmrfed.evaluation.composite import composite
 from cmrfed.evaluation.fidelity import measure_fidelity
 from cmrfed.evaluation.leakage import measure_leakage
@@ -31,9 +32,7 @@ def evaluate(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Results:
         "evaluate_s": time.monotonic() - started,
     }
     results = _results(run, config, arms, timing_of(run).model_copy(update=seconds))
-    temporary = run.folder / ".results.json"
-    temporary.write_text(results.to_json())
-    temporary.replace(run.folder / "results.json")
+    atomic.write_text(run.folder / "results.json", results.to_json())
     return results
 
 

@@ -29,7 +29,7 @@ from cmrfed.runs import Run
 
 
 @dataclass(frozen=True)
-class Column:
+class ComparedRun:
     """One run's own arm."""
 
     material: Material
@@ -63,7 +63,7 @@ def write_comparison(runs: Sequence[Run], out: Path) -> Path:
     """
     if len(runs) < 2:
         raise UserError("run: give two or more runs with commas between them: run=runs/A,runs/B")
-    columns = [Column(read_material(run, show_real_images=False)) for run in runs]
+    columns = [ComparedRun(read_material(run, show_real_images=False)) for run in runs]
     tables = {"What they are": _setup(columns), **{title: rows for title, rows in _scores(columns) if rows}}
     return write_page(
         out,
@@ -76,7 +76,7 @@ def write_comparison(runs: Sequence[Run], out: Path) -> Path:
     )
 
 
-def _setup(columns: Sequence[Column]) -> list[Row]:
+def _setup(columns: Sequence[ComparedRun]) -> list[Row]:
     """What a reader must know before reading a score."""
     rows = {
         "Data": lambda run: ", ".join(run.config.data.sources),
@@ -102,7 +102,7 @@ def _epsilon(material: Material) -> Figure:
     return Figure(formats.epsilon(largest_epsilon(material)), seeded)
 
 
-def _scores(columns: Sequence[Column]) -> list[tuple[str, list[Row]]]:
+def _scores(columns: Sequence[ComparedRun]) -> list[tuple[str, list[Row]]]:
     return [
         ("Usefulness: Dice of a segmenter trained on ...", _utility(columns)),
         ("Closeness to real images", _fidelity(columns)),
@@ -111,7 +111,7 @@ def _scores(columns: Sequence[Column]) -> list[tuple[str, list[Row]]]:
     ]
 
 
-def _utility(columns: Sequence[Column]) -> list[Row]:
+def _utility(columns: Sequence[ComparedRun]) -> list[Row]:
     utilities = [column.scores.utility for column in columns]
     rows = {title: [_dice(find(one)) if one else NOTHING for one in utilities] for title, find in _SETS.items()}
     return _rows(rows, references=REFERENCES)
@@ -129,7 +129,7 @@ def _dice(scores: SegmenterScores) -> Figure:
     return estimated(scores.mean_dice)
 
 
-def _fidelity(columns: Sequence[Column]) -> list[Row]:
+def _fidelity(columns: Sequence[ComparedRun]) -> list[Row]:
     found = [column.scores.fidelity for column in columns]
     rows = {title: [tell(one) if one else NOTHING for one in found] for title, tell in _DISTANCES.items()}
     return _rows(rows, references=tuple(title for title in rows if "floor" in title))
@@ -143,7 +143,7 @@ _DISTANCES: dict[str, Callable[[Fidelity], Figure]] = {
 }
 
 
-def _leakage(columns: Sequence[Column]) -> list[Row]:
+def _leakage(columns: Sequence[ComparedRun]) -> list[Row]:
     found = [column.scores.leakage or {} for column in columns]
     names = dict.fromkeys(name for attacks in found for name in attacks)
     return _rows({name: [_auc(attacks.get(name)) for attacks in found] for name in names})
@@ -153,7 +153,7 @@ def _auc(attack: AttackRates | None) -> Figure:
     return figure(attack.auc, attack.auc_ci95) if attack else NOTHING
 
 
-def _composite(columns: Sequence[Column]) -> list[Row]:
+def _composite(columns: Sequence[ComparedRun]) -> list[Row]:
     found = [column.scores.composite for column in columns]
     return _rows(
         {title: [figure(tell(one), None) if one else NOTHING for one in found] for title, tell in _PARTS.items()}
@@ -177,7 +177,7 @@ def _rows(cells: dict[str, list[Figure]], references: tuple[str, ...] = ()) -> l
     ]
 
 
-def _differences(columns: Sequence[Column]) -> list[str]:
+def _differences(columns: Sequence[ComparedRun]) -> list[str]:
     """Why the runs' scores may not be compared, if anything speaks against it."""
     records = [column.material.run.record for column in columns]
     checks: dict[str, list[object]] = {
@@ -199,7 +199,7 @@ def _differences(columns: Sequence[Column]) -> list[str]:
     return [*void, *(reason for reason, values in checks.items() if any(value != values[0] for value in values))]
 
 
-def _privacy_utility(columns: Sequence[Column]) -> Plot | None:
+def _privacy_utility(columns: Sequence[ComparedRun]) -> Plot | None:
     points = []
     for column in columns:
         spent, utility = largest_epsilon(column.material), column.scores.utility

@@ -1,6 +1,5 @@
 """All that a report is made of, read from the run's folder once."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cmrfed.config import UserError, not_readable
+from cmrfed.core.json_lines import read_lines
 from cmrfed.evaluation.schema import ArmScores, Results
 from cmrfed.runs import Run
 from cmrfed.site import Home
@@ -86,7 +86,7 @@ def read_material(run: Run, show_real_images: bool) -> Material:
     return Material(
         run=run,
         results=_read_results(run.folder / "results.json"),
-        rounds={arm: _whole_lines(run.arm_folder(arm) / "rounds.jsonl") for arm in arms},
+        rounds={arm: read_lines(run.arm_folder(arm) / "rounds.jsonl") for arm in arms},
         stopped=run.early_ends(),
         synthetic={arm: Slices.load(path) for arm, path in synthetic.items() if path.exists()},
         spent={site: spent for site in run.sites if (spent := _spent(run, site))},
@@ -104,13 +104,6 @@ def _read_results(path: Path) -> Results:
         first = error.errors()[0]
         reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]] if first["loc"] else [first["msg"]])
         raise UserError(f"{path}: is not a run's results ({reason}); run `cmrfed evaluate` again") from None
-
-
-def _whole_lines(path: Path) -> list[Line]:
-    """Lines of a log; one that a crash left unfinished is not there."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _spent(run: Run, site: str) -> list[tuple[int, float]]:

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from cmrfed.config import FidelityConfig
+from cmrfed.core.progress import Progress, ProgressBar, shifted
 from cmrfed.evaluation.fidelity.metrics import (
     EXTRACTORS,
     PatientFeatures,
@@ -23,7 +24,7 @@ from cmrfed.evaluation.fidelity.metrics import (
 from cmrfed.evaluation.fidelity.metrics.networks.cardiac import encoder_weights
 from cmrfed.evaluation.fidelity.reconstruction import reconstructed
 from cmrfed.evaluation.fidelity.sets import Compared, Unseen, images_of, unseen
-from cmrfed.evaluation.subject import Progress, ProgressBar, Subject, shifted
+from cmrfed.evaluation.subject import Subject
 from cmrfed.slices import Slices
 
 Features = torch.Tensor

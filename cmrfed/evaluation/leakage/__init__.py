@@ -32,6 +32,7 @@ __all__ = ["Scene", "measure_leakage"]
 Attacks = dict[str, AttackRates]
 """By the attack's name."""
 
+NO_NOISE_VIEW = "not applicable: the generator draws in one go, and cannot be asked at a noise of one's choice"
 MEMBERS_UNKNOWN = "it is not known on whom the generator was trained"
 
 
@@ -57,15 +58,15 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
         return {}, Audits(left_out=dict.fromkeys(scene.names, MEMBERS_UNKNOWN), copies=copied)
     subject, cohort = scene.subject, scene.cohort
     evidence: dict[Evidence, Any] = {}
-    if made.generator:
-        evidence["probe"] = scene.probe(made.load())
-        evidence |= _shadows(scene, made, evidence["probe"], bar)
+    probe = scene.probe(made.load()) if made.generator else None
+    if probe:
+        evidence |= {"probe": probe, **_shadows(scene, made, probe, bar)}
     evidence |= {space: _samples(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     with bar(f"membership inference, {arm}") as progress:
         scores = score_patients(evidence, cohort, scene.names, progress)
     judged = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
     audits: dict[str, object] = {
-        "left_out": left_out(evidence, cohort, scene.names),
+        "left_out": left_out(evidence, cohort, scene.names) | _without_noise_view(scene, made, probe),
         "calibration_patients": int(cohort.calibration.sum()),
         "strongest": strongest(scores, cohort, subject.bootstrap, subject.seed),
         "worst_patients": worst_patients(scene, scores) if scores else [],
@@ -80,6 +81,12 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
         audits["overfitting"] = overfitting_gap(*sides, subject.bootstrap, subject.seed)
     attacks = {name: AttackRates.model_validate(rates) for name, rates in judged.items()}
     return attacks, Audits.model_validate(audits)
+
+
+def _without_noise_view(scene: Scene, made: Synthetic, probe: Probe | None) -> dict[str, str]:
+    """Attacks that do not apply to a generator whose weights are at hand: they look at it through noise."""
+    names = scene.names if made.generator and not probe else ()
+    return dict.fromkeys((name for name in names if ATTACKS[name].needs in ("probe", "shadows")), NO_NOISE_VIEW)
 
 
 def _claim(made: Synthetic) -> Claim:

@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import UtilityConfig
 from cmrfed.evaluation.schema import LeftOut
 from cmrfed.evaluation.subject import ProgressBar, Subject, thin
@@ -20,7 +21,6 @@ from cmrfed.evaluation.utility.metrics import (
     values_of,
 )
 from cmrfed.evaluation.utility.training_sets import budget_of, drawn, where, with_vendor
-from cmrfed.shapes import UNKNOWN, VENDORS
 from cmrfed.slices import Slices
 
 FIELDS = {"leave_one_vendor_out": "vendor", "translation": "vendor", "cross_dataset": "dataset"}

@@ -81,8 +81,7 @@ def drawn(subject: Subject, arm: str, made: Synthetic, slices: Slices, seed: int
 
 def with_vendor(slices: Slices, vendor: int) -> Slices:
     """The same slices under another vendor's condition, by index into `VENDORS`."""
-    conditions = slices.conditions.copy()
-    conditions[:, 0] = vendor
+    conditions = {**slices.conditions, "vendor": np.full(len(slices), vendor)}
     return replace(slices, conditions=conditions)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from toy_stacks import cohort, record
 
+from cmrfed.conditions import UNLABELLED, VENDORS
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError, UtilityConfig
 from cmrfed.evaluation import utility
 from cmrfed.evaluation.subject import Subject, Synthetic
@@ -17,7 +18,6 @@ from cmrfed.evaluation.utility.metrics import METRICS
 from cmrfed.evaluation.utility.training_sets import training_sets
 from cmrfed.generators import build_generator
 from cmrfed.sampling import synthesise
-from cmrfed.shapes import UNLABELLED, VENDORS
 from cmrfed.updates import load_generator, read_weights, save_generator
 
 ARMS = ("epsilon_0", "private")

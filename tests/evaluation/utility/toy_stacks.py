@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cmrfed.shapes import PHASES, Label, vendor_index
+from cmrfed.conditions import PHASES
+from cmrfed.shapes import Label, vendor_index
 from cmrfed.slices import Patient, Slices
 
 LV, MYO, RV = (int(label) for label in (Label.LV, Label.MYO, Label.RV))

@@ -5,7 +5,6 @@ A new space is one module from 8-bit grey images to one row of features an image
 
 import hashlib
 import pickle
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,8 @@ from torch import nn
 
 from cmrfed import __version__
 from cmrfed.config import UserError
+from cmrfed.core import atomic
+from cmrfed.core.progress import Progress
 from cmrfed.evaluation.fidelity.metrics.networks import (
     EfficientNetLite0,
     ImageNetResNet50,
@@ -33,7 +34,6 @@ from cmrfed.shapes import Image
 Features = Float[torch.Tensor, "image feature"]
 Logits = Float[torch.Tensor, "image kind"]
 Pixels = UInt8[torch.Tensor, "image 1 row column"]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,5 @@ def _read(path: Path, images: int) -> Features | None:
 
 
 def _write(path: Path, features: Features) -> None:
-    """Written beside its place and moved there, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        save_file({"features": features}, Path(folder) / path.name)
-        (Path(folder) / path.name).replace(path)
+    with atomic.replacing(path) as draft:
+        save_file({"features": features}, draft)

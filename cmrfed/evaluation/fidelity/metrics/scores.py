@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from cmrfed.core.progress import Progress
 from cmrfed.evaluation.fidelity.metrics.density_coverage import density_coverage
 from cmrfed.evaluation.fidelity.metrics.frechet import frechet_distance
 from cmrfed.evaluation.fidelity.metrics.kernel import kernel_distance
 from cmrfed.evaluation.fidelity.metrics.precision_recall import precision_recall
 
 Features = Float[torch.Tensor, "image feature"]
-Progress = Callable[[int, int], None]
-
 HALVES = 40
 """Random halves behind an interval: its width is then known to about 11 %."""
 

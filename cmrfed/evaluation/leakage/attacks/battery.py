@@ -1,6 +1,6 @@
 """Every attack on the same patients, and what its scores are worth: the same code centrally and at a site."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import false_discovery_control, mannwhitneyu
 
+from cmrfed.core.progress import Progress
 from cmrfed.evaluation.leakage.attacks.areas import auc, auc_gain, auc_interval
 from cmrfed.evaluation.leakage.attacks.bound import epsilon_lower_bound, largest_epsilon_lower_bound
 from cmrfed.evaluation.leakage.attacks.calibration import fitted_scores
@@ -15,7 +16,6 @@ from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS, Evidence
 from cmrfed.evaluation.leakage.attacks.membership import membership_leakage
 from cmrfed.slices import Patient, split_patients
 
-Progress = Callable[[int, int], None]
 Results = dict[str, Any]
 Scores = Float[np.ndarray, " patient"]
 

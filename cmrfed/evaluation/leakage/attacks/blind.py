@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cmrfed.batches import Conditions
+from cmrfed.conditions import PHASES, VENDORS
 from cmrfed.evaluation.leakage.attacks.probe import PatientSlices
-from cmrfed.shapes import PHASES, STRUCTURES, VENDORS, Condition, Image, Mask
+from cmrfed.shapes import STRUCTURES, Image, Mask
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _RINGS = 6
@@ -63,6 +65,6 @@ def _hearts(images: Image, masks: Mask) -> Float[Tensor, "slice statistic"]:
     return torch.stack(columns, dim=1)
 
 
-def _conditions(conditions: Condition) -> Float[Tensor, "slice statistic"]:
-    parts = zip(conditions.T, (len(VENDORS), len(PHASES)), strict=True)
+def _conditions(conditions: Conditions) -> Float[Tensor, "slice statistic"]:
+    parts = ((conditions["vendor"], len(VENDORS)), (conditions["phase"], len(PHASES)))
     return torch.cat([torch.nn.functional.one_hot(index, size).float() for index, size in parts], dim=1)

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cmrfed.evaluation.leakage.attacks.probe import Probe
-from cmrfed.generators import Draws
 from cmrfed.training import autocast
 
 _SHARES = (0.25, 0.5, 0.75)
@@ -50,13 +49,11 @@ def _norms(probe: Probe, rows: Tensor) -> list[float]:
 
 def _loss(probe: Probe, rows: Tensor) -> Tensor:
     """Some slices' mean loss over the noise shares."""
-    parts = (probe.slices.images, probe.slices.masks, probe.slices.conditions)
-    images, masks, conditions = (part[rows].repeat_interleave(len(_SHARES), dim=0).to(probe.device) for part in parts)
+    batch = probe.slices.batch.map(lambda part: part[rows].repeat_interleave(len(_SHARES), dim=0)).to(probe.device)
     times = torch.tensor([probe.generator.time_at(share) for share in _SHARES], device=probe.device).repeat(len(rows))
     noises = _noises(probe).repeat(len(rows), 1, 1, 1).to(probe.device)
-    kept = torch.ones(len(images), dtype=torch.bool, device=probe.device)
     with autocast(probe.device, probe.precision):
-        return probe.generator.losses(images, masks, conditions, Draws(times, noises, kept)).mean()
+        return probe.generator.losses_at(batch.images, noises, times, batch.conditions).mean()
 
 
 def _noises(probe: Probe) -> Tensor:

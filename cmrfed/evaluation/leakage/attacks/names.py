@@ -5,18 +5,19 @@ drawn for each run and kept with the patients' own data, can be resolved only wh
 """
 
 import hmac
-import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from cmrfed.core import atomic
 
 
 def name_key(path: Path) -> bytes:
     """The key in that file; made at the first call, readable by its owner alone."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
+        with suppress(FileExistsError):  # whoever was first decides
+            atomic.create(path, secrets.token_bytes(32))
     return path.read_bytes()
 
 

@@ -1,8 +1,8 @@
 """What an attacker asks of a generator about some patients' slices, and what they may share of the answers.
 
-Attacks speak of noise shares (see `cmrfed.generators.Generator`), so that each serves every family. Every slice of
-every patient meets the same noise shares and the same noises, decided by a seed alone: members and non-members differ
-in nothing but themselves, and a patient's score does not depend on who else is scored or in which order.
+Attacks speak of noise shares (`cmrfed.generators.path`), so that each serves every path from noise to image. Every
+slice of every patient meets the same noise shares and the same noises, decided by a seed alone: members and non-members
+differ in nothing but themselves, and a patient's score does not depend on who else is scored or in which order.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cmrfed.generators import Draws, Generator
-from cmrfed.shapes import Condition, Image, Mask
+from cmrfed.batches import Batch, Conditions, hidden
+from cmrfed.generators import Denoiser
+from cmrfed.shapes import Image, Mask
 from cmrfed.training import autocast
 
 T = TypeVar("T")
@@ -30,12 +31,22 @@ SECRET_SHARE = 0.4
 
 @dataclass(frozen=True)
 class PatientSlices:
-    """Slices, what the generator is conditioned on, and which patient each slice is of (any integers)."""
+    """Slices, their conditions, and which patient each slice is of (any integers)."""
 
-    images: Image
-    masks: Mask
-    conditions: Condition
+    batch: Batch
     patients: Int[Tensor, " slice"]
+
+    @property
+    def images(self) -> Image:
+        return self.batch.images
+
+    @property
+    def masks(self) -> Mask:
+        return self.batch.masks
+
+    @property
+    def conditions(self) -> Conditions:
+        return self.batch.conditions
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +58,7 @@ class Probe:
     Raises ValueError without slices.
     """
 
-    generator: Generator
+    generator: Denoiser
     slices: PatientSlices
     times: int = 8
     draws: int = 1
@@ -118,10 +129,11 @@ class Probe:
     ) -> Float[Tensor, " slice"]:
         """Every slice's training loss at one noise share with one noise, of slices `altered` beforehand."""
 
-        def ask(images: Image, masks: Mask, conditions: Condition) -> Float[Tensor, " batch"]:
-            images, masks = altered(images, masks)
-            draws = Draws(self._times(images, noise_share), noise.to(images).expand_as(images), _all(images, kept))
-            return self.generator.losses(images, masks, conditions, draws)
+        def ask(images: Image, conditions: Conditions) -> Float[Tensor, " batch"]:
+            images, masks = altered(images, conditions["mask"])
+            told = _told(conditions | {"mask": masks}, kept)
+            noises = noise.to(images).expand_as(images)
+            return self.generator.losses_at(images, noises, self._times(images, noise_share), told)
 
         return self.over_slices(ask)
 
@@ -138,37 +150,37 @@ class Probe:
     def predicted_noise(self, x_t: Image, noise_share: float, kept: bool = True) -> Image:
         """The unit noise that the network sees in x_t, one of which is given for each slice."""
 
-        def ask(x_t: Image, masks: Mask, conditions: Condition) -> Image:
+        def ask(x_t: Image, conditions: Conditions) -> Image:
             t = self._times(x_t, noise_share)
-            return self.generator.predicted_noise(x_t, t, masks, conditions, _all(x_t, kept))
+            return self.generator.predicted_parts(x_t, t, _told(conditions, kept)).noise
 
         return self.over_slices(ask, x_t)
 
     def carried(self, x_t: Image, path: list[float]) -> Image:
         """x_t carried deterministically from the first noise share of a path to the last, one step for each pair."""
 
-        def ask(x_t: Image, masks: Mask, conditions: Condition) -> Image:
+        def ask(x_t: Image, conditions: Conditions) -> Image:
             for share, following in pairwise(path):
                 t, to = (self._times(x_t, one) for one in (share, following))
-                x_t = self.generator.carried(x_t, t, to, masks, conditions, _all(x_t, True))
+                x_t = self.generator.carried(x_t, t, to, conditions)
             return x_t
 
         return self.over_slices(ask, x_t)
 
     @torch.no_grad()
     def over_slices(
-        self, ask: Callable[[Image, Mask, Condition], Tensor], images: Image | None = None
+        self, ask: Callable[[Image, Conditions], Tensor], images: Image | None = None
     ) -> Float[Tensor, "slice ..."]:
         """Answers to `ask` about all slices, batch by batch on the device; float32 on the CPU.
 
         `images` takes the place of the slices' own.
         """
         answers = []
-        rows = (self.slices.images if images is None else images, self.slices.masks, self.slices.conditions)
-        for start in range(0, len(rows[0]), self.batch_size):
-            batch = [part[start : start + self.batch_size].to(self.device) for part in rows]
+        asked = self.slices.batch if images is None else self.slices.batch._replace(images=images)
+        for start in range(0, asked.size, self.batch_size):
+            some = asked.rows(start, start + self.batch_size).to(self.device)
             with autocast(self.device, self.precision):
-                answers.append(ask(*batch).float().cpu())
+                answers.append(ask(some.images, some.conditions).float().cpu())
         return torch.cat(answers)
 
     def patient_means(self, values: Float[Tensor, "slice ..."]) -> Float[np.ndarray, "patient ..."]:
@@ -193,5 +205,7 @@ class Probe:
         return torch.full((len(images),), self.generator.time_at(noise_share), device=images.device)
 
 
-def _all(images: Image, kept: bool) -> Tensor:
-    return torch.full((len(images),), kept, dtype=torch.bool, device=images.device)
+def _told(conditions: Conditions, kept: bool) -> Conditions:
+    """The conditions, or that nothing is known."""
+    masks = conditions["mask"]
+    return conditions if kept else hidden(conditions, torch.ones(len(masks), dtype=torch.bool, device=masks.device))

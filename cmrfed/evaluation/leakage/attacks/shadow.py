@@ -111,7 +111,13 @@ def train_shadows(
     precision: str,
 ) -> Iterator[Generator]:
     """A generator for each row of `trained_on`: a fresh start trained without privacy on those patients' slices."""
-    training = TrainingConfig(local_steps=steps, device=str(device), precision=precision)  # type: ignore[arg-type]
+    training = TrainingConfig(
+        local_steps=steps,
+        optimizer="adam",
+        learning_rate=1e-3,
+        device=str(device),
+        precision=precision,  # type: ignore[arg-type]
+    )
     for shadow, chosen in enumerate(trained_on):
         generator = start()
         own = slices.take(np.flatnonzero(chosen[slices.patients]))

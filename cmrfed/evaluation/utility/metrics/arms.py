@@ -1,12 +1,13 @@
 """The comparison: the same segmenter trained on different sets of slices, tested on the same real patients."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from cmrfed.core.progress import Progress, shifted
 from cmrfed.evaluation.utility.metrics.function import MEASURES, CardiacFunction, cardiac_function
 from cmrfed.evaluation.utility.metrics.scores import StackScores, mean_scores, stack_scores
 from cmrfed.evaluation.utility.metrics.segmenter import predict, train_segmenter
@@ -14,7 +15,6 @@ from cmrfed.evaluation.utility.metrics.training_set import Masks, TrainingSet
 from cmrfed.slices import Slices
 
 Key = TypeVar("Key", bound=Hashable)
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ def compare_training_sets(
     total, found = budget.steps * budget.seeds * len(sets), dict[Key, Outcome]()
     for index, (name, examples) in enumerate(sets.items()):
         slices = tested if isinstance(tested, Slices) else tested[name]
-        before = index * budget.seeds * budget.steps
+        report = progress and shifted(progress, index * budget.seeds * budget.steps, total)
         masks = [
-            _segmented(examples, slices, budget, repeat, _after(progress, before + repeat * budget.steps, total))
+            _segmented(examples, slices, budget, repeat, report and shifted(report, repeat * budget.steps, total))
             for repeat in range(budget.seeds)
         ]
         found[name] = Outcome.of(slices, tuple(masks))
@@ -75,11 +75,6 @@ def _segmented(examples: TrainingSet, tested: Slices, budget: Budget, repeat: in
         examples, budget.steps, budget.seed + repeat, budget.backbone, budget.device, budget.precision, progress
     )
     return predict(network, tested)
-
-
-def _after(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Progress of one training as progress of the whole comparison."""
-    return progress and (lambda done, _: progress(before + done, total))
 
 
 def mean_function(outcome: Outcome) -> CardiacFunction:

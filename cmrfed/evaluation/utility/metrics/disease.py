@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 from sklearn.ensemble import RandomForestClassifier
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.evaluation.utility.metrics.disease_features import DiseaseFeatures
-from cmrfed.shapes import UNKNOWN
 from cmrfed.statistics import percentile_interval
 
 TREES = 200

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from cmrfed.shapes import PHASES, Label
+from cmrfed.conditions import PHASES
+from cmrfed.shapes import Label
 from cmrfed.slices import Patient, Slices
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_ml
 
@@ -40,7 +41,7 @@ class Visit:
         """Which slices are of this visit at this phase; none where the patient is not here."""
         patient = slices.records.index(self.patient) if self.patient in slices.records else -1
         of_visit = (slices.patients == patient) & (slices.visits == self.number)
-        return of_visit & (slices.conditions[:, 1] == PHASES.index(phase))
+        return of_visit & (slices.conditions["phase"] == PHASES.index(phase))
 
 
 def cardiac_function(slices: Slices) -> CardiacFunction:
@@ -75,7 +76,7 @@ def _both_phases(slices: Slices) -> Iterator[Visit]:
     for patient, record in enumerate(slices.records):
         own = slices.of_patient(patient)
         for number in np.unique(slices.visits[own]):
-            if both <= set(slices.conditions[own[slices.visits[own] == number], 1]):
+            if both <= set(slices.conditions["phase"][own[slices.visits[own] == number]]):
                 yield Visit(record, int(number))
 
 

@@ -7,12 +7,13 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from cmrfed.conditions import PHASES
 from cmrfed.evaluation.utility.metrics.assd import assd_mm
 from cmrfed.evaluation.utility.metrics.dice import dice
 from cmrfed.evaluation.utility.metrics.hd95 import hd95_mm
 from cmrfed.evaluation.utility.metrics.regions import RegionPair
 from cmrfed.evaluation.utility.metrics.training_set import Masks
-from cmrfed.shapes import PHASES, STRUCTURES
+from cmrfed.shapes import STRUCTURES
 from cmrfed.slices import Patient, Slices
 
 METRICS: dict[str, Callable[[RegionPair], float]] = {"dice": dice, "hd95_mm": hd95_mm, "assd_mm": assd_mm}
@@ -72,7 +73,7 @@ def stack_scores(predicted: Masks, test: Slices) -> StackScores:
     return StackScores(
         {name: table[:, index] for index, name in enumerate(METRICS)},
         tuple(test.records[test.patients[rows[0]]] for rows in stacks),
-        tuple(PHASES[test.conditions[rows[0], 1]] for rows in stacks),
+        tuple(PHASES[test.conditions["phase"][rows[0]]] for rows in stacks),
     )
 
 

@@ -1,7 +1,6 @@
 """Training and applying a segmenter: the same network, steps and batches for every training set of a comparison."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -11,14 +10,13 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from cmrfed.core.progress import Progress
 from cmrfed.evaluation.utility.metrics.augmentation import augment
 from cmrfed.evaluation.utility.metrics.backbones import BACKBONES, Backbone
 from cmrfed.evaluation.utility.metrics.strong_augmentation import augment_strongly
 from cmrfed.evaluation.utility.metrics.training_set import Masks, TrainingSet
 from cmrfed.slices import Slices
 from cmrfed.training import autocast
-
-Progress = Callable[[int, int], None]
 
 AUGMENTATIONS = {"light": augment, "strong": augment_strongly}
 """What is done to a batch, by the name a training set gives it; (images, masks, generator) -> (images, masks)."""

@@ -7,8 +7,7 @@ anatomy and contrast. It has seen no patient. The first use trains it, in a few 
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,18 +22,19 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from cmrfed import __version__
 from cmrfed.cache import cache_folder
+from cmrfed.conditions import PHASES, UNKNOWN, VENDORS
 from cmrfed.config import PreprocessingConfig
-from cmrfed.datasets.phantom import phantom_patient
-from cmrfed.datasets.phantom.heart import PATHOLOGIES
-from cmrfed.datasets.phantom.layout import VERSION as PHANTOM_VERSION
+from cmrfed.core import atomic
+from cmrfed.core.progress import Progress
 from cmrfed.parallel import map_in_order
+from cmrfed.phantom import phantom_patient
+from cmrfed.phantom.heart import PATHOLOGIES
+from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preprocessing import prepare
-from cmrfed.shapes import PHASES, UNKNOWN, VENDORS, Image, Label
+from cmrfed.shapes import Image, Label
 from cmrfed.slices import Slices, collect
 from cmrfed.training import autocast
 from cmrfed.volumes import Case
-
-Progress = Callable[[int, int], None]
 
 VERSION = 1
 """Raised whenever the same recipe would give other weights."""
@@ -115,10 +115,8 @@ def encoder_weights(
     path = cache_folder() / "encoders" / f"{_key(recipe)}.safetensors"
     if not path.is_file():
         found = train_encoder(recipe, torch.device(device), progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in found.state_dict().items()}, _in(folder))
-            _in(folder).replace(path)
+        with atomic.replacing(path) as draft:
+            save_file({name: tensor.cpu().contiguous() for name, tensor in found.state_dict().items()}, draft)
     return path
 
 
@@ -167,13 +165,10 @@ def _batches(slices: Slices, recipe: Recipe, device: torch.device) -> Iterator[t
     patients = torch.from_numpy(slices.patients)
     for _ in range(recipe.steps):
         rows = torch.randint(len(slices), (recipe.batch_size,), generator=random)
-        images, masks, conditions = slices.batch(rows, device)
-        classes = {"vendor": conditions[:, 0], "phase": conditions[:, 1], "pathology": pathologies[patients[rows]]}
-        yield images, Truth(masks, {name: values.to(device) for name, values in classes.items()})
-
-
-def _in(folder: str) -> Path:
-    return Path(folder) / "encoder.safetensors"
+        batch = slices.batch(rows, device)
+        classes = {name: batch.conditions[name] for name in ("vendor", "phase")}
+        classes["pathology"] = pathologies[patients[rows]].to(device)
+        yield batch.images, Truth(batch.masks, classes)
 
 
 def _key(recipe: Recipe) -> str:

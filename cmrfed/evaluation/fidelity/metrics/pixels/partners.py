@@ -3,17 +3,17 @@
 import torch
 from jaxtyping import Int
 
-from cmrfed.shapes import STRUCTURES, Condition, Mask
+from cmrfed.shapes import STRUCTURES, Mask
 
 
 def nearest_by_mask(
     masks: Mask,
-    conditions: Condition,
+    styles: Int[torch.Tensor, "batch 2"],
     pool: Int[torch.Tensor, "other row column"],
-    pool_conditions: Int[torch.Tensor, "other 2"],
+    pool_styles: Int[torch.Tensor, "other 2"],
 ) -> Int[torch.Tensor, " batch"]:
-    """For each mask the index in `pool` of the one with the highest mean Dice over the structures, of the same vendor
-    and phase where the pool has any, else of all.
+    """For each mask the index in `pool` of the one with the highest mean Dice over the structures, of the same style
+    (vendor and phase) where the pool has any, else of all.
 
     A structure that neither has counts as 1. Masks and pool are of different patients, which is the caller's to see to.
     Raises ValueError when the pool is empty.
@@ -21,7 +21,7 @@ def nearest_by_mask(
     if len(pool) == 0:
         raise ValueError("no other patient's image to compare with: the pool is empty")
     overlap = torch.stack([_dice(masks == label, pool == label) for label in STRUCTURES]).mean(0)
-    alike = (conditions[:, None] == pool_conditions[None]).all(-1)
+    alike = (styles[:, None] == pool_styles[None]).all(-1)
     return (overlap + 2 * alike).argmax(1)
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from cmrfed.shapes import PHASES, Label
+from cmrfed.conditions import PHASES
+from cmrfed.shapes import Label
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_ml
 
 VOLUMES = ("edv_ml", "esv_ml", "ejection_fraction", "lv_mass_g")
