@@ -7,11 +7,11 @@ from finished_runs import results, segmentation
 from pydantic import ValidationError
 
 from cmrfed.console import progress_bar
-from cmrfed.evaluation import evaluate
 from cmrfed.evaluation.schema import Results, schema
 from cmrfed.release import ReleasePolicy, reasons_against
 from cmrfed.report import write_comparison, write_report
 from cmrfed.report.material import read_material
+from cmrfed.runs.evaluation import evaluate
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "results.schema.json"
 
@@ -28,6 +28,9 @@ def test_the_results_of_a_run_keep_to_it_and_all_who_read_them_can(finished_tiny
     assert {"fidelity", "utility", "leakage", "composite"} <= json.loads(text)["arms"]["private"].keys()
     read = Results.model_validate_json(text)
     assert (read, read.to_json()) == (found, text)
+    claims = {arm: scores.leakage["loss"].epsilon_claimed for arm, scores in found.arms.items()}
+    assert claims["private"] == run.record.plan.target_epsilon
+    assert claims["epsilon_0"] is None
     assert write_report(run, None).exists()
     assert write_comparison([run, run], tmp_path / "compare.html").exists()
     assert reasons_against(read_material(run, False), ReleasePolicy(minimum_members=10**6)) != []

@@ -16,19 +16,19 @@ from tiny_runs import tiny_run_config
 
 from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.leakage import measure_leakage
-from cmrfed.evaluation.leakage import site as site_audit
-from cmrfed.evaluation.leakage.site import (
+from cmrfed.evaluation.subject import Subject, Synthetic
+from cmrfed.federation import Arm, ArmPlan
+from cmrfed.generators import build_generator
+from cmrfed.site import Home, Refusal, Request, answer
+from cmrfed.site import membership_audit as site_audit
+from cmrfed.site.division import Division
+from cmrfed.site.membership_audit import (
     AttackSummary,
     MembershipAuditRequest,
     MembershipSummary,
     answer_membership_audit,
     pooled,
 )
-from cmrfed.evaluation.subject import Subject, Synthetic
-from cmrfed.federation import Arm, ArmPlan
-from cmrfed.generators import build_generator
-from cmrfed.site import Home, Refusal, Request, answer
-from cmrfed.site.division import Division
 from cmrfed.slices import concatenate
 from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights, save_generator

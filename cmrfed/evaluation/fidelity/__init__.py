@@ -4,6 +4,7 @@ The floor of every score is what other real patients get in the place of the syn
 """
 
 from cmrfed.config import FidelityConfig
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import headline, refuse_unusable_spaces
 from cmrfed.evaluation.fidelity.outlines import outlined
 from cmrfed.evaluation.fidelity.pixels import measure_pixels
@@ -11,7 +12,7 @@ from cmrfed.evaluation.fidelity.sets import compared
 from cmrfed.evaluation.fidelity.spaces import measure_spaces
 from cmrfed.evaluation.fidelity.structure import measure_structure
 from cmrfed.evaluation.schema import Fidelity
-from cmrfed.evaluation.subject import ProgressBar, Subject
+from cmrfed.evaluation.subject import Subject
 
 __all__ = ["measure_fidelity"]
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from cmrfed.config import LeakageConfig
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     Claim,
@@ -24,8 +25,7 @@ from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
 from cmrfed.evaluation.leakage.audits import copies, styles, worst_patients
 from cmrfed.evaluation.leakage.scene import Scene
 from cmrfed.evaluation.schema import AttackRates, Audits
-from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic
-from cmrfed.federation import Arm
+from cmrfed.evaluation.subject import Subject, Synthetic
 
 __all__ = ["Scene", "measure_leakage"]
 
@@ -91,9 +91,7 @@ def _without_noise_view(scene: Scene, made: Synthetic, probe: Probe | None) -> d
 
 def _claim(made: Synthetic) -> Claim:
     """What the arm's plan promises; nothing where it has none."""
-    folder = made.generator.parent if made.generator else None
-    plan = Arm.open(folder).plan if folder and (folder / "arm.json").exists() else None
-    return Claim(plan.target_epsilon, plan.delta) if plan else Claim()
+    return Claim(made.plan.target_epsilon, made.plan.delta) if made.plan else Claim()
 
 
 def _shadows(scene: Scene, made: Synthetic, probe: Probe, bar: ProgressBar) -> dict[Evidence, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cmrfed.config import LeakageConfig
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import extract_features
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
@@ -24,7 +25,7 @@ from cmrfed.evaluation.leakage.attacks import (
     halves,
     train_shadows,
 )
-from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each, thin
+from cmrfed.evaluation.subject import Subject, Synthetic, few_of_each, thin
 from cmrfed.generators import Denoiser, Generator
 from cmrfed.slices import Slices, concatenate
 from cmrfed.updates import load_weights, write_weights

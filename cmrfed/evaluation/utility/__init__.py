@@ -25,8 +25,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cmrfed.config import UserError, UtilityConfig
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.schema import Comparison, Disease, LeftOut, SegmenterScores, Utility
-from cmrfed.evaluation.subject import ProgressBar, Subject
+from cmrfed.evaluation.subject import Subject
 from cmrfed.evaluation.utility.disease import measure_disease
 from cmrfed.evaluation.utility.function import function_agreement
 from cmrfed.evaluation.utility.left_out import measure_left_out

@@ -7,8 +7,9 @@ import numpy as np
 
 from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import UtilityConfig
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.schema import LeftOut
-from cmrfed.evaluation.subject import ProgressBar, Subject, thin
+from cmrfed.evaluation.subject import Subject, thin
 from cmrfed.evaluation.utility.metrics import (
     METRICS,
     GroupScores,

@@ -43,7 +43,7 @@ def subject(finished_tiny_run, tmp_path_factory):
     copied = np.asarray(train.images)[np.arange(len(held_out)) % len(train)]
     nothing = train.take(np.empty(0, np.int64))
     synthetic = {
-        "free": Synthetic(replace(held_out, images=noise), nothing, model),
+        "free": Synthetic(replace(held_out, images=noise), nothing, model, plan=run.record.plan),
         "copier": Synthetic(replace(held_out, images=copied), nothing, None, paired=False),
     }
     return Subject(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cmrfed.core.json_lines import read_lines
 from cmrfed.evaluation.schema import Timing
-from cmrfed.runs import Run
+from cmrfed.runs.run import Run
 
 
 def timing_of(run: Run) -> Timing:

@@ -10,11 +10,11 @@ from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
 
 from cmrfed.config import DataConfig, EvaluationConfig, PreprocessingConfig, RunConfig, read_stage
 from cmrfed.console import progress_bar
-from cmrfed.evaluation import evaluate
-from cmrfed.evaluation.folder import Reference, lay_out_folder
 from cmrfed.preprocessing import prepare
 from cmrfed.report import write_report
 from cmrfed.runs import Run
+from cmrfed.runs.evaluation import evaluate
+from cmrfed.runs.outside_images import Reference, lay_out_folder
 from cmrfed.slices import collect
 from cmrfed.volumes import write_volume
 
