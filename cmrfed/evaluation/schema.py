@@ -194,7 +194,7 @@ class PairedTest(_Part):
     p_holm: Rate
 
 
-class Comparison(_Part):
+class SegmenterComparison(_Part):
     """Segmenters of one network by what they were trained on, and the tests between them. Further sets, real images
     with `R` times as many synthetic ones, are called mixed_Rx."""
 
@@ -299,7 +299,7 @@ class Disease(_Part):
         }
 
 
-class Utility(Comparison):
+class Utility(SegmenterComparison):
     """The first network's comparison, beside the mask for every slice that segmenters must beat (`blind`).
 
     void: why nothing can be compared, where the segmenter trained on real images does not beat it; else null.
@@ -309,7 +309,7 @@ class Utility(Comparison):
     blind: SegmenterScores
     over_blind: OverBlindBySet
     void: str | None
-    backbones: dict[str, Comparison] = {}
+    backbones: dict[str, SegmenterComparison] = {}
     leave_one_vendor_out: LeftOut | None = None
     translation: LeftOut | None = None
     cross_dataset: LeftOut | None = None

@@ -3,7 +3,7 @@ diseases."""
 
 from collections.abc import Callable, Iterator
 
-from cmrfed.evaluation.schema import Agreement, Comparison, LeftOut, Means, SegmenterScores, Utility
+from cmrfed.evaluation.schema import Agreement, LeftOut, Means, SegmenterComparison, SegmenterScores, Utility
 from cmrfed.report import formats
 from cmrfed.report.material import Material
 from cmrfed.report.tables import NOTHING, Figure, Row, Table, estimated, figure
@@ -30,7 +30,7 @@ _PROTOCOLS: dict[str, Callable[[Utility], LeftOut | None]] = {
     "The same, with its images drawn for other vendors' masks": lambda utility: utility.translation,
     "A data set that real training images lack": lambda utility: utility.cross_dataset,
 }
-_SETS: dict[str, Callable[[Comparison], SegmenterScores]] = {
+_SETS: dict[str, Callable[[SegmenterComparison], SegmenterScores]] = {
     "real": lambda comparison: comparison.real,
     "synthetic": lambda comparison: comparison.synthetic,
     "mixed": lambda comparison: comparison.mixed,

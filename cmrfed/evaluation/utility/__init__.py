@@ -26,7 +26,7 @@ from typing import Any
 
 from cmrfed.config import UserError, UtilityConfig
 from cmrfed.core.progress import ProgressBar
-from cmrfed.evaluation.schema import Comparison, Disease, LeftOut, SegmenterScores, Utility
+from cmrfed.evaluation.schema import Disease, LeftOut, SegmenterComparison, SegmenterScores, Utility
 from cmrfed.evaluation.subject import Subject
 from cmrfed.evaluation.utility.disease import measure_disease
 from cmrfed.evaluation.utility.function import function_agreement
@@ -125,7 +125,7 @@ def _trained(
         return compare_training_sets(wanted, tested, budget_of(subject, config, backbone), progress)
 
 
-def _by_arm(found: Found, subject: Subject, config: UtilityConfig) -> dict[str, Comparison]:
+def _by_arm(found: Found, subject: Subject, config: UtilityConfig) -> dict[str, SegmenterComparison]:
     """Every arm's scores by training set, and the tests between them."""
     scores = {
         key: SegmenterScores.model_validate(
@@ -137,7 +137,7 @@ def _by_arm(found: Found, subject: Subject, config: UtilityConfig) -> dict[str, 
         for key, outcome in found.items()
     }
     return {
-        arm: Comparison.model_validate({**of_arm(scores, arm), "tests": _tests(found, arm, subject, config)})
+        arm: SegmenterComparison.model_validate({**of_arm(scores, arm), "tests": _tests(found, arm, subject, config)})
         for arm in subject.synthetic
     }
 
