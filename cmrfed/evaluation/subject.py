@@ -19,7 +19,8 @@ class Synthetic:
 
     generator: the file of its weights; None when it is not at hand, as for images that somebody else made.
     paired: whether `shown` has an image for every mask of the subject's `shown`, in its order; else it is any images.
-    plan: what was promised of the generator; None where nothing was.
+    start: the file of the weights that its training began with, where that is known. plan: what was promised of the
+    generator; None where nothing was.
     """
 
     shown: Slices
@@ -27,6 +28,7 @@ class Synthetic:
     generator: Path | None
     seconds_per_slice: float | None = None
     paired: bool = True
+    start: Path | None = None
     plan: PrivacyPlan | None = None
 
     def load(self) -> Generator:

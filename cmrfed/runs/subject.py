@@ -6,7 +6,6 @@ from cmrfed.config import EvaluationConfig
 from cmrfed.core.progress import ProgressBar, shifted
 from cmrfed.evaluation.subject import Subject, Synthetic, thin
 from cmrfed.federation import Arm
-from cmrfed.privacy import PrivacyPlan
 from cmrfed.runs.run import Run
 from cmrfed.sampling import synthesise
 from cmrfed.slices import Slices
@@ -45,10 +44,9 @@ _SHOWN = 200
 
 
 def _sampled(run: Run, arm: str, shown: Slices, learnt: Slices, bar: ProgressBar) -> Synthetic:
-    path, plan = run.model(arm), _plan(run, arm)
     if not len(shown) + len(learnt):
-        return Synthetic(shown, learnt, path, plan=plan)
-    generator, _ = load_generator(path)
+        return _of_arm(run, arm, shown, learnt)
+    generator, _ = load_generator(run.model(arm))
     total, training, started = len(shown) + len(learnt), run.config.training, time.monotonic()
     with bar(f"sampling, {arm}") as progress:
         made = [
@@ -59,13 +57,22 @@ def _sampled(run: Run, arm: str, shown: Slices, learnt: Slices, bar: ProgressBar
             for slices, before in ((shown, 0), (learnt, len(shown)))
         ]  # fmt: skip
     made[0].save(run.arm_folder(arm) / "synthetic.safetensors")
-    return Synthetic(made[0], made[1], path, (time.monotonic() - started) / total, plan=plan)
+    return _of_arm(run, arm, made[0], made[1], (time.monotonic() - started) / total)
 
 
-def _plan(run: Run, arm: str) -> PrivacyPlan | None:
-    """What the arm was trained by; the start, which was not trained on patients, has none."""
+def _of_arm(run: Run, arm: str, shown: Slices, learnt: Slices, seconds_per_slice: float | None = None) -> Synthetic:
+    """Images, with what is known of who drew them; the start, which was trained on no patient, has neither a start nor
+    a plan."""
     folder = run.arm_folder(arm)
-    return Arm.open(folder).plan if (folder / "arm.json").exists() else None
+    start = folder / "initial.safetensors"
+    return Synthetic(
+        shown,
+        learnt,
+        run.model(arm),
+        seconds_per_slice,
+        start=start if start.exists() else None,
+        plan=Arm.open(folder).plan if (folder / "arm.json").exists() else None,
+    )
 
 
 def _made_elsewhere(run: Run, most_shown: int, most_learnt: int) -> dict[str, Synthetic]:

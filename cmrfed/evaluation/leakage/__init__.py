@@ -96,12 +96,11 @@ def _claim(made: Synthetic) -> Claim:
 
 def _shadows(scene: Scene, made: Synthetic, probe: Probe, bar: ProgressBar) -> dict[Evidence, Any]:
     """What shadow models answer, where an attack needs them and the arm's start is at hand."""
-    assert made.generator
-    start, cohort = made.generator.with_name("initial.safetensors"), scene.cohort
+    cohort = scene.cohort
     wanted = any(ATTACKS[name].needs == "shadows" for name in scene.names)
-    if not (scene.config.shadow_models and start.exists() and wanted and cohort.calibrates):
+    if not (scene.config.shadow_models and made.start and wanted and cohort.calibrates):
         return {}
-    trained_on, answers = scene.shadows(made, bar)
+    trained_on, answers = scene.shadows(made, made.start, bar)
     return {"shadows": Shadows(scene.answers(probe), answers, trained_on, cohort.calibration & ~cohort.member)}
 
 

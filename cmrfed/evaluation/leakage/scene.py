@@ -101,10 +101,8 @@ class Scene:
         """The pixels of every real image, left where they lie."""
         return Points.joined([self.points(part, "pixels") for part in (self.subject.train, self.subject.held_out)])
 
-    def shadows(self, made: Synthetic, bar: ProgressBar) -> tuple[np.ndarray, Answers]:
+    def shadows(self, made: Synthetic, start: Path, bar: ProgressBar) -> tuple[np.ndarray, Answers]:
         """(Who each shadow saw, what they answer); arms with the same start have the same shadows."""
-        assert made.generator
-        start = made.generator.with_name("initial.safetensors")
         key = hashlib.sha256(start.read_bytes()).hexdigest()
         if key not in self._trained:
             config, subject = self.config, self.subject

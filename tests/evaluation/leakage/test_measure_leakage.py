@@ -38,12 +38,12 @@ def subject(finished_tiny_run, tmp_path_factory):
     everyone = run.train_slices()
     trained, held_out = split_patients(everyone.records, 0.5, 0)
     train, held_out = everyone.subset(trained), everyone.subset(held_out)
-    model = run.arm_folder("private") / "model.safetensors"
+    model, start = (run.arm_folder("private") / f"{name}.safetensors" for name in ("model", "initial"))
     noise = np.random.default_rng(0).uniform(-1, 1, held_out.images.shape).astype(np.float32)
     copied = np.asarray(train.images)[np.arange(len(held_out)) % len(train)]
     nothing = train.take(np.empty(0, np.int64))
     synthetic = {
-        "free": Synthetic(replace(held_out, images=noise), nothing, model, plan=run.record.plan),
+        "free": Synthetic(replace(held_out, images=noise), nothing, model, start=start, plan=run.record.plan),
         "copier": Synthetic(replace(held_out, images=copied), nothing, None, paired=False),
     }
     return Subject(
