@@ -16,13 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, UnidentifiedImageError
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import PreprocessingConfig, UserError
 from cmrfed.core import atomic
 from cmrfed.core.progress import Progress
 from cmrfed.outputs import output_file, writing
 from cmrfed.preprocessing import centre_of_mask, kept_slices, prepare
 from cmrfed.preprocessing.grid import Grid
-from cmrfed.shapes import COLOURS, STRUCTURES, UNKNOWN, Label
+from cmrfed.shapes import COLOURS, STRUCTURES, Label
 from cmrfed.volumes import Case, Entry, load_case
 
 SiteKey = tuple[str, str, str]

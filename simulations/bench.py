@@ -32,7 +32,8 @@ from cmrfed.training import autocast, mean_loss, noised_sum, patient_batch
 OUT = Path(__file__).resolve().parents[1] / "benchmarks"
 PATIENTS, SLICES, SIZE = 8, 4, 64
 CPU = torch.device("cpu")
-FOLDED, UNFOLDED = GeneratorConfig(), GeneratorConfig(channels=(32, 64, 96), patch=1)
+FOLDED = GeneratorConfig(channels=(48, 96, 128), trainable="all")
+UNFOLDED = GeneratorConfig(channels=(32, 64, 96), patch=1, trainable="all")
 FEW = FOLDED.model_copy(update={"trainable": "modulation"})
 RUNS = {
     ("folded", "fp32"): (FOLDED, 9),

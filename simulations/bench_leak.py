@@ -13,11 +13,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cmrfed.attacks import ATTACKS, Claim, Cohort, PatientSlices, Probe, judge, score_patients
 from cmrfed.config import GeneratorConfig, PreprocessingConfig, TrainingConfig
 from cmrfed.console import console
-from cmrfed.evaluation import few_of_each
+from cmrfed.evaluation.leakage.attacks import ATTACKS, Claim, Cohort, PatientSlices, Probe, judge, score_patients
 from cmrfed.evaluation.leakage.scene import patient_slices
+from cmrfed.evaluation.subject import few_of_each
 from cmrfed.generators import Generator, build_generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.slices import Slices, concatenate
@@ -77,8 +77,8 @@ def _one_seed(seed: int, options: argparse.Namespace) -> dict[str, Row]:
 
 def overtrained(slices: Slices, family: str, steps: int, seed: int) -> Generator:
     """A small generator that has seen these slices hundreds of times each."""
-    config = GeneratorConfig(family=family, channels=(16, 16))  # type: ignore[arg-type]
-    training = TrainingConfig(local_steps=steps, learning_rate=5e-3, batch_size=16, precision="fp32")
+    config = GeneratorConfig(family=family, channels=(16, 16), trainable="all")  # type: ignore[arg-type]
+    training = TrainingConfig(local_steps=steps, optimizer="adam", learning_rate=5e-3, batch_size=16, precision="fp32")
     generator = build_generator(config, seed)
     train(generator, slices, LocalTask(training=training, plan=None, round=1, rounds=1, seed=seed))
     return generator

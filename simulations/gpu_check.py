@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = parser.parse_args(arguments)
     device = choose_device(found.device)
     shape = (found.slices, 1, found.size, found.size)
-    checks = check(GeneratorConfig(channels=tuple(found.channels)), device, found.patients, shape)
+    checks = check(GeneratorConfig(channels=tuple(found.channels), trainable="all"), device, found.patients, shape)
     console.print(f"{describe_device()}, torch {torch.__version__}, {found.patients} patients of {shape}")
     console.print(table(checks), markup=False, soft_wrap=True)
     return 0 if all(one.holds for one in checks) else 1

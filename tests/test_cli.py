@@ -67,9 +67,9 @@ def test_an_audit_passes_and_one_without_noise_fails_with_exit_code_1(run):
 
 
 def test_the_composed_configuration_can_be_printed(run):
-    code, printed = run("simulate", "privacy=none", "--cfg", "job")
+    code, printed = run("simulate", "recipe=none", "--cfg", "job")
     assert code == 0
-    assert "optimizer: adam" in printed, "the recipe follows the privacy mode"
+    assert "optimizer: adam" in printed, "a recipe sets the privacy mode and all that goes with it"
 
 
 @pytest.mark.parametrize(

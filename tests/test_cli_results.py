@@ -27,8 +27,8 @@ def run(run_cmrfed):
 def scored(finished_tiny_run, tmp_path_factory) -> Path:
     """A copy of the finished run, scored for fidelity alone."""
     from cmrfed.console import progress_bar
-    from cmrfed.evaluation import evaluate
     from cmrfed.runs import Run
+    from cmrfed.runs.evaluation import evaluate
 
     folder = tmp_path_factory.mktemp("scored") / "run"
     shutil.copytree(finished_tiny_run.folder, folder)

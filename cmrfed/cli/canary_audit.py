@@ -17,9 +17,7 @@ _SHARING_SITES = 3
 def audit(values: Values) -> None:
     settings, config = read_stage(CanaryAuditConfig, values["canary_audit"], "canary_audit"), run_config(values)
     if config.privacy.mode == "none":
-        raise UserError(
-            "privacy.mode: none promises nothing, so that there is nothing to audit; leave out privacy=none"
-        )
+        raise UserError("privacy.mode: none promises nothing, so that there is nothing to audit; leave out recipe=none")
     from cmrfed.canary_audit import run_canary_audit
     from cmrfed.generators import build_generator
     from cmrfed.preparation import phantom_slices

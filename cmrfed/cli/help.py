@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import MISSING
-from pydantic_core import PydanticUndefined
 
 from cmrfed.cli.overrides import Job, options
 from cmrfed.config import Stage
@@ -85,11 +84,11 @@ def _row(left: str, right: str, width: int) -> Iterator[str]:
 
 
 def _default(key: Key, job: Job) -> str:
-    """What a key is without being set: by the composed config, else by its stage; "..." where it must be set."""
+    """What a key is without being set; "..." where it must be set. The keys of a section that is off are not in the
+    composed config."""
     value = _value(key, job)
-    if value == MISSING:
-        value = key.field.get_default()
-    return "..." if value is PydanticUndefined else _written(value)
+    value = key.default if value == MISSING else value
+    return "..." if value == MISSING else _written(value)
 
 
 def _value(key: Key, job: Job) -> Any:

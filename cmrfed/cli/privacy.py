@@ -53,7 +53,7 @@ def _config(values: Values) -> RunConfig:
         raise UserError("resume: this command plans a run and resumes none; what a run spent is in its report.html")
     config = run_config(values)
     if config.privacy.mode == "none":
-        raise UserError("privacy.mode: none promises nothing, so that there is no epsilon; leave out privacy=none")
+        raise UserError("privacy.mode: none promises nothing, so that there is no epsilon; leave out recipe=none")
     return config
 
 

@@ -9,10 +9,10 @@ way M&Ms is laid out. It is drawn from published physiology and physics alone, s
 from collections.abc import Iterator
 from functools import partial
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.parallel import map_in_order
 from cmrfed.phantom.layout import workers_for, write_phantom
 from cmrfed.phantom.scan import PHASES, scan_patient
-from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import Case
 
 __all__ = ["phantom_cases", "phantom_patient", "write_phantom"]
@@ -43,6 +43,7 @@ def phantom_patient(index: int, seed: int, vendor: str | None = None) -> list[Ca
             centre="phantom",
             phase=phase,
             pathology=scan.person.pathology,
+            conditions=scan.person.conditions,
         )
         for phase in PHASES
     ]

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy.random import Generator, SeedSequence, default_rng
 
+from cmrfed.conditions import CONDITIONS
 from cmrfed.phantom.anatomy import (
     FIELD_OF_VIEW_MM,
     SIZE,
@@ -21,7 +22,6 @@ from cmrfed.phantom.heart import PATHOLOGIES, Pathology, Phase, Sex, sample_phys
 from cmrfed.phantom.receiver import View, receive
 from cmrfed.phantom.styles import VendorStyle, sample_style
 from cmrfed.phantom.texture import Box, Texture
-from cmrfed.shapes import UNKNOWN, vendor_index
 
 OutlinePairs = list[tuple[Outline, Outline]]
 
@@ -42,9 +42,19 @@ class Person:
     weight_kg: int
 
     @property
+    def conditions(self) -> dict[str, object]:
+        """What a generator may be told of who is scanned, by names in `cmrfed.conditions`."""
+        return {"sex": self.sex, "age": self.age, "bmi": self.body_mass_index, "sequence": "bSSFP"}
+
+    @property
+    def body_mass_index(self) -> float:
+        """kg/m2."""
+        return self.weight_kg / (self.height_cm / 100) ** 2
+
+    @property
     def adiposity(self) -> float:
         """0 at a body-mass index of 19 kg/m2, 1 at 38."""
-        return float(np.clip((self.weight_kg / (self.height_cm / 100) ** 2 - 19) / 19, 0, 1))
+        return float(np.clip((self.body_mass_index - 19) / 19, 0, 1))
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Scan:
 
 def scan_patient(seed: int, vendor: str | None, index: int) -> Scan:
     """Patient `index` of a vendor (None: any scanner), decided by (seed, vendor, index) alone."""
-    vendor_number = vendor_index(vendor or UNKNOWN)
+    vendor_number = int(CONDITIONS["vendor"].read(vendor))
     rng = default_rng(SeedSequence([seed, vendor_number, index]))
     person = _sample_person(rng)
     style = sample_style(vendor, rng)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from cmrfed.conditions import PHASES, VENDORS
 from cmrfed.config import Stage, UserError
-from cmrfed.shapes import PHASES, VENDORS
 from cmrfed.slices import Slices
 
 
@@ -74,7 +74,7 @@ def _pairs(slices: Slices, vendor: str, random: np.random.Generator) -> list[tup
 
 def _item(slices: Slices, patient: str, synthetic: bool, random: np.random.Generator) -> Item:
     row = _middle_of_a_stack(slices, slices.of_patient(slices.patient_names.index(patient)), random)
-    vendor, phase = slices.conditions[row]
+    vendor, phase = (slices.conditions[name][row] for name in ("vendor", "phase"))
     image = np.asarray(slices.images[row : row + 1])[0]
     return Item(secrets.token_hex(4), image, synthetic, VENDORS[vendor], PHASES[phase])
 

@@ -6,12 +6,13 @@ any two data sets. The least number of patients is therefore no part of it; `cmr
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cmrfed.cache import data_folder
 from cmrfed.config import ExecutionConfig, Stage, UserError
+from cmrfed.members import FAMILIES, OneOf
 from cmrfed.privacy import CannotBound, PrivacyPlan, epsilon, filter, renyi_order
 from cmrfed.site.compute import needs, rows_together
 from cmrfed.site.request import Request
@@ -62,7 +63,7 @@ class SitePolicy(Stage):
     minimum_sites: int = Field(default=2, ge=2)
     minimum_colluders: int = Field(default=0, ge=0)
     maximum_epsilon_alone: float | None = Field(default=None, gt=0)
-    generators: tuple[Literal["flow", "ddpm"], ...] = ("flow", "ddpm")
+    generators: tuple[Annotated[str, OneOf(FAMILIES)], ...] = tuple(FAMILIES)
     maximum_weights: int = Field(default=100_000_000, ge=1)
     maximum_rows: int = Field(default=1024, ge=1)
     maximum_memory_gb: float = Field(default=16.0, gt=0)

@@ -11,6 +11,7 @@ from cmrfed.training.losses import (
 )
 from cmrfed.training.pretraining import Pretrained, pretrain, steps_kept
 from cmrfed.training.private import noised_sum, patient_batch, trained_weights
+from cmrfed.training.public import has_public_objectives, train_publicly
 
 __all__ = [
     "Contribution",
@@ -20,6 +21,7 @@ __all__ = [
     "autocast",
     "choose_device",
     "contribution",
+    "has_public_objectives",
     "mean_loss",
     "noised_sum",
     "patient_batch",
@@ -29,6 +31,7 @@ __all__ = [
     "single_pixel_losses",
     "steps_kept",
     "train",
+    "train_publicly",
     "trained_weights",
     "validation_losses",
 ]

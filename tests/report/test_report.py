@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from composed import composed_run
 from finished_runs import (
     ARMS,
     CONFIG,
@@ -18,20 +19,20 @@ from finished_runs import (
     leakage,
     log_rounds,
     noise_for,
+    paired_test,
     real_hearts,
     results,
     utility,
 )
-from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
-from omegaconf import OmegaConf
 from refusals import refuses
 from toy_hearts import toy_case
 
-from cmrfed.config import CompositeConfig, DataConfig, EvaluationConfig, GeneratorConfig, RunConfig, read_stage
+from cmrfed.config import CompositeConfig, DataConfig, EvaluationConfig, GeneratorConfig
 from cmrfed.evaluation.composite import composite
+from cmrfed.evaluation.schema import ArmScores
 from cmrfed.pictures import image_uri
 from cmrfed.privacy import attacker_true_positive_rate
 from cmrfed.report import write_report
@@ -155,9 +156,10 @@ def test_results_that_are_missing_or_broken_are_one_line(tmp_path):
     run = lay_out(tmp_path / "run", None)
     with refuses("results.json", "cmrfed evaluate"):
         write_report(run, None)
-    (run.folder / "results.json").write_text('{"arm": "priv')
-    with refuses("results.json", "cmrfed evaluate"):
-        write_report(run, None)
+    for broken in ('{"arm": "priv', "[" * 100_000, '{"arm": "private", "arms": {"private": {"leakage": 3}}}'):
+        (run.folder / "results.json").write_text(broken)
+        with refuses("results.json", "cmrfed evaluate"):
+            write_report(run, None)
     assert not (run.folder / "report.html").exists()
 
 
@@ -232,9 +234,8 @@ def test_the_verdict_claims_an_improvement_only_where_intervals_part(tmp_path, b
 )
 def test_a_paired_test_decides_what_overlapping_intervals_of_the_same_patients_hide(tmp_path, a, b, p, said):
     found = results(epsilon_0=0.69, private=0.71)
-    row = {"a": a, "b": b, "metric": "dice", "structure": "mean", "p_holm": p}
     for arm in found["arms"].values():
-        arm["utility"] = arm["utility"] | {"tests": [row]}
+        arm["utility"] = arm["utility"] | {"tests": [paired_test(a, b, p)]}
     verdict = verdict_of(lay_out(tmp_path, found))
     assert said in verdict
     assert ("not clearly different" in verdict) == (a == "synthetic" or p > 0.05)
@@ -245,8 +246,7 @@ def test_a_small_difference_that_a_paired_test_finds_is_not_called_none(tmp_path
     utility = found["arms"]["private"]["utility"]
     utility["synthetic"]["dice_ci95"]["mean"] = utility["real"]["dice_ci95"]["mean"]
     assert "so this run cannot tell the two apart" in verdict_of(lay_out(tmp_path / "overlap", found))
-    row = {"a": "synthetic", "b": "real", "metric": "dice", "structure": "mean", "p_holm": 0.001}
-    utility["tests"] = [row]
+    utility["tests"] = [paired_test("synthetic", "real", 0.001)]
     assert "so this run cannot tell the two apart" not in verdict_of(lay_out(tmp_path / "paired", found))
 
 
@@ -255,7 +255,7 @@ def with_blind(blind: float) -> dict:
     found = results()
     for arm in found["arms"].values():
         arm["utility"] = utility(0.7, blind=blind)
-        arm["composite"] = composite(arm, CompositeConfig())
+        arm["composite"] = composite(ArmScores.model_validate(arm), CompositeConfig()).plain()
     return found
 
 
@@ -327,7 +327,7 @@ def test_the_verdict_reads_the_attack_against_chance_and_its_blind_control(tmp_p
 
 
 def test_phantoms_are_not_passed_off_as_patients(tmp_path):
-    config = CONFIG.model_copy(update={"data": DataConfig(sources={"phantom": "phantom"})})
+    config = CONFIG.model_copy(update={"data": DataConfig(root="data", sources={"phantom": "phantom"})})
     said = "Every patient of this run is a phantom"
     assert said in verdict_of(lay_out(tmp_path / "phantom", results(), config=config))
     assert said not in verdict_of(lay_out(tmp_path / "mnms", results()))
@@ -408,7 +408,4 @@ def shrunk(width: int) -> np.ndarray:
 def test_the_command_repeats_the_configuration(sources):
     config = CONFIG.model_copy(update={"data": DataConfig(root="/data/it's here", sources=sources)})
     overrides = shlex.split(repeat_command(config).replace("\\\n", ""))[2:]
-    with initialize_config_dir(config_dir=str(CONFIGS), version_base="1.3"):
-        values = OmegaConf.to_container(compose("simulate", overrides=overrides), resolve=True)
-    repeated = {key: value for key, value in values.items() if key in RunConfig.model_fields}
-    assert read_stage(RunConfig, repeated) == config
+    assert composed_run("simulate", *overrides) == config

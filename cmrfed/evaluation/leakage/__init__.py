@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from cmrfed.attacks import (
+from cmrfed.config import LeakageConfig
+from cmrfed.core.progress import ProgressBar
+from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     Claim,
     Evidence,
@@ -19,21 +21,24 @@ from cmrfed.attacks import (
     score_patients,
     strongest,
 )
-from cmrfed.attacks.loss_threshold import loss_scores
-from cmrfed.config import LeakageConfig
+from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
 from cmrfed.evaluation.leakage.audits import copies, styles, worst_patients
 from cmrfed.evaluation.leakage.scene import Scene
-from cmrfed.evaluation.subject import ProgressBar, Results, Subject, Synthetic
-from cmrfed.federation import Arm
+from cmrfed.evaluation.schema import AttackRates, Audits
+from cmrfed.evaluation.subject import Subject, Synthetic
 
 __all__ = ["Scene", "measure_leakage"]
 
+Attacks = dict[str, AttackRates]
+"""By the attack's name."""
+
+NO_NOISE_VIEW = "not applicable: the generator draws in one go, and cannot be asked at a noise of one's choice"
 MEMBERS_UNKNOWN = "it is not known on whom the generator was trained"
 
 
 def measure_leakage(
     subject: Subject, config: LeakageConfig, bar: ProgressBar
-) -> tuple[dict[str, Results], dict[str, Results]]:
+) -> tuple[dict[str, Attacks], dict[str, Audits]]:
     """(Attacks, audits), each by arm. Where the generator is not at hand only its samples are attacked; where it is not
     known who it was trained on nobody is, for a membership that was drawn by lot cannot be found.
 
@@ -46,22 +51,22 @@ def measure_leakage(
     return attacks, audits
 
 
-def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Results, Results]:
+def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Attacks, Audits]:
     """One arm's attacks and audits."""
-    copied = {space: copies(scene, made, space) for space in _spaces(scene) if len(made.shown)}
+    copied = {str(space): copies(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     if not scene.subject.members_known:
-        return {}, {"left_out": dict.fromkeys(scene.names, MEMBERS_UNKNOWN), "copies": copied}
+        return {}, Audits(left_out=dict.fromkeys(scene.names, MEMBERS_UNKNOWN), copies=copied)
     subject, cohort = scene.subject, scene.cohort
     evidence: dict[Evidence, Any] = {}
-    if made.generator:
-        evidence["probe"] = scene.probe(made.load())
-        evidence |= _shadows(scene, made, evidence["probe"], bar)
+    probe = scene.probe(made.load()) if made.generator else None
+    if probe:
+        evidence |= {"probe": probe, **_shadows(scene, made, probe, bar)}
     evidence |= {space: _samples(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     with bar(f"membership inference, {arm}") as progress:
         scores = score_patients(evidence, cohort, scene.names, progress)
-    attacks = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
-    audits: Results = {
-        "left_out": left_out(evidence, cohort, scene.names),
+    judged = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
+    audits: dict[str, object] = {
+        "left_out": left_out(evidence, cohort, scene.names) | _without_noise_view(scene, made, probe),
         "calibration_patients": int(cohort.calibration.sum()),
         "strongest": strongest(scores, cohort, subject.bootstrap, subject.seed),
         "worst_patients": worst_patients(scene, scores) if scores else [],
@@ -74,24 +79,28 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
         losses = -loss_scores(evidence["probe"])
         sides = cohort.sides(losses, np.ones_like(cohort.member))
         audits["overfitting"] = overfitting_gap(*sides, subject.bootstrap, subject.seed)
-    return attacks, audits
+    attacks = {name: AttackRates.model_validate(rates) for name, rates in judged.items()}
+    return attacks, Audits.model_validate(audits)
+
+
+def _without_noise_view(scene: Scene, made: Synthetic, probe: Probe | None) -> dict[str, str]:
+    """Attacks that do not apply to a generator whose weights are at hand: they look at it through noise."""
+    names = scene.names if made.generator and not probe else ()
+    return dict.fromkeys((name for name in names if ATTACKS[name].needs in ("probe", "shadows")), NO_NOISE_VIEW)
 
 
 def _claim(made: Synthetic) -> Claim:
     """What the arm's plan promises; nothing where it has none."""
-    folder = made.generator.parent if made.generator else None
-    plan = Arm.open(folder).plan if folder and (folder / "arm.json").exists() else None
-    return Claim(plan.target_epsilon, plan.delta) if plan else Claim()
+    return Claim(made.plan.target_epsilon, made.plan.delta) if made.plan else Claim()
 
 
 def _shadows(scene: Scene, made: Synthetic, probe: Probe, bar: ProgressBar) -> dict[Evidence, Any]:
     """What shadow models answer, where an attack needs them and the arm's start is at hand."""
-    assert made.generator
-    start, cohort = made.generator.with_name("initial.safetensors"), scene.cohort
+    cohort = scene.cohort
     wanted = any(ATTACKS[name].needs == "shadows" for name in scene.names)
-    if not (scene.config.shadow_models and start.exists() and wanted and cohort.calibrates):
+    if not (scene.config.shadow_models and made.start and wanted and cohort.calibrates):
         return {}
-    trained_on, answers = scene.shadows(made, bar)
+    trained_on, answers = scene.shadows(made, made.start, bar)
     return {"shadows": Shadows(scene.answers(probe), answers, trained_on, cohort.calibration & ~cohort.member)}
 
 
