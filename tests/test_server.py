@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from tiny_runs import tiny_run_config
 
 from cmrfed.config import AdaptiveClipping
-from cmrfed.evaluation.leakage.site import AttackSummary, MembershipSummary, pooled
 from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing
+from cmrfed.site.membership_audit import AttackSummary, MembershipSummary, pooled
 from cmrfed.updates import load_weights, read_weights
 from server.joint import JointFederation
 from server.membership_audit import audit_membership

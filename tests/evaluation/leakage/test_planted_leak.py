@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from cmrfed.config import PreprocessingConfig
-from cmrfed.evaluation import few_of_each
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     Answers,
@@ -18,6 +17,7 @@ from cmrfed.evaluation.leakage.attacks import (
     train_shadows,
 )
 from cmrfed.evaluation.leakage.scene import patient_slices
+from cmrfed.evaluation.subject import few_of_each
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.slices import concatenate
