@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.leak import overtrained
 from cmrfed.attacks import (
     ATTACKS,
     Answers,
@@ -21,7 +22,6 @@ from cmrfed.evaluation.leakage.scene import patient_slices
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.slices import concatenate
-from simulations.bench_leak import overtrained
 
 NAMES = ("loss", "pian", "sima", "pfami", "clid", "gradient_norm")
 BY_SHADOWS = ("lira", "gradient_shadow")
