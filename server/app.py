@@ -8,9 +8,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
-from server.audit import audit_sites
-from server.joint import JointFederation
-from server.strategy import EverySiteRefused, PrivateFederation, to_record
+
+from .audit import audit_sites
+from .joint import JointFederation
+from .strategy import EverySiteRefused, PrivateFederation, to_record
 
 app = ServerApp()
 

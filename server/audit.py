@@ -11,7 +11,8 @@ from cmrfed.evaluation.leakage.site import AuditRequest, SiteSummary, pooled
 from cmrfed.federation import Arm
 from cmrfed.replies import Attendance, message_of
 from cmrfed.updates import write_durably
-from server.strategy import received, said
+
+from .strategy import received, said
 
 
 def audit_sites(arm: Arm, grid: Grid) -> None:
@@ -20,7 +21,7 @@ def audit_sites(arm: Arm, grid: Grid) -> None:
     Writes audit.json into the arm's folder: the pooled rates, each site's own, and why any site did not answer.
     """
     content = {"asked": said(_request(arm))}
-    messages = [Message(RecordDict(dict(content)), node, f"{MessageType.QUERY}.audit") for node in grid.get_node_ids()]  # type: ignore[arg-type]
+    messages = [Message(RecordDict(dict(content)), node, f"{MessageType.QUERY}.audit") for node in grid.get_node_ids()]
     replies = grid.send_and_receive(messages, timeout=arm.config.federation.round_timeout_s)
     attendance = Attendance(arm.sites)
     summaries = attendance.heard(map(received, replies), partial(message_of, SiteSummary))

@@ -21,8 +21,9 @@ from cmrfed.site.division import refuse_twins
 from cmrfed.site.policy import default_ledger
 from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_one_by_one
 from cmrfed.updates import Weights, load_weights
-from simulations.arms import federate
-from simulations.pretraining import initial_weights, refuse_poor_start
+
+from .arms import federate
+from .pretraining import initial_weights, refuse_poor_start
 
 _VALIDATION_SLICES_PER_VENDOR = 12
 """Enough to see a curve fall, few enough not to hold up a round."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from cmrfed.apps.simulations.inprocess import InProcessGrid
 from conftest import toy_slices
 from flwr.app import Context, RecordDict, UserConfig
 from flwr.supercore.task_identity import TaskIdentity
@@ -10,7 +11,6 @@ from omegaconf import OmegaConf
 
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site import Home
-from simulations.inprocess import InProcessGrid
 
 SIDES_KEY = f"{487:064x}"
 """A home's key that shares small groups of toy patients out evenly, so that few are enough for a test."""

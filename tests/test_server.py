@@ -4,6 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from cmrfed.apps.server.audit import audit_sites
+from cmrfed.apps.server.joint import JointFederation
+from cmrfed.apps.server.strategy import EverySiteRefused, PrivateFederation, received
+from cmrfed.apps.simulations.inprocess import InProcessGrid
 from conftest import toy_plan
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from homes import make_home, make_peers, network_of
@@ -17,10 +21,6 @@ from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing
 from cmrfed.updates import load_weights, read_weights
-from server.audit import audit_sites
-from server.joint import JointFederation
-from server.strategy import EverySiteRefused, PrivateFederation, received
-from simulations.inprocess import InProcessGrid
 
 ADAPTIVE = toy_plan(adaptive=AdaptiveClipping(), target_epsilon=1000.0, seed=None)
 ALONE = {"maximum_epsilon": 1e6, "minimum_noise_multiplier": 0.1}
@@ -294,7 +294,9 @@ def audited(tmp_path, tiny_generator_config, fp32_training, monkeypatch):
     """Three sites that answer an audit with the same row, without having to train."""
     homes = {name: make_home(tmp_path / name, name=name) for name in ("east", "west", "north")}
     arm = make_arm(tmp_path, tiny_generator_config, fp32_training, ADAPTIVE, homes)
-    monkeypatch.setattr("client.app.answer_audit", lambda *_: SiteSummary(attacks={"loss": AttackSummary(**ROW)}))
+    monkeypatch.setattr(
+        "cmrfed.apps.client.app.answer_audit", lambda *_: SiteSummary(attacks={"loss": AttackSummary(**ROW)})
+    )
     return arm, network_of(homes)
 
 

@@ -1,6 +1,5 @@
 """Commands about runs: simulate, prepare, pretrain, generate, evaluate, report."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,7 @@ _ROOM_FOR_A_RUN_BYTES = 512 * 2**20
 
 
 def simulate(values: Values) -> Path:
-    _need_clone()
-    from simulations import simulate as simulation
+    from cmrfed.apps.simulations import simulate as simulation
 
     out, name, resumed = values.pop("out"), values.pop("name"), values.pop("resume")
     if resumed not in (None, "auto"):
@@ -90,8 +88,7 @@ def _identity(home: Path) -> Any:
 
 
 def pretrain(values: Values) -> None:
-    _need_clone()
-    from simulations.pretraining import pretrained_on_phantom
+    from cmrfed.apps.simulations.pretraining import pretrained_on_phantom
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
     path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"sources": {}}, **values}))
@@ -196,12 +193,6 @@ def _evaluate_run(run: Any, config: EvaluationConfig) -> None:
 
     evaluation.evaluate(run, config, progress_bar)
     _done(write_report(run, config.show_real_images))
-
-
-def _need_clone() -> None:
-    """The Flower apps are not in the wheel, where their names would collide with other packages'."""
-    if importlib.util.find_spec("simulations") is None:
-        raise UserError("this command runs from a clone of the repository: pip install --editable . there")
 
 
 def _open(folder: str) -> Any:

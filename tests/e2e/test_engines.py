@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cmrfed.apps.simulations import flower
+from cmrfed.apps.simulations.simulate import simulate
 from tiny_runs import tiny_run_config
 
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
 from cmrfed.updates import load_weights
-from simulations import flower
-from simulations.simulate import simulate
 
-ROOT = Path(flower.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

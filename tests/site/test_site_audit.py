@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cmrfed.apps.server.audit import audit_sites
 from conftest import toy_plan, toy_slices
 from homes import SIDES_KEY, make_home, network_of
 from refusals import refuses
@@ -26,7 +27,6 @@ from cmrfed.site.division import Division
 from cmrfed.slices import concatenate
 from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights, save_generator
-from server.audit import audit_sites
 
 LEAKAGE = LeakageConfig(times=2, inversion_steps=1, attacks=("loss", "loss_curve", "sima", "nearest_sample"))
 
