@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from cmrfed.apps.client.app import app as client_app
-from cmrfed.apps.server.app import app as server_app
 from flwr.app import Context, Message, RecordDict, UserConfig
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
+from cmrfed.apps.client.app import app as client_app
+from cmrfed.apps.server.app import app as server_app
 
 _SERVER_NODE = 1
 

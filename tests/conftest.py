@@ -14,10 +14,10 @@ install_import_hook("cmrfed", "beartype.beartype")
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from cmrfed.apps.simulations.simulate import simulate  # noqa: E402
 from tiny_runs import tiny_run_config  # noqa: E402
 
 from cmrfed import cli  # noqa: E402
+from cmrfed.apps.simulations.simulate import simulate  # noqa: E402
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
 from cmrfed.console import console  # noqa: E402
 from cmrfed.privacy import PrivacyPlan  # noqa: E402

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from cmrfed.apps.simulations.inprocess import InProcessGrid
 from conftest import toy_slices
 from flwr.app import Context, RecordDict, UserConfig
 from flwr.supercore.task_identity import TaskIdentity
 from omegaconf import OmegaConf
 
+from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site import Home
 

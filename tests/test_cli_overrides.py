@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from cmrfed.apps.simulations.flower import toml_text
 from flwr.common.config import parse_config_args
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cmrfed import cli
+from cmrfed.apps.simulations.flower import toml_text
 from cmrfed.cli.commands import COMMANDS
 from cmrfed.cli.overrides import read_words
 from cmrfed.keys import all_keys, find_key, keys_of

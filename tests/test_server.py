@@ -4,10 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from cmrfed.apps.server.audit import audit_sites
-from cmrfed.apps.server.joint import JointFederation
-from cmrfed.apps.server.strategy import EverySiteRefused, PrivateFederation, received
-from cmrfed.apps.simulations.inprocess import InProcessGrid
 from conftest import toy_plan
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from homes import make_home, make_peers, network_of
@@ -15,6 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_runs import tiny_run_config
 
+from cmrfed.apps.server.audit import audit_sites
+from cmrfed.apps.server.joint import JointFederation
+from cmrfed.apps.server.strategy import EverySiteRefused, PrivateFederation, received
+from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import AdaptiveClipping
 from cmrfed.evaluation.leakage.site import AttackSummary, SiteSummary, pooled
 from cmrfed.federation import Arm, ArmPlan, GlobalState

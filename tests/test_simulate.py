@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
+from tiny_runs import tiny_run_config
+
 from cmrfed.apps.server.strategy import PrivateFederation
 from cmrfed.apps.simulations.arms import _Watch
 from cmrfed.apps.simulations.pretraining import pretrained_on_phantom, refuse_poor_start
 from cmrfed.apps.simulations.simulate import interrupted_run, resume, simulate
-from omegaconf import OmegaConf
-from tiny_runs import tiny_run_config
-
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
 from cmrfed.evaluation import evaluate

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cmrfed.apps.server.joint import JointFederation
-from cmrfed.apps.simulations.simulate import resume, simulate
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
+from cmrfed.apps.server.joint import JointFederation
+from cmrfed.apps.simulations.simulate import resume, simulate
 from cmrfed.config import UserError
 from cmrfed.privacy import epsilon
 from cmrfed.runs import Run

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
-from cmrfed.apps.simulations import flower
 
+from cmrfed.apps.simulations import flower
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
 
 LATE = """Traceback (most recent call last):

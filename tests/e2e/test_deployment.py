@@ -5,13 +5,13 @@ import shutil
 import subprocess
 from contextlib import contextmanager
 
-from cmrfed.apps.simulations import flower
-from cmrfed.apps.simulations.processes import stop
-from cmrfed.apps.simulations.simulate import simulate
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
 from cmrfed import apps
+from cmrfed.apps.simulations import flower
+from cmrfed.apps.simulations.processes import stop
+from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.federation import Arm
 from cmrfed.site import Home
 

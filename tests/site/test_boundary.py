@@ -5,7 +5,6 @@ import pickle
 
 import numpy as np
 import pytest
-from cmrfed.apps.client.app import REFUSED, app
 from conftest import toy_plan, toy_slices
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict, UserConfig
 from flwr.supercore.task_identity import TaskIdentity
@@ -13,6 +12,7 @@ from homes import make_home
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cmrfed.apps.client.app import REFUSED, app
 from cmrfed.generators import build_generator
 from cmrfed.site import Home, Request, local
 from cmrfed.training import LocalTask

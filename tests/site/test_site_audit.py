@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cmrfed.apps.server.audit import audit_sites
 from conftest import toy_plan, toy_slices
 from homes import SIDES_KEY, make_home, network_of
 from refusals import refuses
 from tiny_runs import tiny_run_config
 
+from cmrfed.apps.server.audit import audit_sites
 from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.leakage import site as site_audit
