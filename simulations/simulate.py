@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, if_interrupted, progress_bar
+from cmrfed.federation.start import initial_weights, refuse_poor_start
 from cmrfed.preparation import Source, refuse_missing_folders, write_configured_phantom
 from cmrfed.privacy import Cohort, PrivacyPlan
 from cmrfed.privacy.secure_aggregation import Identity
@@ -23,7 +24,6 @@ from cmrfed.slices import Slices, assign_sites, concatenate, fingerprint, split_
 from cmrfed.updates import Weights, load_weights
 
 from .arms import federate
-from .pretraining import initial_weights, refuse_poor_start
 
 _VALIDATION_SLICES_PER_VENDOR = 12
 """Enough to see a curve fall, few enough not to hold up a round."""

@@ -16,12 +16,12 @@ from tiny_runs import tiny_run_config
 
 from cmrfed.apps.server.strategy import PrivateFederation
 from cmrfed.apps.simulations.arms import _Watch
-from cmrfed.apps.simulations.pretraining import pretrained_on_phantom, refuse_poor_start
 from cmrfed.apps.simulations.simulate import interrupted_run, resume, simulate
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
 from cmrfed.evaluation import evaluate
 from cmrfed.federation import Arm
+from cmrfed.federation.start import pretrained_on_phantom, refuse_poor_start
 from cmrfed.privacy import epsilon
 from cmrfed.report import write_report
 from cmrfed.runs import Run
@@ -257,7 +257,7 @@ def test_a_start_that_is_not_a_number_is_refused(cache, finished, monkeypatch):
     start = load_weights(finished.arm_folder("private") / "initial.safetensors")[0]
     slices = finished.held_out_slices()
     refuse_poor_start(config, start, slices)
-    monkeypatch.setattr("cmrfed.apps.simulations.pretraining.validation_losses", lambda *_: {"GE": float("nan")})
+    monkeypatch.setattr("cmrfed.federation.start.validation_losses", lambda *_: {"GE": float("nan")})
     with pytest.raises(UserError, match="held-out loss is nan"):
         refuse_poor_start(config, start, slices)
 

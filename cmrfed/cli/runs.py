@@ -88,7 +88,7 @@ def _identity(home: Path) -> Any:
 
 
 def pretrain(values: Values) -> None:
-    from cmrfed.apps.simulations.pretraining import pretrained_on_phantom
+    from cmrfed.federation.start import pretrained_on_phantom
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
     path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"sources": {}}, **values}))
