@@ -54,7 +54,7 @@ def test_a_run_that_stopped_early_is_evaluated_and_says_so_last_with_code_3(simu
     ],
 )
 def test_auto_goes_on_where_a_run_was_cut_short_and_else_begins(simulate, run, monkeypatch, words, cut_short, did):
-    monkeypatch.setattr("cmrfed.apps.simulations.simulate.interrupted_run", lambda *_: run if cut_short else None)
+    monkeypatch.setattr("cmrfed.runs.interrupted_run", lambda *_: run if cut_short else None)
     assert simulate(*words)[0] == 0
     assert simulate.did == [did, "evaluated"]
 

@@ -71,7 +71,7 @@ def refusing(monkeypatch, *names):
     def save(policy, path):
         OmegaConf.save(policy | ({"maximum_delta": 1e-9} if policy["name"] in names else {}), path)
 
-    monkeypatch.setattr("cmrfed.apps.simulations.simulate.OmegaConf", SimpleNamespace(save=save))
+    monkeypatch.setattr("cmrfed.site.layout.OmegaConf", SimpleNamespace(save=save))
 
 
 def test_a_site_that_refuses_is_named_and_a_quorum_goes_on(cache, tmp_path, monkeypatch):

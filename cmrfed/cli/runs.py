@@ -28,13 +28,14 @@ _ROOM_FOR_A_RUN_BYTES = 512 * 2**20
 
 def simulate(values: Values) -> Path:
     from cmrfed.apps.simulations import simulate as simulation
+    from cmrfed.runs import interrupted_run
 
     out, name, resumed = values.pop("out"), values.pop("name"), values.pop("resume")
     if resumed not in (None, "auto"):
         run = simulation.resume(_open_to_write(resumed, "resume"))
     else:
         config, out = read_stage(RunConfig, values), output_folder(out, _ROOM_FOR_A_RUN_BYTES)
-        cut_short = simulation.interrupted_run(config, out) if resumed else None
+        cut_short = interrupted_run(config, out) if resumed else None
         run = simulation.resume(cut_short) if cut_short else simulation.simulate(config, out, name)
     with if_interrupted(lambda: f"the training is kept, and cmrfed evaluate run={run.folder} measures it"):
         _evaluate_run(run, run.config.evaluation)
@@ -49,6 +50,7 @@ def prepare(values: Values) -> None:
     from cmrfed.preparation import Source
     from cmrfed.site import Home
     from cmrfed.site.division import HELD_OUT, TRAINED_ON, prepare_sides, refuse_twins
+    from cmrfed.site.layout import identity_of
     from cmrfed.slices import is_slices
 
     home = output_folder(config.home, key="home")
@@ -67,7 +69,7 @@ def prepare(values: Values) -> None:
         console.print(f"{counts} kept out of every training, for this site's audits", soft_wrap=True)
     console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
     console.print(
-        f"public key, for the peers' site.yaml where noise is shared: {_identity(home).public}", soft_wrap=True
+        f"public key, for the peers' site.yaml where noise is shared: {identity_of(home).public}", soft_wrap=True
     )
 
 
@@ -77,14 +79,6 @@ def _write_policy(path: Path) -> None:
 
     example = (configs_folder() / "site" / "example.yaml").read_text()
     path.write_text(example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
-
-
-def _identity(home: Path) -> Any:
-    """The site's key: made once, and kept."""
-    from cmrfed.privacy.secure_aggregation import Identity
-
-    path = home / "identity.pem"
-    return Identity.load(path) if path.exists() else Identity.create(path)
 
 
 def pretrain(values: Values) -> None:
