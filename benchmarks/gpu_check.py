@@ -35,7 +35,7 @@ IN_HAND = 1 - ROUNDING_GUARD
 
 
 @dataclass(frozen=True)
-class Finding:
+class PathCheck:
     """A row of the table. left_behind, chance and largest_part are in units of C."""
 
     precision: str
@@ -51,15 +51,17 @@ class Finding:
         return self.left_behind <= IN_HAND and self.largest_part <= 1
 
 
-def check(config: GeneratorConfig, device: torch.device, patients: int, shape: tuple[int, ...]) -> list[Finding]:
+def check(config: GeneratorConfig, device: torch.device, patients: int, shape: tuple[int, ...]) -> list[PathCheck]:
     """All rows. shape: of one patient's images, (slice, 1, row, column)."""
     generator, stream = made_up_generator(config, device), torch.Generator().manual_seed(1)
     drawn = [made_up_patient(generator, shape, stream, device) for _ in range(patients)]
     ways = product(("fp32", "bf16"), ("loop", "vmap"))
-    return [_finding(generator, drawn, device, precision, path) for precision, path in ways]
+    return [_path_check(generator, drawn, device, precision, path) for precision, path in ways]
 
 
-def _finding(generator: Generator, drawn: Sequence[Batch], device: torch.device, precision: str, path: str) -> Finding:
+def _path_check(
+    generator: Generator, drawn: Sequence[Batch], device: torch.device, precision: str, path: str
+) -> PathCheck:
     """Groups of two, so that the last is full of everybody and not without one, or the other way about."""
     shape = tuple(drawn[0][0].shape)
     values = {"precision": precision, "patient_gradients": path, "device": str(device)}
@@ -70,7 +72,7 @@ def _finding(generator: Generator, drawn: Sequence[Batch], device: torch.device,
     without = [summed([*drawn[:place], *drawn[place + 1 :]]) for place in range(len(drawn))]
     left = [everybody - others - part for others, part in zip(without, parts, strict=True)]
     taken = gradient_path(generator, training, device, shape)
-    return Finding(precision, path, taken, _largest(left), _largest([everybody - again]), _largest(parts))
+    return PathCheck(precision, path, taken, _largest(left), _largest([everybody - again]), _largest(parts))
 
 
 def _summed(generator: Generator, training: TrainingConfig, device: torch.device, drawn: Sequence[Batch]) -> Tensor:
@@ -81,12 +83,12 @@ def _largest(vectors: Sequence[Tensor]) -> float:
     return max(float(torch.linalg.vector_norm(vector)) for vector in vectors) / _CLIPPING.max_grad_norm
 
 
-def table(findings: Sequence[Finding]) -> str:
+def table(checks: Sequence[PathCheck]) -> str:
     """Markdown."""
     rows = [
         f"| {one.precision} | {one.asked} | {one.taken} | {one.left_behind:.1e} | {one.chance:.1e} "
         f"| {one.largest_part:.7f} | {'yes' if one.holds else 'NO'} |"
-        for one in findings
+        for one in checks
     ]
     head = f"| precision | asked | taken | left behind (at most {IN_HAND:.0e}) | by chance | largest part | at most C |"
     return "\n".join([head, "| --- | --- | --- | --- | --- | --- | --- |", *rows])
@@ -103,10 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = parser.parse_args(arguments)
     device = choose_device(found.device)
     shape = (found.slices, 1, found.size, found.size)
-    findings = check(GeneratorConfig(channels=tuple(found.channels)), device, found.patients, shape)
+    checks = check(GeneratorConfig(channels=tuple(found.channels), trainable="all"), device, found.patients, shape)
     console.print(f"{describe_device()}, torch {torch.__version__}, {found.patients} patients of {shape}")
-    console.print(table(findings), markup=False, soft_wrap=True)
-    return 0 if all(one.holds for one in findings) else 1
+    console.print(table(checks), markup=False, soft_wrap=True)
+    return 0 if all(one.holds for one in checks) else 1
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Whether the attacks find a leak that is there and none where there is none, on the phantom, over several seeds.
 
-For each seed a generator is trained far too long on a few hearts. The attacks must tell these from hearts that it
-never saw ("planted"), and must not tell others that it never saw either from the same strangers ("innocent"). Of
-innocent 95 % intervals about one in twenty should miss 0.5, so their share is printed, with its own interval over
-seeds, and the share that lies above 0.5, and so accuses the innocent. Of seeds at most one in twenty should have an
-attack that is significant after the correction for many attacks, or one whose simultaneous interval misses 0.5.
+For each seed a generator is trained far too long on a few hearts. The attacks must tell these ("planted") from hearts
+that it never saw, and must not tell other hearts that it never saw ("unseen") from the same non-members. Of the 95 %
+intervals of unseen hearts about one in twenty should miss 0.5, so their share is printed, with its own interval over
+seeds, and the share that lies above 0.5, the false positives. Of seeds at most one in twenty should have an attack that
+is significant after the correction for many attacks, or one whose simultaneous interval misses 0.5.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cmrfed.attacks import ATTACKS, Claim, Cohort, PatientSlices, Probe, judge, score_patients
 from cmrfed.config import GeneratorConfig, PreprocessingConfig, TrainingConfig
 from cmrfed.console import console
 from cmrfed.evaluation import few_of_each
+from cmrfed.evaluation.leakage.attacks import ATTACKS, Claim, Cohort, PatientSlices, Probe, judge, score_patients
 from cmrfed.evaluation.leakage.scene import patient_slices
 from cmrfed.generators import Generator, build_generator
 from cmrfed.preparation import phantom_slices
@@ -35,17 +35,17 @@ def main() -> None:
     """Measure, and print one JSON object."""
     options = _options()
     rounds = [_one_seed(seed, options) for seed in range(options.seed, options.seed + options.seeds)]
-    planted, innocent = ([one[side] for one in rounds] for side in ("planted", "innocent"))
+    planted, unseen = ([one[side] for one in rounds] for side in ("planted", "unseen"))
     found = {
         "families_that_find_the_leak": [_families(row) for row in planted],
         "fewest_families": min(len(_families(row)) for row in planted),
         "planted_tpr_at_1pct_fpr": _means(planted, "tpr_at_1pct_fpr"),
         "planted_auc": _means(planted, "auc"),
-        "innocent_auc": _means(innocent, "auc"),
-        "innocent_intervals_that_miss": _share([[one["misses"] for one in row.values()] for row in innocent]),
-        "innocent_intervals_above": _share([[one["above"] for one in row.values()] for row in innocent]),
-        "innocent_seeds_with_a_finding": sum(_significant(row) for row in innocent),
-        "innocent_seeds_with_a_simultaneous_interval_that_misses": sum(map(_any_misses, innocent)),
+        "unseen_auc": _means(unseen, "auc"),
+        "unseen_intervals_that_miss": _share([[one["misses"] for one in row.values()] for row in unseen]),
+        "unseen_intervals_above": _share([[one["above"] for one in row.values()] for row in unseen]),
+        "unseen_seeds_with_a_finding": sum(_significant(row) for row in unseen),
+        "unseen_seeds_with_a_simultaneous_interval_that_misses": sum(map(_any_misses, unseen)),
         "seeds": options.seeds,
     }
     console.print(json.dumps(found, indent=2), markup=False, highlight=False)
@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=10, help="hearts, weights and noises anew for each")
     parser.add_argument("--seed", type=int, default=0, help="the first")
     parser.add_argument("--members", type=int, default=8, help="hearts that are trained on")
-    parser.add_argument("--strangers", type=int, default=24, help="hearts that they are told from")
+    parser.add_argument("--non-members", type=int, default=24, help="hearts that they are told from")
     parser.add_argument("--size", type=int, default=16, help="pixels a side")
     parser.add_argument("--steps", type=int, default=600, help="training steps")
     return parser.parse_args()
@@ -65,29 +65,29 @@ def _options() -> argparse.Namespace:
 
 def _one_seed(seed: int, options: argparse.Namespace) -> dict[str, Row]:
     count = options.members
-    hearts = phantom_slices(2 * count + options.strangers, seed, PreprocessingConfig(size=options.size))
+    hearts = phantom_slices(2 * count + options.non_members, seed, PreprocessingConfig(size=options.size))
     few, names = few_of_each(hearts, 2), hearts.patient_names
     groups = (names[:count], names[count : 2 * count], names[2 * count :])
-    members, others, strangers = (few.subset(group) for group in groups)
+    members, others, non_members = (few.subset(group) for group in groups)
     generator = overtrained(members, options.family, options.steps, seed)
     return {
-        side: _judged(generator, group, strangers, seed) for side, group in (("planted", members), ("innocent", others))
+        side: _judged(generator, group, non_members, seed) for side, group in (("planted", members), ("unseen", others))
     }
 
 
 def overtrained(slices: Slices, family: str, steps: int, seed: int) -> Generator:
     """A small generator that has seen these slices hundreds of times each."""
-    config = GeneratorConfig(family=family, channels=(16, 16))  # type: ignore[arg-type]
-    training = TrainingConfig(local_steps=steps, learning_rate=5e-3, batch_size=16, precision="fp32")
+    config = GeneratorConfig(family=family, channels=(16, 16), trainable="all")  # type: ignore[arg-type]
+    training = TrainingConfig(local_steps=steps, optimizer="adam", learning_rate=5e-3, batch_size=16, precision="fp32")
     generator = build_generator(config, seed)
     train(generator, slices, LocalTask(training=training, plan=None, round=1, rounds=1, seed=seed))
     return generator
 
 
-def _judged(generator: Generator, members: Slices, strangers: Slices, seed: int) -> Row:
+def _judged(generator: Generator, members: Slices, non_members: Slices, seed: int) -> Row:
     """What is read of each attack on one group."""
-    cohort = Cohort.of(members.records, strangers.records, seed)
-    slices: PatientSlices = patient_slices(concatenate([members, strangers]))
+    cohort = Cohort.of(members.records, non_members.records, seed)
+    slices: PatientSlices = patient_slices(concatenate([members, non_members]))
     scores = score_patients({"probe": Probe(generator, slices, seed=seed)}, cohort)
     return {name: _read(one) for name, one in judge(scores, None, cohort, Claim(), 1000, seed).items()}
 

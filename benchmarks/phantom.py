@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.evaluation import thin
-from cmrfed.fidelity import PatientFeatures, extract_features, fidelity_scores
+from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
+from cmrfed.evaluation.utility.metrics import TrainingSet, predict, stack_scores, summarise, train_segmenter
 from cmrfed.preparation import Source, phantom_slices
 from cmrfed.sampling import synthesise
-from cmrfed.shapes import UNKNOWN, VENDORS
 from cmrfed.slices import Slices, split_patients
 from cmrfed.updates import load_generator
-from cmrfed.utility import TrainingSet, predict, stack_scores, summarise, train_segmenter
 
 HALVES = ("development", "report")
 KID_SLICES = 300

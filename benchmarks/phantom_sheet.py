@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from cmrfed.conditions import PHASES
 from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError
 from cmrfed.console import console
 from cmrfed.preparation import phantom_slices
 from cmrfed.sampling import synthesise
-from cmrfed.shapes import COLOURS, PHASES
+from cmrfed.shapes import COLOURS
 from cmrfed.slices import Slices
 from cmrfed.updates import load_generator
 

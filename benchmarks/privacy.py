@@ -32,7 +32,8 @@ from cmrfed.training import autocast, mean_loss, noised_sum, patient_batch
 OUT = Path(__file__).resolve().parent
 PATIENTS, SLICES, SIZE = 8, 4, 64
 CPU = torch.device("cpu")
-FOLDED, UNFOLDED = GeneratorConfig(), GeneratorConfig(channels=(32, 64, 96), patch=1)
+FOLDED = GeneratorConfig(channels=(48, 96, 128), trainable="all")
+UNFOLDED = GeneratorConfig(channels=(32, 64, 96), patch=1, trainable="all")
 FEW = FOLDED.model_copy(update={"trainable": "modulation"})
 RUNS = {
     ("folded", "fp32"): (FOLDED, 9),
@@ -66,8 +67,8 @@ def main() -> None:
     memory = {path: _memory(path) for path in ("loop", "vmap")}
     aims = _aims(medians)
     text = _markdown(medians, memory, aims)
-    (OUT / "privacy.md").write_text(text)
-    (OUT / "privacy.json").write_text(json.dumps(_record(medians, memory, aims), indent=2) + "\n")
+    (OUT / "privacy.md").write_text(text, encoding="utf-8")
+    (OUT / "privacy.json").write_text(json.dumps(_record(medians, memory, aims), indent=2) + "\n", encoding="utf-8")
     console.print(text, markup=False, soft_wrap=True)
 
 
@@ -196,12 +197,14 @@ def _memory(path: str) -> dict[int, float]:
 
 
 def _peak_mb(path: str, patients: int) -> float:
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak that a new process takes over from its parent
+    Path("/proc/self/clear_refs").write_text(
+        "5", encoding="utf-8"
+    )  # forgets the peak that a new process takes over from its parent
     slices = _Repeated(**vars(_slices()))
     _Repeated.number_of_patients = patients  # type: ignore[assignment]
     training = TrainingConfig(slices_per_patient=SLICES, precision="fp32", patient_gradients=path)  # type: ignore[arg-type]
     _private(build_generator(FOLDED, 0), slices, training, _plan())
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 
 

@@ -15,7 +15,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from cmrfed.config import Stage, UserError, read_stage_json_text
-from cmrfed.evaluation.leakage.site import AuditRequest, answer_audit
+from cmrfed.evaluation.leakage.site import MembershipAuditRequest, answer_membership_audit
 from cmrfed.site import Home, Request, answer, joint
 from cmrfed.updates import Weights
 
@@ -71,12 +71,14 @@ def train(home: Home, number: int, message: Message) -> Answer:
     return RecordDict({"answer": notes, "update": ArrayRecord({n: Array(array) for n, array in run.update.items()})})
 
 
-@app.query("audit")
+@app.query("membership_audit")
 @_answering
-def audit(home: Home, number: int, message: Message) -> Answer:
+def membership_audit(home: Home, number: int, message: Message) -> Answer:
     """Attacks on this site's own patients, summed up."""
-    asked = read_stage_json_text(AuditRequest, str(message.content["asked"]["json"]), where="the server's message")
-    return _said(answer_audit(home, asked))
+    asked = read_stage_json_text(
+        MembershipAuditRequest, str(message.content["asked"]["json"]), where="the server's message"
+    )
+    return _said(answer_membership_audit(home, asked))
 
 
 @app.query("offer")
@@ -125,7 +127,7 @@ def _home(context: Context) -> tuple[Path, int]:
         return Path(str(context.node_config["home"])), 0
     number = int(context.node_config["partition-id"])
     arm = Path(str(context.run_config["arm"]))
-    sites = json.loads((arm / "arm.json").read_text())["sites"]
+    sites = json.loads((arm / "arm.json").read_text(encoding="utf-8"))["sites"]
     return arm.parents[1] / "sites" / str(sites[number]), number
 
 

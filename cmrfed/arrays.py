@@ -6,7 +6,6 @@ are mapped instead of read.
 """
 
 import json
-import os
 import shutil
 import struct
 import tempfile
@@ -19,6 +18,7 @@ import numpy as np
 from jaxtyping import Int64
 from safetensors import safe_open
 
+from cmrfed.core import atomic
 from cmrfed.outputs import private_folder
 
 _NAMES: dict[str, np.dtype] = {
@@ -76,18 +76,13 @@ class ArraysWriter:
 
     def close(self, metadata: Mapping[str, str]) -> None:
         """Put header and arrays together and publish the file, with these texts in its header."""
-        temporary = self.path.with_name(f".{os.getpid()}.{self.path.name}")
         try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with atomic.replacing(self.path, atomic.PRIVATE) as draft, draft.open("wb") as file:
                 file.write(self._header(metadata))
                 for spool in self._spools.values():
                     spool.seek(0)
                     shutil.copyfileobj(spool, file, 1 << 20)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
         finally:
-            temporary.unlink(missing_ok=True)
             self.abandon()
 
     def abandon(self) -> None:

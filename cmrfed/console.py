@@ -12,19 +12,20 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import (
+    Progress as Bars,
+)
 from rich.text import Text
+
+from cmrfed.core.progress import Progress
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-Report = Callable[[int, int], None]
-"""Tells a bar that `done` of `total` is reached."""
 
 
 def survive_any_encoding() -> None:
@@ -54,10 +55,10 @@ LINE_EVERY_S = 60.0
 
 
 @contextmanager
-def progress_bar(description: str) -> Iterator[Report]:
+def progress_bar(description: str) -> Iterator[Progress]:
     """A bar with counts, time spent and time left. Off a terminal, as under a scheduler, a line a minute instead."""
     if not console.is_terminal:
-        lines = _Lines(description)
+        lines = _LogLines(description)
         with lines.printed():
             yield lines.report
         return
@@ -69,18 +70,18 @@ def progress_bar(description: str) -> Iterator[Report]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, refresh_per_second=4) as progress:
-        yield _reporter(progress, progress.add_task(description, total=None))
+    with Bars(*columns, console=console, refresh_per_second=4) as bars:
+        yield _reporter(bars, bars.add_task(description, total=None))
 
 
-def _reporter(progress: Progress, task: TaskID) -> Report:
+def _reporter(bars: Bars, task: TaskID) -> Progress:
     def report(done: int, total: int) -> None:
-        progress.update(task, completed=done, total=total)
+        bars.update(task, completed=done, total=total)
 
     return report
 
 
-class _Lines:
+class _LogLines:
     """Progress as lines for a log: one a minute, whether or not anything was done in it, and one at the end."""
 
     def __init__(self, description: str) -> None:

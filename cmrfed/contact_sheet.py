@@ -5,9 +5,8 @@ one file that only its owner may read.
 """
 
 import io
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,16 +16,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, UnidentifiedImageError
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import PreprocessingConfig, UserError
+from cmrfed.core import atomic
+from cmrfed.core.progress import Progress
 from cmrfed.outputs import output_file, writing
 from cmrfed.preprocessing import centre_of_mask, kept_slices, prepare
 from cmrfed.preprocessing.grid import Grid
-from cmrfed.shapes import COLOURS, STRUCTURES, UNKNOWN, Label
+from cmrfed.shapes import COLOURS, STRUCTURES, Label
 from cmrfed.volumes import Case, Entry, load_case
 
-Progress = Callable[[int, int], None]
-
-Site = tuple[str, str, str]
+SiteKey = tuple[str, str, str]
 """Data set, vendor, centre."""
 FOOTER = "Shows patients. Made for this hospital's own eyes: must not leave the hospital."
 FOOTER_OF_PHANTOM = "The built-in phantom: shows no patient."
@@ -74,9 +74,9 @@ class Block:
     patients: tuple[tuple[Column, ...], ...]
 
 
-def draw_patients(patients: Iterable[list[Entry]], number: int, seed: int) -> dict[Site, list[list[Entry]]]:
+def draw_patients(patients: Iterable[list[Entry]], number: int, seed: int) -> dict[SiteKey, list[list[Entry]]]:
     """Up to `number` of each site's patients, each with the entries of all phases; decided by the seed."""
-    sites: defaultdict[Site, dict[str, list[Entry]]] = defaultdict(dict)
+    sites: defaultdict[SiteKey, dict[str, list[Entry]]] = defaultdict(dict)
     for own in patients:
         sites[own[0].dataset, own[0].vendor, own[0].centre][own[0].patient] = own
     rngs = ((site, np.random.default_rng(seed)) for site in sorted(sites))
@@ -86,7 +86,7 @@ def draw_patients(patients: Iterable[list[Entry]], number: int, seed: int) -> di
 
 
 def make_blocks(
-    drawn: Mapping[Site, list[list[Entry]]],
+    drawn: Mapping[SiteKey, list[list[Entry]]],
     slices: int,
     prepared: PreprocessingConfig | None,
     names: bool = False,
@@ -187,14 +187,8 @@ def write_sheet(path: Path, blocks: Sequence[Block]) -> int:
     figure, panels = _draw(blocks)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": SOFTWARE})
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with writing(path):
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(buffer.getvalue())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        atomic.write_bytes(path, buffer.getvalue(), mode=atomic.PRIVATE)
     return panels
 
 

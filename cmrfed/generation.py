@@ -18,16 +18,19 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
+from cmrfed.conditions import UNLABELLED, columns
 from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError
+from cmrfed.core.progress import Progress
 from cmrfed.datasets import acdc, folder, mnms, mnms2, mscmrseg, ukbiobank
 from cmrfed.generators import Generator
 from cmrfed.outputs import output_folder, refuse_in_the_way, writing
 from cmrfed.preprocessing import PreparedMask, prepare_mask
-from cmrfed.sampling import Progress, sample_images
-from cmrfed.shapes import STRUCTURES, UNLABELLED, VolumeMask, phase_index, vendor_index
+from cmrfed.sampling import sample_images
+from cmrfed.shapes import STRUCTURES, VolumeMask
 from cmrfed.verification.ventricles import contradict_anatomy, enclosed
 from cmrfed.volumes import is_written_by, open_cine, read_mask, write_on_grid_of, write_volume
 from cmrfed.volumes.nifti import SUFFIXES
+from cmrfed.volumetry import slice_levels
 
 LABEL_TABLES: Mapping[str, Mapping[int, int]] = {
     name: {**table, UNLABELLED: UNLABELLED}
@@ -145,8 +148,8 @@ def draw_cases(generator: Generator, plan: Plan, sampling: SamplingConfig, progr
         path = pair.stack.path
         mask, spacing_mm = read_mask(path, plan.order.table, pair.stack.frame)
         prepared = prepare_mask(mask, spacing_mm, plan.preprocessing, str(path))
-        condition = np.array([vendor_index(pair.vendor), phase_index(pair.phase)])
-        conditions = np.tile(condition, (len(prepared.masks), 1))
+        known = {"vendor": pair.vendor, "phase": pair.phase, "slice_level": slice_levels(prepared.masks)}
+        conditions = columns(len(prepared.masks), known)
         seed = _seed(plan.order.seed, pair.stack.name)
         images = sample_images(generator, prepared.masks, conditions, sampling, seed)
         _write(pair, mask, prepared, (images + 1) / 2, plan.order.grid)

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Annotated, Any
 
+from omegaconf import MISSING
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from cmrfed.members import OneOf
 
 
 class _AsWritten:
@@ -38,11 +42,20 @@ class Key:
     @property
     def choices(self) -> tuple[str, ...]:
         """Of a value, or of each value in a list; empty where anything goes."""
-        return tuple(choice for kind in _kinds(self.field.annotation) for choice in _choices(kind))
+        named = [mark.members for mark in _marks(self.field.annotation, self.field.metadata) if isinstance(mark, OneOf)]
+        literal = (choice for kind in _kinds(self.field.annotation) for choice in _choices(kind))
+        return tuple(dict.fromkeys([*literal, *(name for members in named for name in members)]))
 
     @property
     def as_written(self) -> bool:
         return any(isinstance(mark, _AsWritten) for mark in _marks(self.field.annotation, self.field.metadata))
+
+    @property
+    def default(self) -> Any:
+        """As plain values, a section's by its keys; MISSING where a value must be given."""
+        if not self.field.is_required():
+            return to_jsonable_python(self.field.get_default(call_default_factory=True))
+        return defaults_of(self.section) if self.section else MISSING
 
     @property
     def listed(self) -> bool:
@@ -72,6 +85,11 @@ def all_keys(keys: Iterable[Key]) -> Iterator[Key]:
     for key in keys:
         yield key
         yield from all_keys(key.below())
+
+
+def defaults_of(stage: type[BaseModel]) -> dict[str, Any]:
+    """Every key's default, by section: what the stage is where nothing is set."""
+    return {key.name: key.default for key in keys_of(stage)}
 
 
 def find_key(stage: type[BaseModel], name: str) -> Key | None:

@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from cmrfed.config import UserError
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _FEW = 12
 """So few items are sooner done here than workers are started."""
@@ -28,8 +28,8 @@ _AHEAD = 3
 
 
 def map_in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
-) -> Generator[Result, None, None]:
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None = None
+) -> Generator[_Result, None, None]:
     """Yield `function(item)` for each item, in order; items may be endless.
 
     `workers` is the number of processors by default; 0 works in this process, which is the default for a few items, for
@@ -47,7 +47,7 @@ def map_in_order(
     context.set_forkserver_preload([module])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work)
     remaining = iter(items)
-    pending: deque[Future[Result]] = deque()
+    pending: deque[Future[_Result]] = deque()
     try:
         pending.extend(pool.submit(function, item) for item in islice(remaining, workers * _AHEAD))
         while pending:

@@ -2,32 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Collection, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from cmrfed.config import DataConfig, PreprocessingConfig, UserError
 from cmrfed.console import errors, safe_text
+from cmrfed.core.progress import Progress, counted
 from cmrfed.datasets import doubtful_names, find_entries, order
-from cmrfed.datasets.phantom import phantom_patient, write_phantom
-from cmrfed.datasets.phantom.labelling import with_drawn_outlines
 from cmrfed.datasets.tables import NotOnDisk
 from cmrfed.parallel import map_in_order
+from cmrfed.phantom import phantom_patient, write_phantom
+from cmrfed.phantom.labelling import with_drawn_outlines
 from cmrfed.preprocessing import prepare
 from cmrfed.slices import Slices, collect, source_of, write_slices
 from cmrfed.volumes import Case, Entry, load_case
 from cmrfed.volumes.trees import files_under
 
-Progress = Callable[[int, int], None]
-Result = TypeVar("Result")
-
-VERSION = 2
+VERSION = 3
 """Raised whenever the same files and configuration would give other slices."""
 _SAID = 10
 """Doubts that are printed; a table may be of ten times the patients that are there."""
@@ -77,7 +74,7 @@ class Source:
         if source_of(store) == self.key:
             return Slices.load(store)
         prepared = map_in_order(partial(_read_and_prepare, preprocessing=self.preprocessing), self.entries)
-        return write_slices(store, _reporting(prepared, len(self.entries), progress), self.key)
+        return write_slices(store, counted(prepared, len(self.entries), progress), self.key)
 
 
 def phantom_slices(
@@ -85,7 +82,7 @@ def phantom_slices(
 ) -> Slices:
     """Slices of generic phantom hearts with randomised styles, rendered in parallel, in memory."""
     hearts = map_in_order(partial(_phantom_patient, seed=seed, preprocessing=preprocessing), range(patients))
-    return collect(case for cases in _reporting(hearts, patients, progress) for case in cases)
+    return collect(case for cases in counted(hearts, patients, progress) for case in cases)
 
 
 def phantom_stream(
@@ -139,13 +136,6 @@ def _stamp(path: Path | None) -> list[object]:
     files = files_under(path) if path.is_dir() else [path]
     stats = [(str(file), file.stat()) for file in files if file.exists()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
-
-
-def _reporting(results: Iterable[Result], total: int, progress: Progress | None) -> Iterator[Result]:
-    for done, result in enumerate(results, start=1):
-        yield result
-        if progress:
-            progress(done, total)
 
 
 def _read_and_prepare(entry: Entry, preprocessing: PreprocessingConfig) -> Case:

@@ -20,7 +20,6 @@ from jaxtyping import UInt32
 
 from cmrfed.config import GeneratorConfig, Stage, UserError
 from cmrfed.generators import build_generator
-from cmrfed.privacy import PrivacyPlan
 from cmrfed.privacy.secure_aggregation import Confirmation, Offer, Revealed
 from cmrfed.site import Request
 from cmrfed.training import LocalTask
@@ -158,7 +157,7 @@ class Terms:
     def update(self, reply: Reply) -> SiteReply:
         """The update in a reply. Raises InvalidReply unless it has exactly the trained weights, all finite and within
         an honest site's reach (`cmrfed.training.reach`), and the clipping norm and the loss that were asked for."""
-        shapes = trained_shapes(self.request.generator)
+        shapes = trained_shapes(self.request)
         if reply.arrays.keys() != shapes.keys():
             few = len(shapes.keys() & reply.arrays.keys())
             raise InvalidReply(
@@ -172,7 +171,7 @@ class Terms:
     @cached_property
     def _reach(self) -> Reach:
         largest = max(float(np.abs(array).max(initial=0)) for array in self.weights.values())
-        return update_reach(self._task, count(trained_shapes(self.request.generator)), largest)
+        return update_reach(self._task, count(trained_shapes(self.request)), largest)
 
     @property
     def _task(self) -> LocalTask:
@@ -221,10 +220,14 @@ def size(update: Weights) -> tuple[float, float]:
     return entry, math.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in update.values()))
 
 
+def trained_shapes(request: Request) -> dict[str, tuple[int, ...]]:
+    """The weights that a round trains, in order, with their shapes."""
+    return _shapes(request.generator, request.task.round, request.task.rounds)
+
+
 @lru_cache
-def trained_shapes(config: GeneratorConfig) -> dict[str, tuple[int, ...]]:
-    """The trained weights of a generator, in order, with their shapes."""
-    generator = build_generator(config, seed=0)
+def _shapes(config: GeneratorConfig, round: int, rounds: int) -> dict[str, tuple[int, ...]]:
+    generator = build_generator(config, seed=0).enter(round, rounds)
     return {name: tuple(weight.shape) for name, weight in generator.named_parameters() if weight.requires_grad}
 
 
@@ -277,11 +280,10 @@ def masked_vector(request: Request, reply: Reply) -> UInt32[np.ndarray, " coordi
     """The masked vector of a joint step. Raises InvalidReply unless there is one of the right length."""
     if reply.arrays.keys() != {"masked"}:
         raise InvalidReply("its reply holds no masked vector")
-    return array_of(
-        reply.arrays["masked"], "uint32", (coordinates(request.generator, request.task.plan),), "the vector"
-    )
+    return array_of(reply.arrays["masked"], "uint32", (coordinates(request),), "the vector")
 
 
-def coordinates(generator: GeneratorConfig, plan: PrivacyPlan | None) -> int:
+def coordinates(request: Request) -> int:
     """Entries of a step's sum: the trained weights, and with adaptive clipping one more."""
-    return count(trained_shapes(generator)) + bool(plan and plan.clipping.adaptive)
+    plan = request.task.plan
+    return count(trained_shapes(request)) + bool(plan and plan.clipping.adaptive)

@@ -1,6 +1,6 @@
 """Generator + masks -> synthetic slices."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float32
 
 from cmrfed.config import SamplingConfig
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.slices import Slices
 from cmrfed.training import autocast, choose_device
-
-Progress = Callable[[int, int], None]
 
 
 def synthesise(
@@ -38,24 +37,24 @@ def synthesise(
 def sample_images(
     generator: Generator,
     masks: np.ndarray,
-    conditions: np.ndarray,
+    conditions: Mapping[str, np.ndarray],
     config: SamplingConfig,
     seed: int,
     device: str = "auto",
     precision: str = "auto",
     progress: Progress | None = None,
 ) -> Float32[np.ndarray, "slice row column"]:
-    """One image in [-1, 1] for each mask (slice, row, column) and condition (slice, 2)."""
+    """One image in [-1, 1] for each mask (slice, row, column), whose conditions are the columns of those names."""
     target = choose_device(device)
     generator.to(target).eval()
     random = torch.Generator().manual_seed(seed)
     batches = [np.empty((0, *masks.shape[1:]), np.float32)]
     for start in range(0, len(masks), config.batch_size):
         part = slice(start, start + config.batch_size)
-        mask = torch.from_numpy(masks[part].astype(np.int64)).to(target)
-        condition = torch.from_numpy(conditions[part].astype(np.int64)).to(target)
+        told = {"mask": masks[part].astype(np.int64)} | {name: column[part] for name, column in conditions.items()}
+        on_device = {name: torch.from_numpy(column).to(target) for name, column in told.items()}
         with autocast(target, precision):
-            images = generator.sample(mask, condition, config.steps, random, config.guidance)
+            images = generator.sample(on_device, config, random)
         batches.append(images[:, 0].float().cpu().numpy())
         if progress:
             progress(min(start + config.batch_size, len(masks)), len(masks))

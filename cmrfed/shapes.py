@@ -1,4 +1,4 @@
-"""Names for array shapes, and the one table of labels, vendors and phases that the whole project shares.
+"""Names for array shapes, and the one table of labels that the whole project shares.
 
 Volumes are (slice, row, column): slices run from base to apex or apex to base as stored, rows run to the patient's
 posterior-inferior side and columns to the patient's left, as a radiologist sees a short-axis image.
@@ -8,19 +8,20 @@ from enum import IntEnum
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
+from torch import Tensor
+
+from cmrfed.conditions import UNLABELLED
 
 Volume = Float[np.ndarray, "slice row column"]
 """Intensities, scaled as the file says, float32."""
 VolumeMask = UInt8[np.ndarray, "slice row column"]
 """Labels of the `Label` table, or `UNLABELLED`; in prepared cases also classes of tissue."""
 
-Image = Float[torch.Tensor, "batch 1 row column"]
-"""Slices ready for a network, in [-1, 1]."""
-Mask = Int[torch.Tensor, "batch row column"]
+Image = Float[torch.Tensor, "batch 1 *grid"]
+"""Slices (batch, 1, row, column) or stacks (batch, 1, slice, row, column) ready for a network, in [-1, 1]."""
+Mask = Int[torch.Tensor, "batch *grid"]
 """Labels of the `Label` table, classes of tissue from `FIRST_TISSUE` on, or `UNLABELLED`; int64, for a network."""
-Condition = Int[torch.Tensor, "batch 2"]
-"""(vendor, phase) by index into `VENDORS` and `PHASES`; `UNKNOWN` is the last index of each."""
 
 
 class Label(IntEnum):
@@ -40,26 +41,13 @@ COLOURS = {Label.LV: "#D55E00", Label.MYO: "#009E73", Label.RV: "#56B4E9"}
 
 FIRST_TISSUE = len(Label)
 """From here on labels are classes of the tissue around the heart, darkest first, where preprocessing finds them."""
-UNLABELLED = 255
-"""What nobody has labelled: any structure may be there. Not background, which says that none is."""
 
-UNKNOWN = "unknown"
-VENDORS = ("Siemens", "Philips", "GE", "Canon", UNKNOWN)
-"""Vendors by canonical name. UNKNOWN stands for the generic (public) style and for dropped conditions."""
-PHASES = ("ED", "ES", UNKNOWN)
-"""End diastole and end systole."""
+
+def spread(values: Shaped[Tensor, " batch"], images: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
+    """A value for each row as a tensor that multiplies or selects rows of `images`, whatever their rank."""
+    return values.reshape(-1, *[1] * (images.ndim - 1))
 
 
 def structures_of(mask: Mask) -> Mask:
     """The mask with classes of tissue as background, as segmenters and scores see it."""
     return torch.where((mask >= FIRST_TISSUE) & (mask != UNLABELLED), Label.BACKGROUND, mask)
-
-
-def vendor_index(vendor: str) -> int:
-    """Index of a canonical vendor name in `VENDORS`; anything else is UNKNOWN."""
-    return VENDORS.index(vendor) if vendor in VENDORS else VENDORS.index(UNKNOWN)
-
-
-def phase_index(phase: str) -> int:
-    """Index of a phase in `PHASES`; anything else is UNKNOWN."""
-    return PHASES.index(phase) if phase in PHASES else PHASES.index(UNKNOWN)

@@ -8,10 +8,10 @@ import json
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +21,11 @@ from jaxtyping import Float32, Float64, Int, Int64, UInt8
 from safetensors import SafetensorError
 
 from cmrfed.arrays import ArraysWriter, Rows, map_arrays, take_rows
+from cmrfed.batches import Batch
+from cmrfed.conditions import COLUMNS, CONDITIONS, UNLABELLED, columns
 from cmrfed.config import FederationConfig, UserError, not_readable
-from cmrfed.shapes import PHASES, UNLABELLED, VENDORS, Condition, Image, Mask, phase_index, vendor_index
 from cmrfed.volumes import Case, Entry
+from cmrfed.volumetry import FUNCTION, ejection_of
 
 Field = Literal["dataset", "vendor", "centre", "pathology"]
 
@@ -54,7 +56,7 @@ class Slices:
 
     images: (slice, row, column), float32 in [-1, 1].
     masks: labels of `cmrfed.shapes.Label`, UNLABELLED, or a class of surrounding tissue; same shape.
-    conditions: (vendor, phase) of each slice, by index into `VENDORS` and `PHASES`.
+    conditions: a column of each of `cmrfed.conditions.COLUMNS` by name, (slice, ...), UNKNOWN where nothing is known.
     patients: of each slice, the index of its patient in `records`.
     visits: of each slice, which of its patient's visits it is from, counted from 0; a part of these slices keeps the
         numbers.
@@ -68,7 +70,7 @@ class Slices:
 
     images: Float32[np.ndarray, "slice row column"] | Rows
     masks: UInt8[np.ndarray, "slice row column"] | Rows
-    conditions: Int64[np.ndarray, "slice 2"]
+    conditions: Mapping[str, np.ndarray]
     patients: Int64[np.ndarray, " slice"]
     visits: Int64[np.ndarray, " slice"]
     stacks: Int64[np.ndarray, " slice"]
@@ -115,7 +117,7 @@ class Slices:
         return Slices(
             images=take_rows(self.images, rows),
             masks=take_rows(self.masks, rows),
-            conditions=self.conditions[rows],
+            conditions={name: column[rows] for name, column in self.conditions.items()},
             patients=np.searchsorted(kept, self.patients[rows]).astype(np.int64),
             visits=self.visits[rows],
             stacks=np.unique(self.stacks[rows], return_inverse=True)[1].astype(np.int64),
@@ -134,13 +136,14 @@ class Slices:
         self,
         indices: Sequence[int] | Int[np.ndarray, " batch"] | Int[torch.Tensor, " batch"],
         device: torch.device | str = "cpu",
-    ) -> tuple[Image, Mask, Condition]:
-        """Those slices as tensors: images (batch, 1, row, column) float32, masks and conditions int64."""
+    ) -> Batch:
+        """Those slices as tensors, nothing drawn: images (batch, 1, row, column) float32, masks int64 among the
+        conditions."""
         chosen = np.asarray(indices, dtype=np.int64)
         images = torch.from_numpy(self.images[chosen])[:, None]
         masks = torch.from_numpy(self.masks[chosen]).long()
-        conditions = torch.from_numpy(self.conditions[chosen])
-        return images.to(device), masks.to(device), conditions.to(device)
+        columns = {name: torch.from_numpy(column[chosen]) for name, column in self.conditions.items()}
+        return Batch(images, {"mask": masks, **columns}, {}).to(device)
 
     def labelled(self) -> "Slices":
         """The slices whose every pixel has a label."""
@@ -153,9 +156,10 @@ class Slices:
 
         `source` names what the slices were made from (see `source_of`).
         """
-        with ArraysWriter(path, {name: _row_of(getattr(self, name)) for name in _ARRAYS}) as writer:
-            for name in _ARRAYS:
-                writer.add(name, getattr(self, name))
+        arrays = _flat(self)
+        with ArraysWriter(path, {name: _row_of(array) for name, array in arrays.items()}) as writer:
+            for name, array in arrays.items():
+                writer.add(name, array)
             writer.close(_header(self.records, source))
 
     @classmethod
@@ -164,18 +168,38 @@ class Slices:
         try:
             arrays, metadata = map_arrays(path)
             records = tuple(_read_record(values) for values in json.loads(metadata["records"]))
-            arrays.setdefault("visits", np.zeros(len(arrays["patients"]), np.int64))  # before they were told apart
             _refuse_wild(arrays, records)
-            small = {name: np.array(arrays[name]) for name in _ARRAYS if name not in ("images", "masks")}
-            return cls(images=arrays["images"], masks=arrays["masks"], records=records, **small)
+            return _unflat(
+                {name: array if name in _LARGE else np.array(array) for name, array in arrays.items()}, records
+            )
         except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
             otherwise = f"{path}: is not a file of slices ({reason}); prepare the data again"
             raise not_readable(path, error, otherwise) from None
 
 
-_ARRAYS = ("conditions", "patients", "visits", "stacks", "spacing_mm", "images", "masks")
-"""In the order in which a file holds them: wide numbers first, so that all are aligned."""
+_SMALL, _LARGE = ("patients", "visits", "stacks", "spacing_mm"), ("images", "masks")
+"""Arrays that are read, and arrays that are left on disk."""
+_CONDITION = "condition "
+"""Before a condition's name in a file."""
+
+
+def _flat(slices: Slices) -> dict[str, np.ndarray | Rows]:
+    """The arrays by name, in the order in which a file holds them: wide numbers first, so that all are aligned."""
+    conditions = {f"{_CONDITION}{name}": column for name, column in slices.conditions.items()}
+    small = {name: getattr(slices, name) for name in _SMALL} | conditions
+    large = {name: getattr(slices, name) for name in _LARGE}
+    return dict(sorted(small.items(), key=lambda one: -one[1].dtype.itemsize)) | large
+
+
+def _unflat(arrays: Mapping[str, np.ndarray | Rows], records: Iterable[Patient]) -> Slices:
+    """The inverse. A condition that the arrays do not have, as files from before it was thought of, is UNKNOWN."""
+    own = {name: arrays[name] for name in (*_SMALL, *_LARGE)}
+    known = {name: arrays[f"{_CONDITION}{name}"] for name in COLUMNS if f"{_CONDITION}{name}" in arrays}
+    unknown = {name: CONDITIONS[name].unknown_column(len(own["images"])) for name in COLUMNS if name not in known}
+    return Slices(conditions=known | unknown, records=tuple(records), **own)  # type: ignore[arg-type]
+
+
 _ROWS_AT_ONCE = 4096
 
 
@@ -184,20 +208,24 @@ def _refuse_wild(arrays: Mapping[str, np.ndarray], records: Sequence[Patient]) -
     texts = [value for one in records for value in (one.patient, one.dataset, one.vendor, one.centre, one.pathology)]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("records are not of texts")
+    if f"{_CONDITION}vendor" not in arrays:
+        raise ValueError("it was written by an older version, which knew fewer conditions")
     slices, *grid = arrays["images"].shape
-    wanted = {
+    conditions = {name: CONDITIONS[name] for name in COLUMNS if f"{_CONDITION}{name}" in arrays}
+    wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
         "images": (np.float32, (slices, *grid)),
         "masks": (np.uint8, (slices, *grid)),
-        "conditions": (np.int64, (slices, 2)),
         "patients": (np.int64, (slices,)),
         "visits": (np.int64, (slices,)),
         "stacks": (np.int64, (slices,)),
         "spacing_mm": (np.float64, (slices, 3)),
+        **{f"{_CONDITION}{name}": (one.dtype, (slices, *(one.shape or ()))) for name, one in conditions.items()},
     }
     for name, (dtype, shape) in wanted.items():
         if arrays[name].dtype != dtype or arrays[name].shape != shape or len(grid) != 2:
             raise ValueError(f"{name} is {arrays[name].dtype} {arrays[name].shape}, not {np.dtype(dtype)} {shape}")
-    _refuse_outside("conditions", arrays["conditions"], [len(VENDORS), len(PHASES)])
+    for name, condition in conditions.items():
+        condition.refuse_wild(arrays[f"{_CONDITION}{name}"])
     _refuse_outside("patients", arrays["patients"], len(records))
     _refuse_outside("visits", arrays["visits"], np.iinfo(np.int64).max)
     _refuse_outside("stacks", arrays["stacks"], slices)
@@ -231,10 +259,9 @@ def collect(cases: Iterable[Case]) -> Slices:
     visit or one image in two, or when a visit has two vendors, centres, pathologies or data sets.
     """
     stacks = _Stacks()
-    pieces = [stacks.add(case) for case in sorted(cases, key=_order)]
+    pieces = [stacks.add(case) for case in _visits(sorted(cases, key=_order))]
     stacks.refuse_empty()
-    arrays = {name: np.concatenate([piece[name] for piece in pieces]) for name in _ARRAYS}
-    return Slices(**arrays, records=tuple(stacks.records))
+    return _unflat({name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}, stacks.records)
 
 
 def write_slices(path: Path, cases: Iterable[Case], source: str = "") -> Slices:
@@ -245,11 +272,11 @@ def write_slices(path: Path, cases: Iterable[Case], source: str = "") -> Slices:
     """
     stacks, writer = _Stacks(), None
     try:
-        for case in cases:
+        for case in _visits(cases):
             piece = stacks.add(case)
-            writer = writer or ArraysWriter(path, {name: _row_of(piece[name]) for name in _ARRAYS})
-            for name in _ARRAYS:
-                writer.add(name, piece[name])
+            writer = writer or ArraysWriter(path, {name: _row_of(array) for name, array in piece.items()})
+            for name, array in piece.items():
+                writer.add(name, array)
         stacks.refuse_empty()
         assert writer is not None
         writer.close(_header(stacks.records, source))
@@ -263,6 +290,15 @@ def _order(case: Case) -> tuple[str, str, str]:
     return case.patient, case.visit, case.phase
 
 
+def _visits(cases: Iterable[Case]) -> Iterator[Case]:
+    """The cases in their order, each knowing what the other phases of its visit tell: the heart's volumes."""
+    for _, of_visit in groupby(cases, lambda case: (case.patient, case.visit)):
+        visit = list(of_visit)
+        volumes = {name: value for case in visit for name, value in case.conditions.items() if name in FUNCTION}
+        volumes |= ejection_of(volumes)
+        yield from (replace(case, conditions={**case.conditions, **volumes}) for case in visit)
+
+
 class _Stacks:
     """Numbers patients and stacks as cases come by, in order, and refuses those that do not belong together."""
 
@@ -273,7 +309,7 @@ class _Stacks:
         self._images: set[tuple[str, str]] = set()
         self._last: Case | None = None
 
-    def add(self, case: Case) -> dict[str, np.ndarray]:
+    def add(self, case: Case) -> dict[str, np.ndarray | Rows]:
         """The rows of `Slices`' arrays that this case gives."""
         if self._last is not None:
             self._check_after(self._last, case)
@@ -282,16 +318,19 @@ class _Stacks:
         self._last = replace(case, image=case.image[:0], mask=case.mask[:0], motion=None)
         self._stacks += 1
         depth = len(case.image)
-        condition = np.array([vendor_index(case.vendor), phase_index(case.phase)], dtype=np.int64)
-        return {
-            "images": case.image,
-            "masks": case.mask,
-            "conditions": np.tile(condition, (depth, 1)),
-            "patients": np.full(depth, len(self.records) - 1, dtype=np.int64),
-            "visits": np.full(depth, self._visit, dtype=np.int64),
-            "stacks": np.full(depth, self._stacks - 1, dtype=np.int64),
-            "spacing_mm": np.tile(np.array(case.spacing_mm, dtype=np.float64), (depth, 1)),
-        }
+        named = {name: getattr(case, name) for name in ("vendor", "phase", "pathology")}
+        return _flat(
+            Slices(
+                images=case.image,
+                masks=case.mask,
+                conditions=columns(depth, {**named, **case.conditions}),
+                patients=np.full(depth, len(self.records) - 1, dtype=np.int64),
+                visits=np.full(depth, self._visit, dtype=np.int64),
+                stacks=np.full(depth, self._stacks - 1, dtype=np.int64),
+                spacing_mm=np.tile(np.array(case.spacing_mm, dtype=np.float64), (depth, 1)),
+                records=(),
+            )
+        )
 
     def refuse_empty(self) -> None:
         if not self.records:
@@ -347,11 +386,12 @@ def concatenate(parts: Sequence[Slices]) -> Slices:
         raise UserError(f"patient {twice} is in two of the joined parts; a patient belongs to one site")
     first_patient = np.cumsum([0, *(part.number_of_patients for part in parts)])
     first_stack = np.cumsum([0, *(part.stacks.max(initial=-1) + 1 for part in parts)])
-    arrays = {name: np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in _ARRAYS}
+    flat = [_flat(part) for part in parts]
+    arrays = {name: np.concatenate([np.asarray(one[name]) for one in flat]) for name in flat[0]}
     lengths = [len(part) for part in parts]
     arrays["patients"] += np.repeat(first_patient[:-1], lengths)
     arrays["stacks"] += np.repeat(first_stack[:-1], lengths)
-    return Slices(**arrays, records=tuple(records))
+    return _unflat(arrays, records)
 
 
 def fingerprint(slices: Slices) -> str:

@@ -1,7 +1,6 @@
 """The only wire format: weights as named float32 arrays, their differences, their average over rounds, safetensors."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -14,8 +13,8 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from cmrfed.config import GeneratorConfig, RunConfig, UserError, not_readable, read_json_text, read_stage
+from cmrfed.core import atomic
 from cmrfed.generators import Generator, build_generator
-from cmrfed.privacy.chain import sync_folder
 
 Weights: TypeAlias = dict[str, np.ndarray]
 """Name -> float32 array; all of a generator's weights, or the trained ones of an update."""
@@ -75,26 +74,9 @@ def average(averaged: Weights, weights: Weights, decay: float) -> Weights:
 
 
 def save_weights(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> None:
-    """Write safetensors with a JSON `metadata` header: a reader, and a crash of the machine, leave all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(dict(weights), temporary, metadata={"cmrfed": json.dumps(metadata)})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
-
-
-def write_durably(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace a small file: a crash, of the machine too, leaves the old text or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+    """Write safetensors with a JSON `metadata` header, whole or not at all."""
+    with atomic.replacing(path) as draft:
+        save_file(dict(weights), draft, metadata={"cmrfed": json.dumps(metadata)})
 
 
 def load_weights(path: Path) -> tuple[Weights, dict[str, object]]:

@@ -9,8 +9,8 @@ from flwr.serverapp import Grid, ServerApp
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
 
-from .audit import audit_sites
 from .joint import JointFederation
+from .membership_audit import audit_membership
 from .strategy import EverySiteRefused, PrivateFederation, to_record
 
 app = ServerApp()
@@ -18,7 +18,8 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the rounds that the arm's last checkpoint has not seen yet; with `audit`, have the sites audit the end."""
+    """Run the rounds that the arm's last checkpoint has not seen yet; with `membership_audit`, have
+    the sites attack what came of them."""
     if not context.run_config["arm"]:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
@@ -38,8 +39,8 @@ def main(grid: Grid, context: Context) -> None:
         except EverySiteRefused as stop:
             arm.note_stop(strategy.state, str(stop))
     arm.finish(strategy.state)
-    if context.run_config.get("audit"):
-        audit_sites(arm, grid)
+    if context.run_config.get("membership_audit"):
+        audit_membership(arm, grid)
 
 
 def _wait_for_sites(grid: Grid, arm: Arm) -> None:

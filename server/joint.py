@@ -14,7 +14,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 
 from cmrfed.config import UserError
-from cmrfed.federation import advance, joint_update
+from cmrfed.federation import joint_update
 from cmrfed.privacy import NoiseSharing
 from cmrfed.privacy.secure_aggregation import (
     Confirmation,
@@ -75,7 +75,7 @@ class JointFederation(PrivateFederation):
             updates = [update]
         except (ProtocolViolation, InvalidReply) as violation:
             reasons.setdefault("the round", str(violation))
-        self.state = advance(self.state, updates, self.arm.config.aggregation, [norm] if norm else [])
+        self.state = self.arm.advance(self.state, updates, [norm] if norm else [])
         replies_of_sites = [SiteReply(name, None, reason) for name, reason in sorted(reasons.items())]
         heads = self._attendance.heads
         replies_of_sites += [

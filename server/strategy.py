@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from cmrfed.config import Stage
-from cmrfed.federation import Arm, advance
+from cmrfed.federation import Arm
 from cmrfed.replies import Attendance, Reply, SiteReply, Terms
 from cmrfed.updates import Weights
 
@@ -52,7 +52,7 @@ class PrivateFederation(Strategy):
             )
         updates = [answer.update for answer in answers.values() if answer.update is not None]
         norms = [answer.max_grad_norm for answer in answers.values() if answer.max_grad_norm is not None]
-        self.state = advance(self.state, updates, self.arm.config.aggregation, norms)
+        self.state = self.arm.advance(self.state, updates, norms)
         told = [replace(answer, ledger_head=attendance.heads.get(site)) for site, answer in answers.items()]
         left_out = [SiteReply(site, None, reason) for site, reason in sorted(attendance.reasons.items())]
         self.arm.end_round(self.state, [*told, *left_out], self._round_started)

@@ -2,13 +2,15 @@
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
 from cmrfed.config import RunConfig, UserError
-from cmrfed.console import Report, console, progress_bar, safe_text
+from cmrfed.console import console, progress_bar, safe_text
+from cmrfed.core import atomic
+from cmrfed.core.json_lines import append_line, read_lines
+from cmrfed.core.progress import Progress
 from cmrfed.federation import Arm, GlobalState
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.runs import Run
@@ -35,7 +37,7 @@ def federate(run: Run, initial: Weights) -> None:
         if name in stopped or not (arm.folder / "model.safetensors").exists():
             _run_arm(run, arm)
     main = run.arm_folder(run.main_arm()) / "model.safetensors"
-    (run.folder / "model.safetensors").write_bytes(main.read_bytes())
+    atomic.write_bytes(run.folder / "model.safetensors", main.read_bytes())
 
 
 def _refuse_missing_homes(run: Run) -> None:
@@ -69,21 +71,20 @@ def _run_arm(run: Run, arm: Arm) -> None:
         else:
             run_on_flower(arm.folder, len(arm.sites), federation, arm.config.training, watch.tick)
         watch.tick()
-    with (arm.folder / "sessions.jsonl").open("a") as log:
-        log.write(json.dumps({"started": started, "finished": time.time()}) + "\n")
+    append_line(arm.folder / "sessions.jsonl", {"started": started, "finished": time.time()})
 
 
 class _Watch:
     """Follows an arm by the files that sites and server leave: steps for the bar, a line for each round that ends."""
 
-    def __init__(self, run: Run, arm: Arm, report: Report) -> None:
+    def __init__(self, run: Run, arm: Arm, report: Progress) -> None:
         self.run, self.arm, self.report = run, arm, report
         self.steps_a_round = arm.config.training.local_steps * len(arm.sites)
-        self.rounds_shown = len(_lines(arm.folder / "rounds.jsonl"))
+        self.rounds_shown = len(read_lines(arm.folder / "rounds.jsonl"))
 
     def tick(self) -> None:
         """Catch up with the files."""
-        rounds = _lines(self.arm.folder / "rounds.jsonl")
+        rounds = read_lines(self.arm.folder / "rounds.jsonl")
         for line in rounds[self.rounds_shown :]:
             console.print(self._round(line), soft_wrap=True)
         self.rounds_shown = len(rounds)
@@ -95,7 +96,7 @@ class _Watch:
         path = self.run.site_home(site) / "progress.json"
         if not path.exists():
             return 0
-        now = json.loads(path.read_text())
+        now = json.loads(path.read_text(encoding="utf-8"))
         return int(now["step"]) if (now["run"], now["round"]) == (self.arm.run_at_sites, round) else 0
 
     def _round(self, line: dict[str, Any]) -> Text:
@@ -118,12 +119,5 @@ class _Watch:
 
     def _own_reason(self, site: str) -> str:
         """What the site itself noted last, which no server is told: here both are the user's own."""
-        noted = _lines(self.run.site_home(site) / "refusals.jsonl")
+        noted = read_lines(self.run.site_home(site) / "refusals.jsonl")
         return f" ({noted[-1]['reason']})" if noted else ""
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Whole lines of a JSON-lines file that somebody may be writing to."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

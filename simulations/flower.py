@@ -43,7 +43,7 @@ def run_on_flower(
         _run_once(arm, log, number_of_sites, training, tick)
         if model.exists():
             return
-        cause = _cause(log.read_text(errors="replace"))
+        cause = _cause(log.read_text(encoding="utf-8", errors="replace"))
         if start == _RAY_STARTS or not _RAY_IS_LATE.search(cause):
             raise UserError(
                 f"federation: the run did not finish: {cause} See {log}. Finished rounds are kept: "
@@ -53,7 +53,7 @@ def run_on_flower(
 
 
 def _run_once(arm: Path, log: Path, number_of_sites: int, training: TrainingConfig, tick: Callable[[], None]) -> None:
-    with log.open("w") as output, superlink(arm / "superlink.log", simulation=True) as (environment, _):
+    with log.open("wb") as output, superlink(arm / "superlink.log", simulation=True) as (environment, _):
         options = [f"num-supernodes={number_of_sites}", f"client-resources-num-cpus={training.threads}"]
         options += [f"init-args-num-cpus={max(os.cpu_count() or 1, training.threads)}", "init-args-log-to-driver=false"]
         command = [tool("flwr"), "run", str(apps.FOLDER), "private", "--stream"]
@@ -84,7 +84,8 @@ def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int
     home = Path(tempfile.mkdtemp(prefix="cmrfed-flower-"))
     port, control_port = free_ports(2)
     (home / "config.toml").write_text(
-        f'[superlink]\ndefault = "private"\n\n[superlink.private]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+        f'[superlink]\ndefault = "private"\n\n[superlink.private]\naddress = "127.0.0.1:{port}"\ninsecure = true\n',
+        encoding="utf-8",
     )
     # Flower starts its own tools by name: they must be found even where this environment was not activated.
     search_path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -92,7 +93,7 @@ def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int
     command = [tool("flower-superlink"), "--insecure", "--isolation", "subprocess"]
     command += ["--simulation"] if simulation else []
     command += ["--control-api-address", f"127.0.0.1:{control_port}", "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("w") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(
             guarded(command), stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
@@ -113,7 +114,7 @@ def _wait_until_healthy(port: int, process: "subprocess.Popen[bytes]", log: Path
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    cause = _cause(log.read_text(errors="replace"))
+    cause = _cause(log.read_text(encoding="utf-8", errors="replace"))
     raise UserError(f"federation: Flower's SuperLink did not start: {cause} See {log}")
 
 

@@ -18,6 +18,7 @@ from tiny_runs import tiny_run_config  # noqa: E402
 
 from cmrfed import cli  # noqa: E402
 from cmrfed.apps.simulations.simulate import simulate  # noqa: E402
+from cmrfed.conditions import PHASES, VENDORS, columns  # noqa: E402
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
 from cmrfed.console import console  # noqa: E402
 from cmrfed.privacy import PrivacyPlan  # noqa: E402
@@ -74,7 +75,7 @@ def run_cmrfed(
 @pytest.fixture
 def tiny_generator_config() -> GeneratorConfig:
     """A network of a few thousand weights."""
-    return GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2)
+    return GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2, trainable="all", init=None)
 
 
 @pytest.fixture
@@ -82,6 +83,11 @@ def fp32_training() -> TrainingConfig:
     return TrainingConfig(
         local_steps=2, optimizer="sgd", learning_rate=0.1, batch_size=4, slices_per_patient=2, precision="fp32"
     )
+
+
+def conditions_of(vendors: np.ndarray, phases: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns for slices of those vendors and phases, by index; the rest is unknown."""
+    return columns(len(vendors), {"vendor": np.array(VENDORS)[vendors], "phase": np.array(PHASES)[phases]})
 
 
 def toy_slices(slices_of_patients: list[int], size: int = 16, seed: int = 0, first: int = 0) -> Slices:
@@ -94,7 +100,7 @@ def toy_slices(slices_of_patients: list[int], size: int = 16, seed: int = 0, fir
     return Slices(
         images=random.uniform(-1, 1, (count, size, size)).astype(np.float32),
         masks=random.integers(0, 4, (count, size, size)).astype(np.uint8),
-        conditions=np.stack([patients % 2, random.integers(0, 2, count)], axis=1).astype(np.int64),
+        conditions=conditions_of(patients % 2, random.integers(0, 2, count)),
         patients=patients.astype(np.int64),
         visits=np.zeros(count, np.int64),
         stacks=patients.astype(np.int64),

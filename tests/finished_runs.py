@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 from toy_hearts import toy_case
 
 from cmrfed.config import DataConfig, FederationConfig, GeneratorConfig, RunConfig
+from cmrfed.core import atomic
 from cmrfed.privacy import Clipping, Cohort, Limits, PrivacyPlan
 from cmrfed.runs import Run, RunRecord
 from cmrfed.site import Home
 from cmrfed.slices import Slices, collect
-from cmrfed.updates import write_durably
 
 CONFIG = RunConfig(
     data=DataConfig(root="data", sources={"mnms": "mnms"}),
@@ -142,7 +142,7 @@ def spend(folder: Path, site: str) -> None:
     policy = {"name": re.sub(r"[^\w .-]", "_", site), "maximum_epsilon": 99.0, "ledger": "../../ledger/ledger.sqlite"}
     OmegaConf.save(policy, folder / "site.yaml")
     home = Home(folder)
-    write_durably(home.plan("toy/private"), PLAN.model_dump_json())
+    atomic.write_text(home.plan("toy/private"), PLAN.model_dump_json())
     for number in (1, 2):
         limits = Limits(99.0, 99.0, PLAN.delta, order=3.0)
         home.ledger.record(Cohort(bytes(64)), home.row_name("toy/private"), number, f"{number}", PLAN.event(2), limits)

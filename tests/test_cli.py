@@ -39,7 +39,9 @@ def test_an_unknown_command_is_named_with_the_known_ones(run):
     assert "simulate" in printed
 
 
-@pytest.mark.parametrize("command", ["simulate", "prepare", "pretrain", "generate", "evaluate", "report", "audit"])
+@pytest.mark.parametrize(
+    "command", ["simulate", "prepare", "pretrain", "generate", "evaluate", "report", "canary-audit"]
+)
 def test_every_commands_help_shows_how_it_is_used(run, command):
     code, printed = run(command, "--help")
     assert code == 0
@@ -49,25 +51,25 @@ def test_every_commands_help_shows_how_it_is_used(run, command):
 
 
 def test_an_audit_passes_and_one_without_noise_fails_with_exit_code_1(run):
-    small = ["audit.canaries=400", "audit.patients=2", "federation.rounds=1", "preprocessing.size=16"]
+    small = ["canary_audit.canaries=400", "canary_audit.patients=2", "federation.rounds=1", "preprocessing.size=16"]
     small += [
         "generator.channels=[8,8]",
         "generator.trainable=all",
         "privacy.target_epsilon=1",
         "training.local_steps=3",
     ]
-    code, printed = run("audit", *small)
+    code, printed = run("canary-audit", *small)
     assert code == 0, printed
     assert "The claim stands" in printed
-    code, printed = run("audit", "audit.noise=false", *small)
+    code, printed = run("canary-audit", "canary_audit.noise=false", *small)
     assert code == 1
     assert "is refuted: do not train on patients with this installation" in printed
 
 
 def test_the_composed_configuration_can_be_printed(run):
-    code, printed = run("simulate", "privacy=none", "--cfg", "job")
+    code, printed = run("simulate", "recipe=none", "--cfg", "job")
     assert code == 0
-    assert "optimizer: adam" in printed, "the recipe follows the privacy mode"
+    assert "optimizer: adam" in printed, "a recipe sets the privacy mode and all that goes with it"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,10 @@ def test_a_hospital_holds_patients_out_and_is_told_how_many(run, tmp_path, finis
     assert code == 0, printed
     counts = [int(count) for count in re.findall(r"(\d+) patients, \d+ slices", printed)]
     assert len(counts) == 2 and sum(counts) == 12 and min(counts) > 0
-    assert "slices to train on in" in printed and "kept out of every training, for this site's audits" in printed
+    assert (
+        "slices to train on in" in printed
+        and "kept out of every training, for this site's membership audits" in printed
+    )
     code, printed = run("prepare", *arguments)
     assert code == 2
     assert "cmrfed prepare: hold_out: 0.25 of the patients" in printed and "give hold_out=0.25" in printed

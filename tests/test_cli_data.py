@@ -14,7 +14,7 @@ from PIL import Image
 from cmrfed import cli
 from cmrfed.config import PhantomConfig
 from cmrfed.contact_sheet import FOOTER
-from cmrfed.datasets.phantom import write_phantom
+from cmrfed.phantom import write_phantom
 from cmrfed.shapes import COLOURS
 
 STRANGE_NAMES = ["a b", "x=1", "=,'\"", "ünï ☃", "${HOME}", "[1,2]", "~tilde", "data=acdc"]

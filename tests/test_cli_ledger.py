@@ -75,7 +75,7 @@ def test_verify_reassures_in_one_line(run, ledger):
     first, second = printed.splitlines()
     assert first == f"the ledger is whole: 3 rows, 2 data sets, 6 patients; head {head}"
     assert second.startswith("Whether ledger, anchor and every home's ledger.head") and "head=..." in second
-    first = ledger.entries()[0].hash
+    first = ledger.rows()[0].hash
     code, printed = run("verify", "home=home", f"head={first}")
     assert code == 0
     assert "the head you kept is row 1;" in printed
@@ -135,7 +135,7 @@ def test_a_spreadsheet_gets_every_row_and_no_formula(run, ledger, tmp_path):
     assert code == 0, printed
     with (tmp_path / "ledger.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["hash"] for row in rows] == [row.hash for row in ledger.entries()]
+    assert [row["hash"] for row in rows] == [row.hash for row in ledger.rows()]
     assert [row["patients"] for row in rows] == ["4", "4", "6"]
     assert rows[2]["run"].startswith("'=cmd()")
 

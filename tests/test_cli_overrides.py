@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from composed import NEEDED
 from flwr.common.config import parse_config_args
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,22 +33,6 @@ NAMES = [
     "-x",
     "null",
 ]
-NEEDED = {
-    "prepare": ["data=acdc", "data.root=r", "home=h"],
-    "generate": ["masks=m", "out=o"],
-    "evaluate": ["data=acdc", "data.root=r"],
-    "report compare": ["run=a,b"],
-    "release": ["out=o"],
-    "reader-study": ["out=o"],
-    "reader-study score": ["key=k", "answers=a"],
-    "ledger show": ["home=h"],
-    "ledger verify": ["home=h"],
-    "ledger export": ["home=h", "out=o"],
-    "data verify": ["data.root=r"],
-    "data preview": ["data.root=r", "out=o"],
-    "data phantom": ["out=o"],
-}
-"""What each command cannot do without."""
 
 
 def written_keys(command):
@@ -146,6 +131,8 @@ def test_a_key_that_the_recipe_leaves_out_can_be_set_like_any_other(received):
         ("site=example", "site: "),
         ("data=acdcx", "data: there is no 'acdcx'; did you mean acdc? Options are acdc, cine, "),
         ("recipe=locl", "recipe: there is no 'locl'; did you mean local? Options are distributed, local, none"),
+        ("privacy=none", "privacy: is a section of keys, found 'none'; did you mean recipe=none?"),
+        ("preprocessing=standard", "preprocessing: is a section of keys, found 'standard'; --help preprocessing lists"),
         ("privacy.accountant=gdp", "privacy.accountant: Input should be 'prv' or 'rdp' (found 'gdp')"),
         ("federation.rounds=ten", "federation.rounds: Input should be a valid integer"),
         (
@@ -179,7 +166,7 @@ def test_a_mistake_is_one_line_that_names_the_key(run_cmrfed, tmp_path, words, s
         ["simulate", "data=acdcx"],
         ["simulate", "evaluation.leakage.attacks=[los]"],
         ["simulate", "generator.channels=[10]"],
-        ["audit", "audit.canaries=7"],
+        ["canary-audit", "canary_audit.canaries=7"],
         ["generate", "masks=m", "out=o", "vendor=Simens"],
         ["release", "out=o", "policy.attacks=[los]"],
         ["reader-study", "out=o", "items=1"],

@@ -4,11 +4,8 @@ import re
 import sys
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from composed import composed_run
 
-from cmrfed.cli.overrides import configs_folder
-from cmrfed.cli.stages import run_config
 from cmrfed.privacy import PrivacyPlan, compare, epsilon
 
 QUICK = ["privacy.target_epsilon=6", "federation.rounds=4", "training.local_steps=2"]
@@ -27,9 +24,7 @@ def run(run_cmrfed):
 
 def simulated_plan(*overrides):
     """The plan of `cmrfed simulate` with these overrides."""
-    with initialize_config_dir(str(configs_folder()), version_base="1.3"):
-        values = OmegaConf.to_container(compose("simulate", list(overrides)), resolve=True)
-    config = run_config(values)
+    config = composed_run("simulate", *overrides)
     return PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
 
 
@@ -44,7 +39,7 @@ def test_help_teaches(run, command):
 
 
 @pytest.mark.parametrize(
-    "overrides", [QUICK, [*QUICK, "privacy.sample_rate=0.3", "privacy.delta=1e-5"], ["privacy=distributed", QUICK[0]]]
+    "overrides", [QUICK, [*QUICK, "privacy.sample_rate=0.3", "privacy.delta=1e-5"], ["recipe=distributed", QUICK[0]]]
 )
 def test_the_plan_calibrated_is_the_plan_that_simulate_runs(run, overrides):
     plan = simulated_plan(*overrides)
@@ -89,7 +84,7 @@ def test_epsilon_is_said_in_plain_words(run):
 
 def test_it_is_said_what_the_promise_rests_on(run):
     assert "each site adds all of the noise itself" in run("epsilon", *QUICK)[1]
-    shared = run("epsilon", "privacy=distributed", "privacy.colluders=1", "privacy.noise_multiplier=5")[1]
+    shared = run("epsilon", "recipe=distributed", "privacy.colluders=1", "privacy.noise_multiplier=5")[1]
     assert "rests on secure aggregation" in shared
     assert "no more than 1 side with the server" in shared
     assert "nothing holds" in run("epsilon", "privacy.seed=1", *QUICK)[1]
@@ -105,7 +100,7 @@ def test_an_accountant_that_is_not_installed_is_shown_with_its_extra(run, monkey
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["privacy=none"], "privacy.mode: none promises nothing"),
+        (["recipe=none"], "privacy.mode: none promises nothing"),
         (["resume=runs/latest"], "resume: this command plans a run"),
         (["privacy.accountant=gdp"], "privacy.accountant: Input should be"),
         (["privacy.target_epsilon=0.001"], "privacy.target_epsilon: no noise multiplier up to 1000 reaches 0.001"),

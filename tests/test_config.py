@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 from refusals import refuses
 
-from cmrfed.attacks import ATTACKS
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import (
     AttackName,
     FidelityConfig,
@@ -21,10 +21,10 @@ from cmrfed.config import (
     read_stage_json_text,
     read_stage_yaml,
 )
-from cmrfed.fidelity.features import EXTRACTORS
-from cmrfed.shapes import UNKNOWN, VENDORS
+from cmrfed.evaluation.fidelity.metrics.features import EXTRACTORS
+from cmrfed.evaluation.leakage.attacks import ATTACKS
 
-DATA = {"data": {"sources": {}}}
+DATA = {"data": {"root": ".", "sources": {}}}
 
 
 def test_names_that_are_checked_before_torch_is_imported_are_those_of_the_tables():

@@ -12,10 +12,11 @@ from toy_hearts import SPACING_MM, toy_mask
 
 from cmrfed import generation
 from cmrfed.cli.stages import Generate
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import PreprocessingConfig, SamplingConfig
 from cmrfed.generation import LABEL_TABLES, Order, draw_cases, plan_cases
 from cmrfed.generators import build_generator
-from cmrfed.shapes import STRUCTURES, UNLABELLED, Label
+from cmrfed.shapes import STRUCTURES, Label
 from cmrfed.volumes import read_volume, write_volume
 
 GRID = PreprocessingConfig(size=32, field_of_view_mm=64)

@@ -10,15 +10,15 @@ from cmrfed.training import private
 
 
 @pytest.fixture
-def findings(tiny_generator_config):
+def checks(tiny_generator_config):
     return gpu_check.check(tiny_generator_config, torch.device("cpu"), patients=3, shape=(2, 1, 16, 16))
 
 
-def test_on_a_cpu_every_precision_and_way_holds_to_the_bit(findings):
-    assert [(one.precision, one.asked) for one in findings] == [
+def test_on_a_cpu_every_precision_and_way_holds_to_the_bit(checks):
+    assert [(one.precision, one.asked) for one in checks] == [
         ("fp32", "loop"), ("fp32", "vmap"), ("bf16", "loop"), ("bf16", "vmap")
     ]  # fmt: skip
-    for one in findings:
+    for one in checks:
         assert one.holds and one.chance == 0 and one.left_behind < 1e-12
         assert 0.9 < one.largest_part <= 1
 
@@ -31,10 +31,10 @@ def test_groups_as_large_as_the_sample_happens_to_be_are_found_out(monkeypatch, 
     assert max(one.left_behind for one in found if one.asked == "loop") < 1e-12
 
 
-def test_a_row_that_fails_is_shouted_and_told_by_the_exit_code(monkeypatch, findings, capsys):
+def test_a_row_that_fails_is_shouted_and_told_by_the_exit_code(monkeypatch, checks, capsys):
     arguments = ["--device", "cpu", "--patients", "2", "--slices", "1", "--size", "16", "--channels", "8", "8"]
     assert gpu_check.main(arguments) == 0
     assert "| bf16 | vmap |" in capsys.readouterr().out
-    monkeypatch.setattr(gpu_check, "check", lambda *_: [replace(findings[0], left_behind=1e-5)])
+    monkeypatch.setattr(gpu_check, "check", lambda *_: [replace(checks[0], left_behind=1e-5)])
     assert gpu_check.main(arguments) == 1
     assert "| NO |" in capsys.readouterr().out

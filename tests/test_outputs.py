@@ -99,7 +99,7 @@ def test_a_new_folder_may_be_there_but_holds_nothing(tmp_path):
 
 def test_what_the_system_says_while_writing_is_one_line(tmp_path):
     with refuses("out:", "cannot be written (No space left on device)"), writing(tmp_path / "x"):
-        Path("/dev/full").write_text("x")
+        Path("/dev/full").write_text("x", encoding="utf-8")
 
 
 def test_a_private_folder_is_its_owners_alone_whatever_the_umask(tmp_path):

@@ -13,7 +13,7 @@ from image_files import toy_cine, write_dicom_series
 from refusals import refuses
 
 from cmrfed.config import DataConfig, PhantomConfig, PreprocessingConfig
-from cmrfed.datasets.phantom import phantom_patient, write_phantom
+from cmrfed.phantom import phantom_patient, write_phantom
 from cmrfed.preparation import Source, phantom_slices, phantom_stream
 from cmrfed.preprocessing import prepare
 from cmrfed.slices import Slices, collect, fingerprint, source_of
@@ -109,7 +109,7 @@ def test_drawn_outlines_stray_by_the_stated_distance_and_images_do_not_change() 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_data_set_s_file_says_whether_unlabelled_patients_come_too(path: Path) -> None:
     """Hydra refuses to set a key that the file does not have."""
-    assert "unlabelled" in yaml.safe_load(path.read_text())
+    assert "unlabelled" in yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 @pytest.fixture

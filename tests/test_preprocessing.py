@@ -6,9 +6,10 @@ from refusals import refuses
 from scipy.ndimage import binary_erosion, center_of_mass
 from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import PreprocessingConfig
 from cmrfed.preprocessing import centre_of_mask, centre_of_motion, prepare, prepare_mask
-from cmrfed.shapes import FIRST_TISSUE, UNLABELLED, Label
+from cmrfed.shapes import FIRST_TISSUE, Label
 
 CONFIG = PreprocessingConfig(size=32, field_of_view_mm=64)
 PIXEL_MM = 2.0

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_runs import tiny_run_config
 
-from cmrfed.apps.server.audit import audit_sites
 from cmrfed.apps.server.joint import JointFederation
+from cmrfed.apps.server.membership_audit import audit_membership
 from cmrfed.apps.server.strategy import EverySiteRefused, PrivateFederation, received
 from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import AdaptiveClipping
-from cmrfed.evaluation.leakage.site import AttackSummary, SiteSummary, pooled
+from cmrfed.evaluation.leakage.site import AttackSummary, MembershipSummary, pooled
 from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing
@@ -295,13 +295,14 @@ def audited(tmp_path, tiny_generator_config, fp32_training, monkeypatch):
     homes = {name: make_home(tmp_path / name, name=name) for name in ("east", "west", "north")}
     arm = make_arm(tmp_path, tiny_generator_config, fp32_training, ADAPTIVE, homes)
     monkeypatch.setattr(
-        "cmrfed.apps.client.app.answer_audit", lambda *_: SiteSummary(attacks={"loss": AttackSummary(**ROW)})
+        "cmrfed.apps.client.app.answer_membership_audit",
+        lambda *_: MembershipSummary(attacks={"loss": AttackSummary(**ROW)}),
     )
     return arm, network_of(homes)
 
 
 def found_in(arm):
-    return json.loads((arm.folder / "audit.json").read_text())
+    return json.loads((arm.folder / "membership_audit.json").read_text())
 
 
 def changed_row(**values):
@@ -328,7 +329,7 @@ def changed_row(**values):
 )
 def test_a_summary_that_is_none_is_left_out_of_the_audit(audited, change):
     arm, honest = audited
-    audit_sites(arm, Tampering(honest, 2, "audit", change))
+    audit_membership(arm, Tampering(honest, 2, "membership_audit", change))
     found = found_in(arm)
     assert list(found["sites"]) == ["north", "west"]
     assert list(found["not_answered"]) in (["east"], ["node 2"])
@@ -342,8 +343,8 @@ numbers = st.integers() | st.floats() | st.none() | st.booleans() | st.lists(st.
 @given(st.dictionaries(st.sampled_from([*ROW, "x"]), numbers), st.sampled_from(["loss", "sima", "x"]))
 def test_whatever_a_summary_holds_what_is_pooled_is_finite(values, name):
     try:
-        odd = SiteSummary.model_validate_json(json.dumps({"attacks": {name: {**ROW, **values}}}))
+        odd = MembershipSummary.model_validate_json(json.dumps({"attacks": {name: {**ROW, **values}}}))
     except ValueError:
         return
-    rows = pooled({"odd": odd, "even": SiteSummary(attacks={"loss": AttackSummary(**ROW)})})
+    rows = pooled({"odd": odd, "even": MembershipSummary(attacks={"loss": AttackSummary(**ROW)})})
     assert json.dumps(rows, allow_nan=False)

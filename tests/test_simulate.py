@@ -53,14 +53,14 @@ def test_every_sites_ledger_holds_the_whole_federation_within_the_target(finishe
     plan = finished.record.plan
     for site in finished.sites:
         home = Home(finished.site_home(site))
-        entries = home.ledger.entries(run=home.row_name(f"{finished.record.name}/private"))
+        entries = home.ledger.rows(run=home.row_name(f"{finished.record.name}/private"))
         assert [entry.round for entry in entries] == [1, 2]
         assert sum(entry.event.steps for entry in entries) == plan.steps == 4
         assert entries[-1].epsilon == pytest.approx(epsilon([plan.event(4)], plan.delta))
         assert entries[-1].epsilon <= plan.target_epsilon
         assert home.spent_in(f"{finished.record.name}/private")[-1] == (2, entries[-1].epsilon)
         heads = {line["sites"][site]["ledger_head"] for line in _rounds(finished)[1:]}
-        assert len(heads) == 2 and heads <= {row.hash for row in home.ledger.entries()}
+        assert len(heads) == 2 and heads <= {row.hash for row in home.ledger.rows()}
 
 
 def test_what_simulations_spend_of_the_same_patients_adds_up_and_is_said_before_each_begins(
@@ -126,7 +126,7 @@ def test_an_interrupted_run_goes_on_from_its_last_round_with_what_was_spent_coun
     assert [line["round"] for line in _rounds(run)] == [0, 1, 2]
     for site in run.sites:
         home = Home(run.site_home(site))
-        entries = home.ledger.entries(run=home.row_name(f"{run.record.name}/private"))
+        entries = home.ledger.rows(run=home.row_name(f"{run.record.name}/private"))
         assert [entry.round for entry in entries] == [1, 2], (
             "the lost answer was sent again, not trained and paid again"
         )
@@ -185,7 +185,7 @@ def test_a_site_that_refuses_is_named_and_the_others_go_on(cache, tmp_path, monk
         assert line["sites"]["GE"]["reason"] == "refused"
         assert line["sites"]["Siemens"]["reason"] is None
     home = Home(run.site_home("GE"))
-    assert home.ledger.entries(run=home.row_name(f"{run.record.name}/private")) == []
+    assert home.ledger.rows(run=home.row_name(f"{run.record.name}/private")) == []
     assert "delta 0.001 is above" in (home.folder / "refusals.jsonl").read_text()
 
 

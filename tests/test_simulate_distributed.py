@@ -40,7 +40,7 @@ def rounds(run):
 
 def entries(run, site):
     home = Home(run.site_home(site))
-    return home.ledger.entries(run=home.row_name(f"{run.record.name}/private"))
+    return home.ledger.rows(run=home.row_name(f"{run.record.name}/private"))
 
 
 def test_every_site_pays_for_every_joint_step_and_all_keep_the_target(finished):
@@ -123,7 +123,7 @@ def test_a_site_that_fails_in_any_phase_is_borne(cache, tmp_path, monkeypatch, p
     whole, failed = getattr(joint, phase), []
 
     def fail_at_philips(home, *arguments):
-        paid = len([row for row in home.ledger.entries() if row.run.endswith("at Philips")])
+        paid = len([row for row in home.ledger.rows() if row.run.endswith("at Philips")])
         if home.policy.name == "Philips" and not failed and paid == (2 if phase in ("confirm", "reveal") else 1):
             failed.append(phase)
             raise UserError("the lights went out")

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 from toy_hearts import toy_case, toy_mask
 
 from cmrfed.arrays import map_arrays
+from cmrfed.conditions import PHASES, VENDORS
 from cmrfed.config import FederationConfig
-from cmrfed.shapes import PHASES, VENDORS
 from cmrfed.slices import (
     Patient,
     Slices,

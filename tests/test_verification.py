@@ -11,7 +11,7 @@ import pytest
 
 from cmrfed import volumes
 from cmrfed.config import DataConfig, PhantomConfig, UserError
-from cmrfed.datasets.phantom import write_phantom
+from cmrfed.phantom import write_phantom
 from cmrfed.shapes import Label
 from cmrfed.verification import Verification, facts, find_patients, find_sources, verify
 from cmrfed.verification.doubts import STACK_CHECKS, VISIT_CHECKS, doubts_about

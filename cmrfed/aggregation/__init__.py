@@ -1,7 +1,5 @@
-"""Rules that join the sites' updates into one, each with its stated sensitivity."""
+"""Rules that join the sites' updates into one, each with its stated sensitivity; `cmrfed.members` lists them."""
 
-from cmrfed.aggregation.mean import mean
+from cmrfed.aggregation.rule import join
 
-RULES = {"mean": mean}
-
-__all__ = ["RULES", "mean"]
+__all__ = ["join"]

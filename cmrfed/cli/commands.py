@@ -1,9 +1,13 @@
 """The table of commands: where each is, which keys it has, and what it is for."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from cmrfed.cli import stages
 from cmrfed.config import Stage
+
+Values = dict[str, Any]
+"""A command's configuration as plain values."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,9 @@ COMMANDS = {
     "evaluate": Command(
         "runs", "evaluate", "evaluate", stages.Evaluate, "measure fidelity, utility and leakage of a run"
     ),
-    "audit": Command(
-        "audit", "audit", "audit", stages.Audit, "train with canaries and bound epsilon from below",
-        shown=("audit", *_PLAN, "seed", "training", "generator", "preprocessing.size"),
+    "canary-audit": Command(
+        "canary_audit", "audit", "canary_audit", stages.CanaryAudit, "train with canaries and bound epsilon from below",
+        shown=("canary_audit", *_PLAN, "seed", "training", "generator", "preprocessing.size"),
     ),
     "report": Command("runs", "report", "report", stages.Report, "write report.html again from a run's results"),
     "report compare": Command(
@@ -91,8 +95,8 @@ COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "data verify found problems, or audit refuted epsilon",
-    2: "something to mend, which one line on the error output names",
+    1: "data verify found problems, or canary-audit refuted epsilon",
+    2: "something to correct, which one line on the error output names",
     3: "simulate ended before all its rounds were done; the report says why",
     130: "interrupted (Ctrl-C); 143 and 129 by SIGTERM and SIGHUP",
 }

@@ -14,16 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from cmrfed import __version__
+from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import DataPhantom, DataPreview, DataVerify
 from cmrfed.config import PhantomConfig, Scanner, read_stage
 from cmrfed.console import console, progress_bar, safe_text
+from cmrfed.core import atomic
 from cmrfed.outputs import output_file, output_folder, writing
 
 if TYPE_CHECKING:  # reading volumes needs torch, for which help does not wait
     from cmrfed.verification import Finding, Verification
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
 
 _PIPED_WIDTH = 100
 """Columns of a table that goes to a file or another program, which do not say how wide they are."""
@@ -45,7 +44,8 @@ def verify(values: Values) -> None:
     _print_findings("problems", found.problems, len(found.problems))
     _print_findings("warnings", found.warnings, config.lines)
     if out:
-        _write_record(out, json.dumps(record, indent=2) + "\n")
+        with writing(out):
+            atomic.write_text(out, json.dumps(record, indent=2) + "\n")
         console.print(f"all of this, machine-readably: {out}", soft_wrap=True, markup=False)
     counts = [(found.number_of_patients, "patient"), (len(found.problems), "problem"), (len(found.warnings), "warning")]
     read_, problems, warnings = (f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
@@ -78,7 +78,7 @@ def preview(values: Values) -> None:
 
 def phantom(values: Values) -> None:
     config = read_stage(DataPhantom, values)
-    from cmrfed.datasets.phantom import write_phantom
+    from cmrfed.phantom import write_phantom
 
     out = output_folder(config.out)
     vendors = get_args(Scanner) if "any" in config.vendor else tuple(dict.fromkeys(config.vendor))
@@ -250,14 +250,7 @@ def _print_findings(title: str, findings: "Iterable[Finding]", lines: int) -> No
 
 def _is_record(path: Path) -> bool:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and "verified_by" in found
-
-
-def _write_record(path: Path, text: str) -> None:
-    from cmrfed.updates import write_durably
-
-    with writing(path):
-        write_durably(path, text)

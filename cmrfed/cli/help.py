@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import MISSING
-from pydantic_core import PydanticUndefined
 
 from cmrfed.cli.overrides import Job, options
 from cmrfed.config import Stage
@@ -17,7 +16,7 @@ from cmrfed.keys import Key, find_key, keys_of
 
 _MORE = (
     "--help KEY and --help SECTION show that alone; --cfg job prints the whole configuration. Exit codes: 0 done; 1 "
-    "problems were found; 2 one line says what to mend; 3 a run ended early; 130 interrupted."
+    "problems were found; 2 one line says what to correct; 3 a run ended early; 130 interrupted."
 )
 _WIDEST = 100
 """Columns that are still read with ease."""
@@ -85,11 +84,11 @@ def _row(left: str, right: str, width: int) -> Iterator[str]:
 
 
 def _default(key: Key, job: Job) -> str:
-    """What a key is without being set: by the composed config, else by its stage; "..." where it must be set."""
+    """What a key is without being set; "..." where it must be set. The keys of a section that is off are not in the
+    composed config."""
     value = _value(key, job)
-    if value == MISSING:
-        value = key.field.get_default()
-    return "..." if value is PydanticUndefined else _written(value)
+    value = key.default if value == MISSING else value
+    return "..." if value == MISSING else _written(value)
 
 
 def _value(key: Key, job: Job) -> Any:

@@ -6,22 +6,21 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 
 from cmrfed import __version__
+from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import LedgerExport, LedgerShow, LedgerVerify
 from cmrfed.config import read_stage
 from cmrfed.console import console, safe_text
+from cmrfed.core import atomic
 from cmrfed.outputs import output_file, writing
 
 if TYPE_CHECKING:  # the accountants need torch, for which help does not wait
-    from cmrfed.privacy import Book, Entry, GaussianEvent
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
+    from cmrfed.privacy import Book, GaussianEvent, LedgerRow
 
 _NOISE = {"site": "this site's own", "shared": "shared by all sites"}
 _ABOUT = (
@@ -47,21 +46,21 @@ _NOT_KNOWN = (
 def show(values: Values) -> None:
     config = read_stage(LedgerShow, values)
     book = _verified(config.home)
-    shown = book.entries[-config.rows :]
+    shown = book.rows[-config.rows :]
     console.print(_table_of_rows(shown))
-    if len(shown) < len(book.entries):
-        console.print(f"the last {len(shown)} of {len(book.entries)} rows; rows={len(book.entries)} shows all")
+    if len(shown) < len(book.rows):
+        console.print(f"the last {len(shown)} of {len(book.rows)} rows; rows={len(book.rows)} shows all")
     console.print()
     console.print(_table_of_cohorts(book))
-    console.print(f"\nhead: {book.head}, row {len(book.entries)}", soft_wrap=True)
+    console.print(f"\nhead: {book.head}, row {len(book.rows)}", soft_wrap=True)
     console.print("Keep it elsewhere: with it, `cmrfed ledger verify head=...` finds a ledger that was rewritten.")
 
 
 def verify(values: Values) -> None:
     config = read_stage(LedgerVerify, values)
     book = _verified(config.home, config.head)
-    known = next((f"; the head you kept is row {row.sequence}" for row in book.entries if row.hash == config.head), "")
-    counts = f"{len(book.entries)} rows, {len(book.cohorts)} data sets, {book.number_of_patients} patients"
+    known = next((f"; the head you kept is row {row.sequence}" for row in book.rows if row.hash == config.head), "")
+    counts = f"{len(book.rows)} rows, {len(book.cohorts)} data sets, {book.number_of_patients} patients"
     console.print(f"the ledger is whole: {counts}{known}; head {book.head}", soft_wrap=True)
     if not known:
         console.print(_NOT_KNOWN, soft_wrap=True)
@@ -71,8 +70,9 @@ def export(values: Values) -> None:
     config = read_stage(LedgerExport, values)
     out = output_file(config.out, tuple(_FORMATS))
     book = _verified(config.home)
-    _write_whole(out, _FORMATS[out.suffix.lower()](book))
-    console.print(f"{len(book.entries)} rows, head {book.head}, in {out}", soft_wrap=True)
+    with writing(out):
+        atomic.write_text(out, _FORMATS[out.suffix.lower()](book))
+    console.print(f"{len(book.rows)} rows, head {book.head}, in {out}", soft_wrap=True)
 
 
 def _verified(home: str, head: str | None = None) -> "Book":
@@ -84,7 +84,7 @@ def _verified(home: str, head: str | None = None) -> "Book":
     return (Home(folder).ledger if is_home else Ledger(folder / "ledger.sqlite")).verify(head)
 
 
-def _table_of_rows(rows: "tuple[Entry, ...]") -> Table:
+def _table_of_rows(rows: "tuple[LedgerRow, ...]") -> Table:
     """Two lines a row, which fit a terminal of 100 columns."""
     table = _table("Releases paid for")
     table.add_column("row", justify="right")
@@ -127,7 +127,7 @@ def _cohorts(book: "Book") -> list[Values]:
     """By data set: how many patients, which rows, and what its worst-off patient has spent at the last row's delta."""
     found = []
     for cohort in book.cohorts:
-        rows = [row for row in book.entries if row.fingerprint == cohort.fingerprint]
+        rows = [row for row in book.rows if row.fingerprint == cohort.fingerprint]
         found.append(
             {
                 "fingerprint": cohort.fingerprint,
@@ -160,7 +160,7 @@ def _json(book: "Book") -> str:
         "head": book.head,
         "data_sets": _cohorts(book),
         "rows": [
-            row | {"mechanism": _mechanism(entry.event)} for row, entry in zip(book.stored, book.entries, strict=True)
+            row | {"mechanism": _mechanism(entry.event)} for row, entry in zip(book.stored, book.rows, strict=True)
         ],
     }
     return json.dumps(record, indent=2) + "\n"
@@ -172,7 +172,7 @@ def _csv(book: "Book") -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow([*book.stored[0], "patients", "mechanism"])
-    for row, entry in zip(book.stored, book.entries, strict=True):
+    for row, entry in zip(book.stored, book.rows, strict=True):
         writer.writerow([*map(_no_formula, row.values()), patients[entry.fingerprint], _mechanism(entry.event)])
     return text.getvalue()
 
@@ -189,11 +189,3 @@ def _schema() -> int:
     from cmrfed.privacy.chain import SCHEMA
 
     return SCHEMA
-
-
-def _write_whole(out: Path, text: str) -> None:
-    """All of the file or none of it."""
-    temporary = out.with_name(f".{out.name}")
-    with writing(out):
-        temporary.write_text(text)
-        temporary.replace(out)

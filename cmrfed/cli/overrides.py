@@ -1,5 +1,8 @@
 """The words behind a command: its options, text that stays as it is written, and overrides from which Hydra composes.
 
+What Hydra composes, from the chosen options of each group and the overrides, is laid over the defaults of the command's
+stage, which alone holds them.
+
 A key whose value is a path is declared so in its stage (`cmrfed.keys.AsWritten`), and its value goes around Hydra's
 grammar: folders may have any name. All other values are in that grammar, so that `-m` sweeps over them.
 """
@@ -25,9 +28,10 @@ from cmrfed import (
     cache,  # noqa: F401 (configs ask for the folder)
 )
 from cmrfed.config import Stage, UserError, unknown_key
-from cmrfed.keys import Key, find_key, nearest
+from cmrfed.keys import Key, defaults_of, find_key, nearest
 
 _KEY_AND_VALUE = re.compile(r"([+~]{0,2})([A-Za-z_][\w.@:-]*)=(.*)", re.DOTALL)
+_WORDS = re.compile(r"[\w.,-]+")
 _WITHOUT_KEY = re.compile(r"~[A-Za-z_][\w.@:]*")
 _LONGEST_LABEL = 100
 """Characters of what was swept in a folder's name, which may have 255."""
@@ -103,14 +107,23 @@ def _sort(word: str, stage: type[Stage], alone: str | None, found: Words) -> Non
 
 
 def _override(prefix: str, name: str, value: str, stage: type[Stage], sweep: bool) -> str:
-    """A value may be set whether or not the YAML has its key: stages decide which keys there are."""
+    """A value may be set whether or not a YAML has its key: stages decide which keys there are."""
     key = find_key(stage, name)
     if not key and not options(name):
         raise UserError(unknown_key(stage, name, _groups()))
+    if key and key.section and not options(name) and _WORDS.fullmatch(value) and value != "null":
+        raise UserError(_no_option(name, value))
     if key and key.listed and not sweep and value != "null" and not value.startswith(("[", "$")):
         value = f"[{value}]"
     is_group = "." not in name and bool(options(name))
     return f"{prefix}{name}={value}" if is_group or "~" in prefix else f"++{name}={value}"
+
+
+def _no_option(section: str, value: str) -> str:
+    """What to say to a word in the place of a section's keys."""
+    meant = [group for group in _groups() if set(value.split(",")) <= set(options(group))]
+    hint = f"did you mean {meant[0]}={value}?" if meant else f"--help {section} lists them"
+    return f"{section}: is a section of keys, found {value!r}; {hint}"
 
 
 def _keep(key: Key, value: str, found: Words, named: bool) -> None:
@@ -175,7 +188,7 @@ def _compose(config_name: str, stage: type[Stage], overrides: list[str], label: 
     text = config.hydra.help.template
     with open_dict(config):
         del config["hydra"]
-    return Job(config, groups, text, label)
+    return Job(OmegaConf.merge(defaults_of(stage), config), groups, text, label)
 
 
 def _check_option(override: str) -> None:

@@ -10,12 +10,10 @@ from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 
+from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import run_config
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
 
 _FALSE_POSITIVE_RATES = (0.01, 0.001)
 _PATIENCE_S = 2.0
@@ -55,7 +53,7 @@ def _config(values: Values) -> RunConfig:
         raise UserError("resume: this command plans a run and resumes none; what a run spent is in its report.html")
     config = run_config(values)
     if config.privacy.mode == "none":
-        raise UserError("privacy.mode: none promises nothing, so that there is no epsilon; leave out privacy=none")
+        raise UserError("privacy.mode: none promises nothing, so that there is no epsilon; leave out recipe=none")
     return config
 
 
@@ -184,16 +182,16 @@ def _rests_on(config: RunConfig) -> str:
 
 def _print_attacks(attacks: list[tuple[float, float, float]]) -> None:
     _print_paragraph(
-        "The best possible attacker knows everything but whether the patient took part. If it may wrongly name so many "
-        "of those who did not, it can rightly name at most so many of those who did:"
+        "The best possible attacker knows everything but whether the patient took part. At each false positive rate "
+        "(share of those who did not take part, taken for members) its true positive rate is at most:"
     )
-    table = Table("wrongly named", "rightly named, by epsilon and delta", "by the plan as a whole", box=box.SIMPLE_HEAD)
+    table = Table("FPR", "TPR, by epsilon and delta", "TPR, by the whole plan", box=box.SIMPLE_HEAD)
     for column in table.columns:
         column.justify = "right"
-    for wrongly, alone, together in attacks:
-        table.add_row(f"{wrongly:.1%}", f"{_up(100 * alone):.2f}%", f"{_up(100 * together):.2f}%")
+    for false_positive_rate, alone, together in attacks:
+        table.add_row(f"{false_positive_rate:.1%}", f"{_up(100 * alone):.2f}%", f"{_up(100 * together):.2f}%")
     console.print(table)
-    _print_paragraph("Who guesses blindly names as many of either. What attacks reached is in a run's report.html.")
+    _print_paragraph("For blind guessing both rates are equal. What real attacks reached is in a run's report.html.")
 
 
 def _print_paragraph(text: str) -> None:

@@ -1,17 +1,14 @@
 """Commands about reader studies: reader-study makes one, reader-study score tells how its readers did."""
 
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
+from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import ReaderScore, ReaderStudy
 from cmrfed.config import UserError, read_stage, read_stage_json
 from cmrfed.console import console, safe_text
 from cmrfed.outputs import new_folder
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
 
 
 def make(values: Values) -> None:
@@ -35,10 +32,10 @@ def make(values: Values) -> None:
 
 
 def score(values: Values) -> None:
-    from cmrfed.reader_study import Key, read_answers, score_readers
+    from cmrfed.reader_study import StudyKey, read_answers, score_readers
 
     config = read_stage(ReaderScore, values)
-    key = read_stage_json(Key, Path(config.key))
+    key = read_stage_json(StudyKey, Path(config.key))
     found = score_readers(key, [read_answers(Path(name), key) for name in config.answers])
     table = Table(title=f"told apart, of {len(key.items)} images", title_justify="left")
     for column in ("reader", "answered", "accuracy [95 %]", "p", "synthetic found", "real found", "AUC", "s an image"):

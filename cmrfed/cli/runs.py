@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.cache import cache_folder
+from cmrfed.cli.commands import Values
 from cmrfed.cli.overrides import configs_folder
 from cmrfed.cli.stages import Generate, Prepare
 from cmrfed.config import (
@@ -17,10 +18,8 @@ from cmrfed.config import (
     read_stage,
 )
 from cmrfed.console import console, if_interrupted, progress_bar
+from cmrfed.core import atomic
 from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way
-
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
 
 _ROOM_FOR_A_RUN_BYTES = 512 * 2**20
 """Prepared slices, checkpoints, models and features of a small run; larger cohorts need more."""
@@ -66,7 +65,7 @@ def prepare(values: Values) -> None:
     console.print(f"{slices.number_of_patients} patients, {len(slices)} slices to train on in {home}", soft_wrap=True)
     if kept:
         counts = f"{kept.number_of_patients} patients, {len(kept)} slices"
-        console.print(f"{counts} kept out of every training, for this site's audits", soft_wrap=True)
+        console.print(f"{counts} kept out of every training, for this site's membership audits", soft_wrap=True)
     console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
     console.print(
         f"public key, for the peers' site.yaml where noise is shared: {identity_of(home).public}", soft_wrap=True
@@ -77,15 +76,15 @@ def _write_policy(path: Path) -> None:
     """The example to edit, with this hospital's ledger by its absolute place: a home that is copied goes on with it."""
     from cmrfed.site.policy import default_ledger
 
-    example = (configs_folder() / "site" / "example.yaml").read_text()
-    path.write_text(example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
+    example = (configs_folder() / "site" / "example.yaml").read_text(encoding="utf-8")
+    atomic.write_text(path, example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
 
 
 def pretrain(values: Values) -> None:
     from cmrfed.federation.start import pretrained_on_phantom
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
-    path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"sources": {}}, **values}))
+    path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"root": ".", "sources": {}}, **values}))
     console.print(f"pretrained generator: {path}", soft_wrap=True)
 
 

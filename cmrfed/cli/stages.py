@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from cmrfed.config import (
-    AuditConfig,
+    CanaryAuditConfig,
     Count,
     DataConfig,
     EvaluationConfig,
@@ -25,7 +25,7 @@ from cmrfed.config import (
 )
 from cmrfed.keys import AsWritten
 
-Record = Literal["dataset", "vendor", "centre", "pathology", "phase"]
+SiteField = Literal["dataset", "vendor", "centre", "pathology", "phase"]
 
 
 def _one_by_one(value: Any) -> Any:
@@ -55,7 +55,11 @@ def _all_is(*names: str) -> BeforeValidator:
 Paths = Annotated[tuple[AsWritten, ...], BeforeValidator(_one_by_one)]
 """Paths that are given one by one, or with commas between them."""
 
-_RUN = "a run's folder"
+
+class OfARun(Stage):
+    """A command about one run."""
+
+    run: AsWritten = Field(default="runs/latest", description="a run's folder")
 
 
 class Simulate(RunConfig):
@@ -80,10 +84,10 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     return read_stage(RunConfig, {key: value for key, value in values.items() if key in RunConfig.model_fields})
 
 
-class Audit(Simulate):
-    """`cmrfed audit`."""
+class CanaryAudit(Simulate):
+    """`cmrfed canary-audit`."""
 
-    audit: AuditConfig
+    canary_audit: CanaryAuditConfig = CanaryAuditConfig()
 
 
 class Prepare(Stage):
@@ -91,80 +95,94 @@ class Prepare(Stage):
 
     home: AsWritten = Field(description="the site's own folder; slices, policy, ledger and outbox live there")
     hold_out: float = Field(
-        ge=0, lt=1, description="share of the patients that no training sees, to audit with; drawn once, before any run"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the patients that no training sees, for membership audits; drawn once, before any run",
     )
     data: DataConfig
-    preprocessing: PreprocessingConfig
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
 
 
 class Pretrain(Stage):
     """`cmrfed pretrain`."""
 
-    seed: Seed = Field(description="seed of the weights and the hearts")
-    preprocessing: PreprocessingConfig
-    generator: GeneratorConfig
-    pretraining: PretrainingConfig
-    training: TrainingConfig
+    seed: Seed = Field(default=0, description="seed of the weights and the hearts")
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
+    training: TrainingConfig = TrainingConfig()
 
 
 class AskedSampling(Stage):
     """How images are drawn; null: as the generator's file says."""
 
-    steps: Count | None = Field(description="steps of the solver: Euler (flow) or DDIM (ddpm)")
-    guidance: float | None = Field(ge=0, allow_inf_nan=False, description="classifier-free guidance; 1 is none")
-    batch_size: Count | None = Field(description="images drawn at once")
+    steps: Count | None = Field(default=None, description="steps of the solver: Euler (flow) or DDIM (ddpm)")
+    guidance: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="classifier-free guidance; 1 is none"
+    )
+    batch_size: Count | None = Field(default=None, description="images drawn at once")
 
 
-class Generate(Stage):
+class Generate(OfARun):
     """`cmrfed generate`."""
 
-    run: AsWritten = Field(description=_RUN)
-    arm: Literal["private", "non_private", "epsilon_0"] | None = Field(description="of the run; null: its own")
-    model: AsWritten | None = Field(description="a model.safetensors, of a release or any other, instead of a run's")
+    arm: Literal["private", "non_private", "epsilon_0"] | None = Field(
+        default=None, description="of the run; null: its own"
+    )
+    model: AsWritten | None = Field(
+        default=None, description="a model.safetensors, of a release or any other, instead of a run's"
+    )
     masks: AsWritten = Field(description="folder of NIfTI label maps, 3-D or 4-D; subfolders are looked through")
     out: AsWritten = Field(description="folder for the pairs; only what generate wrote there is written over")
     labels: Literal["cmrfed", "mnms", "mnms2", "ukbiobank", "acdc", "mscmrseg"] = Field(
-        description="the data set whose numbers the masks have; the first four are numbered alike"
+        default="cmrfed", description="the data set whose numbers the masks have; the first four are numbered alike"
     )
     grid: Literal["input", "model"] = Field(
-        description="images on their masks' own voxels, or both on the generator's grid"
+        default="input", description="images on their masks' own voxels, or both on the generator's grid"
     )
     frames: Annotated[tuple[Number, ...], Field(min_length=1)] | None = Field(
-        description="of 4-D masks, counted from 0: one or several as 0,9; null: those that show a structure"
+        default=None,
+        description="of 4-D masks, counted from 0: one or several as 0,9; null: those that show a structure",
     )
     vendor: Annotated[
         tuple[Literal["Siemens", "Philips", "GE", "Canon", "unknown"], ...], _all_is(*get_args(Scanner))
-    ] = Field(min_length=1, description="whose scanners the images look like; all, or one or several as Siemens,GE")
-    phase: Annotated[tuple[Literal["ED", "ES", "unknown"], ...], _all_is("ED", "ES")] = Field(
-        min_length=1, description="phases of the cardiac cycle to show; all, or one or several as ED,ES"
+    ] = Field(
+        default="unknown",
+        min_length=1,
+        description="whose scanners the images look like; all, or one or several as Siemens,GE",
     )
-    seed: Seed = Field(description="with a mask's name it decides the image")
-    sampling: AskedSampling
+    phase: Annotated[tuple[Literal["ED", "ES", "unknown"], ...], _all_is("ED", "ES")] = Field(
+        default="unknown",
+        min_length=1,
+        description="phases of the cardiac cycle to show; all, or one or several as ED,ES",
+    )
+    seed: Seed = Field(default=0, description="with a mask's name it decides the image")
+    sampling: AskedSampling = AskedSampling()
 
 
-class Evaluate(Stage):
+class Evaluate(OfARun):
     """`cmrfed evaluate`."""
 
-    run: AsWritten = Field(description=_RUN)
     images: AsWritten | None = Field(
-        description="folder of pairs NAME.nii.gz, NAME_gt.nii.gz of any generator: scored instead of run="
+        default=None, description="folder of pairs NAME.nii.gz, NAME_gt.nii.gz of any generator: scored instead of run="
     )
     members: AsWritten | None = Field(
-        description="with data=: a text file of the patients that generator was trained on, one a line"
+        default=None, description="with data=: a text file of the patients that generator was trained on, one a line"
     )
-    out: AsWritten = Field(description="where the results of images= go")
-    seed: Seed = Field(description="seed of how data= is divided")
-    evaluation: EvaluationConfig
+    out: AsWritten = Field(default="runs", description="where the results of images= go")
+    seed: Seed = Field(default=0, description="seed of how data= is divided")
+    evaluation: EvaluationConfig = EvaluationConfig()
     data: DataConfig | None = None
-    preprocessing: PreprocessingConfig
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
 
 
-class Report(Stage):
+class Report(OfARun):
     """`cmrfed report`."""
 
-    run: AsWritten = Field(description=_RUN)
     show_real_images: bool | None = Field(
-        description="true shows held-out patients beside their synthetic images; do not share such a report"
+        default=None,
+        description="true shows held-out patients beside their synthetic images; do not share such a report",
     )
 
 
@@ -172,25 +190,25 @@ class Compare(Stage):
     """`cmrfed report compare`."""
 
     run: Paths = Field(description="two or more runs' folders, with commas between them; or RUN RUN ...")
-    out: AsWritten = Field(description="the page")
+    out: AsWritten = Field(default="compare.html", description="the page")
 
 
-class Release(Stage):
+class Release(OfARun):
     """`cmrfed release`."""
 
-    run: AsWritten = Field(description=_RUN)
     out: AsWritten = Field(description="a new folder")
-    policy: ReleasePolicy
+    policy: ReleasePolicy = ReleasePolicy()
 
 
-class ReaderStudy(Stage):
+class ReaderStudy(OfARun):
     """`cmrfed reader-study`."""
 
-    run: AsWritten = Field(description=_RUN)
-    arm: Literal["private", "non_private", "epsilon_0", "external"] | None = Field(description="null: the run's own")
+    arm: Literal["private", "non_private", "epsilon_0", "external"] | None = Field(
+        default=None, description="null: the run's own"
+    )
     out: AsWritten = Field(description="a new folder for the page and its key")
-    items: int = Field(ge=2, le=10**4, description="images at most, half of them synthetic, a patient once")
-    seed: Seed = Field(description="decides which patients are shown, not their order")
+    items: int = Field(default=60, ge=2, le=10**4, description="images at most, half of them synthetic, a patient once")
+    seed: Seed = Field(default=0, description="decides which patients are shown, not their order")
 
 
 class ReaderScore(Stage):
@@ -204,7 +222,7 @@ class LedgerShow(Stage):
     """`cmrfed ledger show`."""
 
     home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
-    rows: Count = Field(description="how many of the last rows to show")
+    rows: Count = Field(default=20, description="how many of the last rows to show")
 
 
 class LedgerVerify(Stage):
@@ -212,7 +230,7 @@ class LedgerVerify(Stage):
 
     home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
     head: str | None = Field(
-        pattern="^[0-9a-f]{64}$", description="head that a ledger command printed earlier, kept elsewhere"
+        default=None, pattern="^[0-9a-f]{64}$", description="head that a ledger command printed earlier, kept elsewhere"
     )
 
 
@@ -227,31 +245,35 @@ class DataVerify(Stage):
     """`cmrfed data verify`."""
 
     data: DataConfig
-    by: tuple[Record, ...] = Field(min_length=1, description="what makes a row of the tables; by=vendor for one alone")
-    out: AsWritten | None = Field(description="also write all of it, machine-readable, to this .json")
-    lines: Count = Field(description="warnings of one kind to show; problems are all shown")
-    workers: Count | None = Field(description="processes that read; null: one a processor")
+    by: tuple[SiteField, ...] = Field(
+        default=("dataset", "vendor", "centre"),
+        min_length=1,
+        description="what makes a row of the tables; by=vendor for one alone",
+    )
+    out: AsWritten | None = Field(default=None, description="also write all of it, machine-readable, to this .json")
+    lines: Count = Field(default=10, description="warnings of one kind to show; problems are all shown")
+    workers: Count | None = Field(default=None, description="processes that read; null: one a processor")
 
 
 class DataPreview(Stage):
     """`cmrfed data preview`."""
 
     data: DataConfig
-    preprocessing: PreprocessingConfig
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
     out: AsWritten = Field(description="the picture, .png")
-    patients: int = Field(ge=1, le=24, description="patients of each site, drawn at random")
-    slices: Literal[1, 2, 3] = Field(description="mid-ventricular; basal and apical; all three")
-    prepared: bool = Field(description="show below each image what training will see of it")
-    names: bool = Field(description="write patients' names above them")
-    seed: Seed = Field(description="another one draws other patients")
+    patients: int = Field(default=6, ge=1, le=24, description="patients of each site, drawn at random")
+    slices: Literal[1, 2, 3] = Field(default=1, description="mid-ventricular; basal and apical; all three")
+    prepared: bool = Field(default=True, description="show below each image what training will see of it")
+    names: bool = Field(default=False, description="write patients' names above them")
+    seed: Seed = Field(default=0, description="another one draws other patients")
 
 
 class DataPhantom(Stage):
     """`cmrfed data phantom`."""
 
     out: AsWritten = Field(description="the folder: empty, new, or this very phantom")
-    patients: Count = Field(description="patients of each vendor")
+    patients: Count = Field(default=20, description="patients of each vendor")
     vendor: Annotated[tuple[Scanner, ...], BeforeValidator(_any_is_all)] = Field(
-        min_length=1, description="any, all four, or one or several as GE,Canon"
+        default="any", min_length=1, description="any, all four, or one or several as GE,Canon"
     )
-    seed: Seed = Field(description="another one makes other patients")
+    seed: Seed = Field(default=0, description="another one makes other patients")

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from cmrfed.config import UserError, not_readable
-from cmrfed.datasets.tables import each_patient, frame_index
+from cmrfed.datasets.tables import each_patient, frame_index, person
 from cmrfed.shapes import Label
 from cmrfed.volumes import Entry
 from cmrfed.volumes.limits import printable
@@ -23,6 +23,7 @@ from cmrfed.volumes.trees import subfolders, volume_path
 LABELS = {0: Label.BACKGROUND, 1: Label.RV, 2: Label.MYO, 3: Label.LV}
 GROUPS = ("NOR", "DCM", "HCM", "MINF", "RV")
 _MAX_INFO_BYTES = 2**16
+_SEQUENCE = {"sequence": "bSSFP"}
 
 
 def entries(root: Path, dataset: str, unlabelled: bool) -> Iterator[Entry | UserError]:
@@ -65,6 +66,7 @@ def _patient_entries(folder: Path, dataset: str) -> Iterator[Entry]:
             centre="Dijon",
             phase=phase,
             pathology=group,
+            conditions=person(height_cm=info.get("Height", ""), weight_kg=info.get("Weight", "")) | _SEQUENCE,
         )
 
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
-from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import FIND, Entry, holds_dicom, open_cine
 from cmrfed.volumes.trees import nifti_stem, subfolders, volumes_in
 

@@ -17,6 +17,9 @@ Columns of cases.csv, in any order; others are ignored:
                  unknown; unknown too for makers that the generator has no style of ("UIH", "Hitachi").
     centre       any name; empty: unknown.
     pathology    any name; empty: unknown.
+    sex, age, height, weight, field_strength, sequence, severity
+                 F or M; years; cm; kg; T; bSSFP, GRE, LGE or T2; 0 to 1: what a generator may be told
+                 (generator.conditions); empty, no column or no such value: unknown.
     visit        any name, in order of time; empty or no column: the rows of a patient are one visit unless they repeat
                  a phase with another image, and then the n-th row at each phase is of the n-th visit.
 
@@ -29,14 +32,17 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from cmrfed.conditions import PHASES, UNKNOWN, UNLABELLED
 from cmrfed.config import UserError
-from cmrfed.datasets.tables import each_patient, file_inside, frame_index, read_rows
+from cmrfed.datasets.tables import each_patient, file_inside, frame_index, person, read_rows
 from cmrfed.datasets.visits import with_visits
-from cmrfed.shapes import PHASES, UNKNOWN, UNLABELLED, Label
+from cmrfed.shapes import Label
 from cmrfed.volumes import FIND, Entry, canonical_vendor, open_cine
 
 TABLE = "cases.csv"
 COLUMNS = ("patient", "image")
+PERSON = ("sex", "age", "height", "weight")
+CONDITIONS = ("field_strength", "sequence", "severity")
 LABELS: Mapping[int, int] = {**{label.value: label for label in Label}, UNLABELLED: UNLABELLED}
 
 _log = logging.getLogger(__name__)
@@ -80,8 +86,14 @@ def _row_entries(numbered: tuple[int, dict[str, str]], root: Path, dataset: str)
             centre=_name(row, "centre", where),
             phase=phase,
             pathology=_name(row, "pathology", where),
+            conditions=_conditions(row),
             visit=_name(row, "visit", where) if row["visit"] else "",
         )
+
+
+def _conditions(row: dict[str, str]) -> dict[str, object]:
+    who = person(*(row.get(name, "") for name in PERSON))
+    return who | {name: row[name] for name in CONDITIONS if row.get(name)}
 
 
 def _phases(row: dict[str, str], frames: int, where: str) -> tuple[str, ...]:

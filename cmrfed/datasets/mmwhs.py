@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
-from cmrfed.shapes import UNKNOWN, Label
+from cmrfed.shapes import Label
 from cmrfed.volumes import Entry, LongAxis
 from cmrfed.volumes.trees import volume_path, volumes_under
 

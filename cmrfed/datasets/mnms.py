@@ -16,15 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import UserError
 from cmrfed.datasets.names import normal_form
-from cmrfed.datasets.tables import each_patient, frame_index, not_on_disk, read_table
-from cmrfed.shapes import UNKNOWN, Label
+from cmrfed.datasets.tables import each_patient, frame_index, not_on_disk, person, read_table
+from cmrfed.shapes import Label
 from cmrfed.volumes import FIND, Entry, canonical_vendor
 from cmrfed.volumes.trees import children, volume_path, volumes_under
 
 LABELS = {0: Label.BACKGROUND, 1: Label.LV, 2: Label.MYO, 3: Label.RV}
 COLUMNS = ("External code", "VendorName", "Centre", "ED", "ES", "Pathology")
+PERSON = ("Sex", "Age", "Height", "Weight")
 UNLABELLED_FOLDER = "Unlabeled"
 IMAGE = "_sa"
 
@@ -96,6 +98,7 @@ def _patient_entries(
             centre=row["Centre"] or UNKNOWN,
             phase=phase,
             pathology=row["Pathology"] or UNKNOWN,
+            conditions=person(*(row.get(name, "") for name in PERSON)) | {"sequence": "bSSFP"},
         )
 
 

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient, not_on_disk, read_table
-from cmrfed.shapes import UNKNOWN, Label
+from cmrfed.shapes import Label
 from cmrfed.volumes import Entry, canonical_vendor
 from cmrfed.volumes.trees import subfolders, volume_path
 
@@ -84,4 +85,5 @@ def _patient_entries(
             centre=UNKNOWN,
             phase=phase,
             pathology=table[code]["DISEASE"] or UNKNOWN,
+            conditions={"field_strength": table[code].get("FIELD"), "sequence": "bSSFP"},
         )

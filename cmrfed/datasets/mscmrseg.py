@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
-from cmrfed.shapes import UNKNOWN, Label
+from cmrfed.shapes import Label
 from cmrfed.volumes import Entry
 from cmrfed.volumes.trees import volumes_under
 

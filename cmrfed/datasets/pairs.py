@@ -11,9 +11,10 @@ PNG and arrays are not read: they do not say how large a pixel is.
 from collections.abc import Iterator
 from pathlib import Path
 
+from cmrfed.conditions import UNKNOWN, UNLABELLED, VENDORS
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient
-from cmrfed.shapes import UNKNOWN, UNLABELLED, VENDORS, Label
+from cmrfed.shapes import Label
 from cmrfed.volumes import Entry
 from cmrfed.volumes.trees import files_under, volumes_in, volumes_under
 

@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import UserError
 from cmrfed.datasets.tables import each_patient, not_on_disk, read_table
-from cmrfed.shapes import UNKNOWN
 from cmrfed.volumes import FIND, Entry
 from cmrfed.volumes.trees import folders_under, subfolders
 

@@ -22,7 +22,7 @@ _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?[,;\t|]*[\r\n]+', re.IGNORECASE)
 _NUMBER_AS_CODE = re.compile(r"^([0-9]+)[.,]0+$")
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,5})(?:[.,]0*)?")
 
-Patient = TypeVar("Patient")
+_Patient = TypeVar("_Patient")
 
 
 class NotOnDisk(UserError):
@@ -31,7 +31,7 @@ class NotOnDisk(UserError):
 
 
 def each_patient(
-    read: Callable[[Patient], Iterable[Entry]], patients: Iterable[Patient]
+    read: Callable[[_Patient], Iterable[Entry]], patients: Iterable[_Patient]
 ) -> Iterator[Entry | UserError]:
     """The entries of every patient, or what is wrong with that one, so that a fault does not hide the next."""
     for patient in patients:
@@ -143,3 +143,20 @@ def _whole_number(text: str) -> int | None:
     """A number of up to five digits, which programs that know no gaps in whole numbers write with decimals."""
     match = _WHOLE_NUMBER.fullmatch(text)
     return int(match[1]) if match else None
+
+
+def person(sex: str = "", age: str = "", height_cm: str = "", weight_kg: str = "") -> dict[str, object]:
+    """Conditions that a table's cells tell of a person: "sex" (F or M), "age" in years, "bmi" in kg/m2. What is empty,
+    or no number, is not known."""
+    found: dict[str, object] = {"sex": sex.strip()[:1].upper(), "age": _number(age)}
+    height_m, weight = (_number(height_cm) or 0.0) / 100, _number(weight_kg)
+    if height_m > 0 and weight:
+        found["bmi"] = weight / height_m**2
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cmrfed.volumes import Entry
 
-Row = dict[str, str]
+TableRow = dict[str, str]
 
 
 def told_apart(root: Path, entries: Iterable[Entry]) -> list[Entry]:
@@ -37,10 +37,10 @@ def found_twice(entries: Iterable[Entry]) -> list[Entry]:
     return list({(entry.patient, entry.phase): entry for entry in found}.values())
 
 
-def with_visits(rows: list[Row]) -> list[Row]:
+def with_visits(rows: list[TableRow]) -> list[TableRow]:
     """Rows of a table with the columns patient, image and maybe phase and visit, each with its visit: as given, or as
     the rows of the patient that give none tell it."""
-    silent: defaultdict[str, list[Row]] = defaultdict(list)
+    silent: defaultdict[str, list[TableRow]] = defaultdict(list)
     for row in rows:
         row.setdefault("visit", "")
         if not row["visit"]:
@@ -50,7 +50,7 @@ def with_visits(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def _number_visits(rows: list[Row]) -> None:
+def _number_visits(rows: list[TableRow]) -> None:
     """Number the visits of one patient's rows where a phase is there with several images.
 
     Rows of one image are of one visit, the n-th image of ED alone goes with the n-th of ES alone if there are as many,

@@ -6,9 +6,9 @@ patients. `subject` says what is measured; fidelity, utility and leakage each tu
 
 import json
 import time
-from pathlib import Path
 
 from cmrfed.config import EvaluationConfig
+from cmrfed.core import atomic
 from cmrfed.evaluation.composite import composite
 from cmrfed.evaluation.fidelity import measure_fidelity
 from cmrfed.evaluation.leakage import measure_leakage
@@ -28,7 +28,7 @@ def evaluate(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Results:
     arms = scores_by_arm(subject, config, bar)
     timing = timing_of(run) | {"sample_s_per_slice": subject.synthetic[run.main_arm()].seconds_per_slice}
     results = _results(run, config, arms, timing | {"evaluate_s": time.monotonic() - started})
-    _write_json(run.folder / "results.json", results)
+    atomic.write_text(run.folder / "results.json", json.dumps(results, indent=2))
     return results
 
 
@@ -94,9 +94,3 @@ def _gain(arms: dict[str, Results]) -> Results | None:
     if "fidelity" in after:
         gain |= {name: after["fidelity"][name] - before["fidelity"][name] for name in ("fid", "kid")}
     return gain
-
-
-def _write_json(path: Path, values: Results) -> None:
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(values, indent=2))
-    temporary.replace(path)

@@ -81,7 +81,7 @@ def lay_out_folder(images: Path, reference: Reference, out: Path, bar: ProgressB
 def _named(path: Path, slices: Slices) -> list[str]:
     """The patients that a text file names, with or without their data set's name before them."""
     try:
-        names = [normal_form(line.strip()) for line in path.read_text().splitlines() if line.strip()]
+        names = [normal_form(line.strip()) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); give a text file with a patient's name a line") from None
     known = {record.patient.removeprefix(f"{record.dataset}-"): record.patient for record in slices.records}

@@ -41,7 +41,7 @@ class Score(_Part):
 
 
 class Fidelity(_Part):
-    """Distances in the first feature space, and every score by part and name (`cmrfed.fidelity.SCORES`)."""
+    """Distances in the first feature space, and every score by part and name (`SCORES` of `fidelity.metrics`)."""
 
     images: int
     fid: float

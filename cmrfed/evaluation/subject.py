@@ -1,8 +1,6 @@
 """What an evaluation is of: real patients, and the images that one or more generators made for real masks."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 
 from cmrfed.config import EvaluationConfig, SamplingConfig
+from cmrfed.core.progress import ProgressBar, shifted
 from cmrfed.generators import Generator
 from cmrfed.runs import Run
 from cmrfed.sampling import synthesise
@@ -18,8 +17,6 @@ from cmrfed.slices import Slices
 from cmrfed.training import choose_device
 from cmrfed.updates import load_generator
 
-Progress = Callable[[int, int], None]
-ProgressBar = Callable[[str], AbstractContextManager[Progress]]
 Results = dict[str, Any]
 
 
@@ -120,11 +117,6 @@ def _made_elsewhere(run: Run, most_shown: int, most_learnt: int) -> dict[str, Sy
     images, seed = Slices.load(run.arm_folder("external") / "synthetic.safetensors"), run.config.seed
     shown, learnt = thin(images, most_shown, seed), thin(images.labelled(), most_learnt, seed)
     return {"external": Synthetic(shown, learnt, generator=None, paired=False)}
-
-
-def shifted(progress: Progress, before: int, total: int) -> Progress:
-    """Progress of a part as progress of the whole."""
-    return lambda done, _: progress(before + done, total)
 
 
 def thin(slices: Slices, count: int, seed: int) -> Slices:

@@ -1,8 +1,8 @@
 """Where the time of a run's own arm went, from the logs of its federation and its sites."""
 
-import json
 from pathlib import Path
 
+from cmrfed.core.json_lines import read_lines
 from cmrfed.evaluation.subject import Results
 from cmrfed.runs import Run
 
@@ -21,10 +21,7 @@ def timing_of(run: Run) -> Results:
 
 
 def _intervals(path: Path, request: str | None) -> list[tuple[float, float]]:
-    if not path.exists():
-        return []
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(line["started"], line["finished"]) for line in lines if request in (None, line.get("run"))]
+    return [(line["started"], line["finished"]) for line in read_lines(path) if request in (None, line.get("run"))]
 
 
 def _union_length(intervals: list[tuple[float, float]]) -> float:

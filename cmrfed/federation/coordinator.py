@@ -3,8 +3,10 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +15,28 @@ import torch
 from jaxtyping import Int64
 from torch.utils.tensorboard import SummaryWriter
 
-from cmrfed.aggregation import RULES
+from cmrfed.aggregation import join
 from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, read_stage_json
+from cmrfed.core import atomic
+from cmrfed.core.json_lines import append_line
 from cmrfed.generators import build_generator
+from cmrfed.preparation import phantom_stream
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.replies import InvalidReply, SiteReply
 from cmrfed.site import Request
 from cmrfed.slices import Slices
-from cmrfed.training import LocalTask, validation_losses
+from cmrfed.training import LocalTask, has_public_objectives, train_publicly, validation_losses
 from cmrfed.training.reach import gradient_reach
 from cmrfed.updates import (
     Weights,
     apply_update,
     average,
     load_weights,
+    read_weights,
     sampling_notes,
     save_generator,
     save_weights,
     unflatten,
-    write_durably,
     write_weights,
 )
 
@@ -50,17 +55,23 @@ class GlobalState:
 
 
 def advance(
-    state: GlobalState, updates: Sequence[Weights], config: AggregationConfig, norms: Sequence[float] = ()
+    state: GlobalState,
+    updates: Sequence[Weights],
+    config: AggregationConfig,
+    norms: Sequence[float] = (),
+    post_process: Callable[[Weights], Weights] = lambda weights: weights,
 ) -> GlobalState:
     """Move the weights by the rule's joint update; with no update at all they stay. The average follows.
 
-    `norms` are the clipping norms that the sites came to; their geometric mean is where the next round begins.
+    `post_process` is what is made of the moved weights without any patient's data. `norms` are the clipping norms that
+    the sites came to; their geometric mean is where the next round begins.
 
     The decay warms up as min(decay, (1 + r) / (10 + r)), so that the first rounds do not drag the initial weights on.
     """
     weights = state.weights
     if updates:
-        weights = apply_update(weights, RULES[config.rule](updates), config.server_learning_rate)
+        moved = apply_update(weights, join(config.rule, updates), config.server_learning_rate)
+        weights = post_process(moved)
     decay = min(config.ema_decay, (1 + state.round) / (10 + state.round))
     norm = math.exp(sum(map(math.log, norms)) / len(norms)) if norms else state.max_grad_norm
     return GlobalState(state.round + 1, weights, average(state.averaged, weights, decay), norm)
@@ -86,7 +97,7 @@ def joint_update(
         )
     gradient, clipping = plan.split(mean, task.clipping)
     steps = (-task.learning_rate * gradient).float().numpy()
-    return unflatten(steps, build_generator(generator, seed=0)), clipping.max_grad_norm
+    return unflatten(steps, build_generator(generator, seed=0).enter(task.round, task.rounds)), clipping.max_grad_norm
 
 
 def save_state(path: Path, state: GlobalState) -> None:
@@ -106,6 +117,10 @@ def load_state(path: Path) -> GlobalState:
         parts[part][weight] = array
     norm = notes["max_grad_norm"]
     return GlobalState(int(str(notes["round"])), parts["weights"], parts["averaged"], norm)  # type: ignore[arg-type]
+
+
+_HEARTS_A_ROUND = 10_000
+"""Phantom hearts are numbered; each round's public training begins at the next ten thousand, more than it can use."""
 
 
 class ArmPlan(Stage):
@@ -140,7 +155,7 @@ class Arm:
         """Lay out a new arm's folder; arm.json comes last, so that a folder with it is whole."""
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(folder / "initial.safetensors", initial, {"round": 0})
-        (folder / "arm.json").write_text(plan.model_dump_json(indent=2))
+        atomic.write_text(folder / "arm.json", plan.model_dump_json(indent=2))
         return cls(folder, plan)
 
     @classmethod
@@ -164,7 +179,7 @@ class Arm:
         """
         state = self.state()
         attempt = self.folder / "attempt.json"
-        if attempt.exists() and json.loads(attempt.read_text())["round"] > state.round:
+        if attempt.exists() and json.loads(attempt.read_text(encoding="utf-8"))["round"] > state.round:
             state = advance(state, [], self.config.aggregation)
             self.end_round(state, [], time.time())
         return state
@@ -181,9 +196,24 @@ class Arm:
         )
         return Request(run=self.run_at_sites, generator=self.config.generator, task=task)
 
+    def advance(self, state: GlobalState, updates: Sequence[Weights], norms: Sequence[float] = ()) -> GlobalState:
+        """The state after a round: the sites' updates joined, and the generator's public objectives trained on them."""
+        return advance(state, updates, self.config.aggregation, norms, partial(self._train_publicly, state.round + 1))
+
+    def _train_publicly(self, round: int, weights: Weights) -> Weights:
+        config, rounds = self.config, self.config.federation.rounds
+        generator = build_generator(config.generator, seed=0).enter(round, rounds)
+        if not has_public_objectives(generator):
+            return weights
+        write_weights(generator, weights)
+        hearts = phantom_stream(config.seed, config.preprocessing, first=round * _HEARTS_A_ROUND)
+        with closing(hearts):
+            train_publicly(generator, hearts, config.training, config.seed, round)
+        return read_weights(generator)
+
     def attempt(self, round: int) -> None:
         """Remember, durably, that a joint step is about to be asked for."""
-        write_durably(self.folder / "attempt.json", json.dumps({"round": round}))
+        atomic.write_text(self.folder / "attempt.json", json.dumps({"round": round}))
 
     def begin(self, state: GlobalState) -> None:
         """Log round 0, what the weights are worth before anybody trains, unless it is there from before. An arm that
@@ -204,8 +234,7 @@ class Arm:
         }
         line: dict[str, Any] = {"round": state.round, "started": started, "finished": time.time(), "sites": sites}
         line["validation"] = self._validate(state) if self._is_validated(state.round) else {}
-        with (self.folder / "rounds.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        append_line(self.folder / "rounds.jsonl", line)
         self._draw_curves(state.round, line["validation"], replies)
 
     def _draw_curves(self, round: int, validation: dict[str, float], replies: Sequence[SiteReply]) -> None:
@@ -234,7 +263,7 @@ class Arm:
     def note_stop(self, state: GlobalState, reason: str) -> None:
         """Leave word of why the rounds ended early."""
         done = f"after {state.round} of {self.config.federation.rounds} rounds"
-        (self.folder / "stopped.txt").write_text(f"{done}: {reason}\n")
+        atomic.write_text(self.folder / "stopped.txt", f"{done}: {reason}\n")
 
     def finish(self, state: GlobalState) -> None:
         """Write the model, with all that sampling needs; its presence says that the arm is done."""

@@ -10,8 +10,8 @@ from cmrfed import __version__
 from cmrfed.cache import cache_folder
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, if_interrupted, progress_bar
-from cmrfed.datasets.phantom.layout import VERSION as PHANTOM_VERSION
-from cmrfed.generators import Generator, build_generator
+from cmrfed.generators import Denoiser, Generator, build_generator
+from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preparation import phantom_stream
 from cmrfed.slices import Slices
 from cmrfed.training import Pretrained, pretrain, single_pixel_losses, steps_kept, validation_losses
@@ -46,6 +46,8 @@ def refuse_poor_start(config: RunConfig, initial: Weights, validation: Slices) -
     if config.privacy.mode == "none" or config.generator.init is None or largest is None:
         return
     generator = build_generator(config.generator, config.seed)
+    if not isinstance(generator, Denoiser):  # whose loss is none of pixels
+        return
     write_weights(generator, initial)
     loss, single_pixel = (
         _mean(losses(generator, validation, config.training, config.seed))

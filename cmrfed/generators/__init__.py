@@ -1,20 +1,26 @@
-"""Generator families, one file each, behind one protocol."""
+"""Generators behind one contract: `contract.py` says what each is, `cmrfed.members` lists them.
+
+A denoising generator (`denoiser.py`) is a path from noise to image (`flow.py`, `ddpm.py`, `edm.py`) and a network that
+walks it (`networks/`), which is told of its conditions by `encoders.py`.
+"""
 
 import torch
 
 from cmrfed.config import GeneratorConfig
-from cmrfed.generators.ddpm import DDPM
-from cmrfed.generators.flow import Flow
-from cmrfed.generators.network import mark_trainable, refuse_batch_statistics
-from cmrfed.generators.protocol import Draws, Generator, Parts
+from cmrfed.generators.contract import Generator, Objective, refuse_batch_statistics
+from cmrfed.generators.denoiser import Denoiser
+from cmrfed.generators.path import Parts, Path
+from cmrfed.members import FAMILIES
 
-FAMILIES: dict[str, type[Generator]] = {"flow": Flow, "ddpm": DDPM}
-
-__all__ = ["FAMILIES", "Draws", "Generator", "Parts", "build_generator", "mark_trainable", "refuse_batch_statistics"]
+__all__ = ["Denoiser", "Generator", "Objective", "Parts", "Path", "build_generator", "refuse_batch_statistics"]
 
 
 def build_generator(config: GeneratorConfig, seed: int) -> Generator:
-    """A generator with weights drawn from `seed`; the caller's random state is left as it was."""
+    """A generator with weights drawn from `seed`, made ready for its first round; the caller's random state is left as
+    it was. Raises UserError for a network that cannot be, or that mixes patients."""
+    family = FAMILIES.load(config.family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return FAMILIES[config.family](config)
+        generator = Denoiser(config, family()) if issubclass(family, Path) else family(config)
+    refuse_batch_statistics(generator)
+    return generator.enter(1, 1)

@@ -7,40 +7,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cmrfed.generators.protocol import Draws, Generator, Parts
-from cmrfed.shapes import Condition, Image, Mask
+from cmrfed.generators.path import Parts, Path, Scales, Times
+from cmrfed.shapes import Image, spread
 
 
-class Flow(Generator):
-    """Straight paths from noise to image. Times are logit-normal (Esser et al. 2024, arXiv:2403.03206)."""
+class Flow(Path):
+    """Straight lines. Times are logit-normal (Esser et al. 2024, arXiv:2403.03206)."""
 
-    def draw_times(self, count: int, random: torch.Generator) -> Float[Tensor, " batch"]:
+    def draw_times(self, count: int, random: torch.Generator) -> Times:
         return torch.sigmoid(torch.randn(count, generator=random))
 
-    def target(self, images: Image, noises: Image) -> Image:
-        return images - noises
-
-    def losses(self, images: Image, masks: Mask, conditions: Condition, draws: Draws) -> Float[Tensor, " batch"]:
-        t = draws.times[:, None, None, None]
-        x_t = t * images + (1 - t) * draws.noises
-        velocity = self.network(x_t, draws.times, masks, conditions, draws.kept)
-        return (velocity - self.target(images, draws.noises)).square().flatten(1).mean(1)
-
-    def denoise(self, noises: Image, masks: Mask, conditions: Condition, steps: int, guidance: float) -> Image:
-        """Euler steps from t = 0 (noise) to t = 1 (image)."""
-        x_t = noises
-        for step in range(steps):
-            t = torch.full((len(x_t),), step / steps, device=x_t.device)
-            x_t = x_t + self.guided(x_t, t, masks, conditions, guidance) / steps
-        return x_t
-
-    def scales(self, t: Float[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    def scales(self, t: Times) -> Scales:
         return t, 1 - t
 
     def time_at(self, noise_share: float) -> float:
         return 1 - noise_share
 
-    def take_apart(self, prediction: Image, x_t: Image, t: Float[Tensor, " batch"]) -> Parts:
+    def sampling_times(self, steps: int) -> Float[Tensor, " steps"]:
+        """t = 0, 1/n, ..., (n-1)/n, so that a deterministic step is Euler's."""
+        return torch.arange(steps) / steps
+
+    def target(self, parts: Parts, t: Times) -> Image:
+        return parts.image - parts.noise
+
+    def take_apart(self, prediction: Image, x_t: Image, t: Times) -> Parts:
         """x_1 = x_t + (1 - t) v and x_0 = x_t - t v."""
-        t = t[:, None, None, None]
+        t = spread(t, x_t)
         return Parts(image=x_t + (1 - t) * prediction, noise=x_t - t * prediction)

@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import PreprocessingConfig, UserError
 from cmrfed.preprocessing.bias import without_bias
 from cmrfed.preprocessing.grid import Grid
 from cmrfed.preprocessing.intensity import to_unit
 from cmrfed.preprocessing.locate import centre_of_mask, centre_of_motion
 from cmrfed.preprocessing.surroundings import with_tissue_classes
-from cmrfed.shapes import STRUCTURES, UNLABELLED, VolumeMask
+from cmrfed.shapes import STRUCTURES, VolumeMask
 from cmrfed.volumes import Case
+from cmrfed.volumetry import measured, slice_levels
 
 __all__ = ["PreparedMask", "centre_of_mask", "centre_of_motion", "prepare", "prepare_mask"]
 
@@ -38,7 +40,8 @@ def prepare(case: Case, config: PreprocessingConfig) -> Case:
     prepared = (2 * grid.mean(unit[kept]) - 1).clip(-1, 1)
     labels = with_tissue_classes(prepared, mask[kept], config.tissue_classes)
     spacing_mm = _new_spacing_mm(case.spacing_mm, config)
-    return replace(case, image=prepared, mask=labels, spacing_mm=spacing_mm, motion=None)
+    conditions = {**measured(mask, spacing_mm, case.phase), "slice_level": slice_levels(mask)[kept], **case.conditions}
+    return replace(case, image=prepared, mask=labels, spacing_mm=spacing_mm, motion=None, conditions=conditions)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 from scipy.ndimage import map_coordinates
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import PreprocessingConfig
-from cmrfed.shapes import STRUCTURES, UNLABELLED, Label, VolumeMask
+from cmrfed.shapes import STRUCTURES, Label, VolumeMask
 
 
 @dataclass(frozen=True)

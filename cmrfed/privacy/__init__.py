@@ -11,8 +11,8 @@ from cmrfed.privacy.accounting import (
     epsilon,
     strongest_attack,
 )
-from cmrfed.privacy.auditing import AuditResult, audit, epsilon_lower_bound, guess
-from cmrfed.privacy.chain import Entry
+from cmrfed.privacy.canaries import CanaryBound, audit_canaries, epsilon_lower_bound, guess
+from cmrfed.privacy.chain import LedgerRow
 from cmrfed.privacy.clipping import Clipping
 from cmrfed.privacy.cohort import Cohort, individuals, twins
 from cmrfed.privacy.filter import renyi_order
@@ -22,17 +22,17 @@ from cmrfed.privacy.plan import NoiseSharing, PrivacyPlan
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom, fresh_key
 
 __all__ = [
-    "AuditResult",
     "Book",
     "Bound",
     "BudgetExceeded",
+    "CanaryBound",
     "CannotBound",
     "Clipping",
     "Cohort",
     "Comparison",
-    "Entry",
     "GaussianEvent",
     "Ledger",
+    "LedgerRow",
     "Limits",
     "NoiseSharing",
     "PrivacyPlan",
@@ -40,7 +40,7 @@ __all__ = [
     "SecureRandom",
     "SeededRandom",
     "attacker_true_positive_rate",
-    "audit",
+    "audit_canaries",
     "calibrate_noise",
     "clipped_gradient_sum",
     "compare",

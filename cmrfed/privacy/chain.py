@@ -7,7 +7,6 @@ defaults, change no old hash; a kind or field that this version does not know is
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from cmrfed import __version__
 from cmrfed.config import Stage, UserError, read_stage, read_stage_json_text
+from cmrfed.core import atomic
 from cmrfed.privacy.accounting import GaussianEvent
 
 SCHEMA = 1
@@ -43,7 +43,7 @@ Stored = dict[str, str | int]
 _EVENTS = {"gaussian": GaussianEvent}
 
 
-class Entry(Stage):
+class LedgerRow(Stage):
     """One row: `event` was paid for, and `epsilon` (at `delta`) is what the cohort's worst-off patient had spent after.
 
     `fingerprint` is the cohort's, `time` in UTC. `request` is the receipt: the hash of request, patients and a secret
@@ -109,11 +109,11 @@ def check_chain(rows: Sequence[Stored], path: Path) -> None:
         previous = str(row["hash"])
 
 
-def parse(row: Stored, path: Path) -> Entry:
+def parse(row: Stored, path: Path) -> LedgerRow:
     """A checked row's values. Raises UserError naming what this version does not understand."""
     where = f"{path}: row {row['sequence']} of the ledger"
     event = _parse_event(str(row["event"]), f"{where} (by cmrfed {row['software']})")
-    return read_stage(Entry, row | {"event": event}, where)
+    return read_stage(LedgerRow, row | {"event": event}, where)
 
 
 def _event_text(event: GaussianEvent) -> str:
@@ -158,7 +158,8 @@ class Anchor:
     def read(self) -> Head | None:
         """None where there is no anchor. Raises UserError when the file is something else."""
         try:
-            return read_stage_json_text(Head, self.path.read_text(errors="replace"), where=str(self.path))
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+            return read_stage_json_text(Head, text, where=str(self.path))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -168,14 +169,7 @@ class Anchor:
 
     def write(self, head: Head) -> None:
         """Replace the file, durably. Only one writer at a time: whoever holds the ledger's lock."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(head.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
-        sync_folder(self.path.parent)
+        atomic.write_text(self.path, head.model_dump_json() + "\n", mode=atomic.PRIVATE)
 
     def check(self, head: Head | None, rows: Sequence[Stored], path: Path) -> None:
         """Raise UserError when checked rows do not hold the `head` that was read before them."""
@@ -187,12 +181,3 @@ class Anchor:
             raise UserError(f"{path}: {missing}, and with it all after row {len(rows)}; {RESTORE}")
         elif head.sequence and rows[head.sequence - 1]["hash"] != head.hash:
             raise UserError(f"{path}: row {head.sequence} of the ledger is not the one in {self.path.name}; {RESTORE}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -44,8 +44,8 @@ from cmrfed.privacy.chain import (
     RESTORE,
     SCHEMA,
     Anchor,
-    Entry,
     Head,
+    LedgerRow,
     Stored,
     check_chain,
     next_row,
@@ -68,7 +68,7 @@ _TABLES = (
 )
 
 
-History = tuple[int, ...]
+Exposure = tuple[int, ...]
 """Steps of each kind of event that a person was exposed to."""
 
 
@@ -95,20 +95,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Book:
-    """A ledger's verified contents: its entries in order, the same rows as they are stored, and its cohorts."""
+    """A ledger's verified contents: its rows in order, the same as they are stored, and its cohorts."""
 
-    entries: tuple[Entry, ...] = ()
+    rows: tuple[LedgerRow, ...] = ()
     stored: tuple[Stored, ...] = ()
     cohorts: tuple[Cohort, ...] = ()
 
     @property
     def head(self) -> str:
         """The last row's hash, which stands for the whole ledger; zeros where there is no row."""
-        return self.entries[-1].hash if self.entries else GENESIS
+        return self.rows[-1].hash if self.rows else GENESIS
 
-    def followed_by(self, entry: Entry, cohort: Cohort) -> "Book":
+    def followed_by(self, row: LedgerRow, cohort: Cohort) -> "Book":
         """The book with one more row, made from that cohort."""
-        return replace(self._with(cohort), entries=(*self.entries, entry))
+        return replace(self._with(cohort), rows=(*self.rows, row))
 
     @property
     def number_of_patients(self) -> int:
@@ -120,7 +120,7 @@ class Book:
 
         A function of public facts: what a server asked for and was answered.
         """
-        events = [row.event for row in self.entries if row.run == run]
+        events = [row.event for row in self.rows if row.run == run]
         return epsilon([*events, then] if then else events, delta, accountant)
 
     def spent(
@@ -146,14 +146,14 @@ class Book:
 
     def exposed(self, cohort: Cohort, is_of_run: Callable[[str], bool]) -> int:
         """How many of the cohort's people any release of the runs so named was made from."""
-        made_from = {row.fingerprint for row in self.entries if is_of_run(row.run)}
+        made_from = {row.fingerprint for row in self.rows if is_of_run(row.run)}
         ours, *theirs = people([cohort, *(one for one in self.cohorts if one.fingerprint in made_from)])
         return len(set(ours.tolist()) & {person for one in theirs for person in one.tolist()})
 
     def _with(self, cohort: Cohort) -> "Book":
         return self if cohort in self.cohorts else replace(self, cohorts=(*self.cohorts, cohort))
 
-    def _histories(self, cohort: Cohort) -> tuple[list[GaussianEvent], dict[bytes, History]]:
+    def _histories(self, cohort: Cohort) -> tuple[list[GaussianEvent], dict[bytes, Exposure]]:
         """The kinds of events, each as one step; and, by the key of each patient of a cohort of this book, the steps of
         each kind that the person was exposed to."""
         kinds, steps = self._steps()
@@ -163,11 +163,11 @@ class Book:
 
     def _steps(self) -> tuple[list[GaussianEvent], np.ndarray]:
         """The kinds of events, each as one step, and how many steps of each kind were taken on each cohort."""
-        kinds = [row.event.model_copy(update={"steps": 1, "noise": "site"}) for row in self.entries]
+        kinds = [row.event.model_copy(update={"steps": 1, "noise": "site"}) for row in self.rows]
         column = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}  # both noises are composed alike
         row = {cohort.fingerprint: number for number, cohort in enumerate(self.cohorts)}
         steps = np.zeros((len(self.cohorts), len(column)), dtype=np.int64)
-        for entry, kind in zip(self.entries, kinds, strict=True):
+        for entry, kind in zip(self.rows, kinds, strict=True):
             steps[row[entry.fingerprint], column[kind]] += entry.event.steps
         return list(column), steps
 
@@ -176,14 +176,14 @@ class Book:
         return people(self.cohorts)
 
 
-def _events(kinds: list[GaussianEvent], history: History) -> list[GaussianEvent]:
+def _events(kinds: list[GaussianEvent], history: Exposure) -> list[GaussianEvent]:
     """A history of steps by kind, as events."""
     return [kind.model_copy(update={"steps": n}) for kind, n in zip(kinds, history, strict=True) if n]
 
 
-def _undominated(histories: Iterable[History]) -> list[History]:
+def _undominated(histories: Iterable[Exposure]) -> list[Exposure]:
     """The histories that no other one exceeds in every kind: one of them is the worst."""
-    kept: list[History] = []
+    kept: list[Exposure] = []
     for history in sorted(histories, key=sum, reverse=True):
         if not any(all(np.less_equal(history, larger)) for larger in kept):
             kept.append(history)
@@ -203,9 +203,9 @@ class Ledger:
         self.anchor = Anchor(path.with_suffix(".anchor"))
         self._witness = Anchor(witness, witness=True) if witness else None
 
-    def entries(self, fingerprint: str | None = None, run: str | None = None) -> list[Entry]:
+    def rows(self, fingerprint: str | None = None, run: str | None = None) -> list[LedgerRow]:
         """Verified rows in order, of one cohort and one run or of all; none where there is no ledger yet."""
-        rows = self._book().entries
+        rows = self._book().rows
         return [row for row in rows if fingerprint in (None, row.fingerprint) and run in (None, row.run)]
 
     def spent(self, cohort: Cohort, delta: float, then: GaussianEvent | None = None) -> float:
@@ -226,9 +226,9 @@ class Ledger:
         Raises UserError naming the first bad row, when no row has that hash, and when there is no ledger.
         """
         book = self._book()
-        if not book.entries:
+        if not book.rows:
             raise UserError(f"{self.path}: there is no ledger; the first release begins one")
-        if head is not None and head not in {row.hash for row in book.entries}:
+        if head is not None and head not in {row.hash for row in book.rows}:
             raise UserError(
                 f"{self.path}: no row has hash {head}: it was rewritten, is an older copy or another ledger; {RESTORE}"
             )
@@ -241,7 +241,7 @@ class Ledger:
 
     def record(
         self, cohort: Cohort, run: str, round: int, request: str, event: GaussianEvent, limits: Limits
-    ) -> tuple[Entry, Cohort]:
+    ) -> tuple[LedgerRow, Cohort]:
         """Pay for an event: commit its row, durably; return it and those of the cohort's patients who may take part.
 
         Call before patients' data are touched, and then touch nobody else's. Patients without budget are left out,
@@ -267,10 +267,10 @@ class Ledger:
     def paid(self, run: str, request: str) -> Cohort | None:
         """Whom a row of this run with that receipt paid for; None where there is no such row.
 
-        Unlike `entries` it heals the anchor, which a crash may have left behind that row: nothing leaves before both.
+        Unlike `rows` it heals the anchor, which a crash may have left behind that row: nothing leaves before both.
         """
         book = self._book()
-        found = [row.fingerprint for row in book.entries if (row.run, row.request) == (run, request)]
+        found = [row.fingerprint for row in book.rows if (row.run, row.request) == (run, request)]
         if not found:
             return None
         self._anchor_head()
@@ -311,7 +311,7 @@ class Ledger:
         if self._witness:
             self._witness.check(heads[1], rows, self.path)
         return Book(
-            entries=tuple(parse(row, self.path) for row in rows),
+            rows=tuple(parse(row, self.path) for row in rows),
             stored=tuple(rows),
             cohorts=_cohorts(connection, rows, self.path) if rows else (),
         )

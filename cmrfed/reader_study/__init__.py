@@ -4,8 +4,8 @@
 their answers with the key. The page shows held-out patients' images: it is patient data and stays where those may be.
 """
 
-from cmrfed.reader_study.items import Item, Key, choose_items
+from cmrfed.reader_study.items import Item, StudyKey, choose_items
 from cmrfed.reader_study.page import write_study
-from cmrfed.reader_study.score import Answers, read_answers, score_readers
+from cmrfed.reader_study.score import ReaderAnswers, read_answers, score_readers
 
-__all__ = ["Answers", "Item", "Key", "choose_items", "read_answers", "score_readers", "write_study"]
+__all__ = ["Item", "ReaderAnswers", "StudyKey", "choose_items", "read_answers", "score_readers", "write_study"]

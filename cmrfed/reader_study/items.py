@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from cmrfed.conditions import PHASES, VENDORS
 from cmrfed.config import Stage, UserError
-from cmrfed.shapes import PHASES, VENDORS
 from cmrfed.slices import Slices
 
 
@@ -23,7 +23,7 @@ class Item:
     phase: str
 
 
-class Truth(Stage):
+class Origin(Stage):
     """What one item is."""
 
     synthetic: bool
@@ -31,18 +31,18 @@ class Truth(Stage):
     phase: str
 
 
-class Key(Stage):
+class StudyKey(Stage):
     """The answers to a study: kept from readers until they are done."""
 
     study: str
     run: str
     arm: str
-    items: dict[str, Truth]
+    items: dict[str, Origin]
 
     @classmethod
-    def of(cls, items: list[Item], study: str, run: str, arm: str) -> "Key":
+    def of(cls, items: list[Item], study: str, run: str, arm: str) -> "StudyKey":
         """The key of these items."""
-        truths = {item.name: Truth(synthetic=item.synthetic, vendor=item.vendor, phase=item.phase) for item in items}
+        truths = {item.name: Origin(synthetic=item.synthetic, vendor=item.vendor, phase=item.phase) for item in items}
         return cls(study=study, run=run, arm=arm, items=truths)
 
 
@@ -74,7 +74,7 @@ def _pairs(slices: Slices, vendor: str, random: np.random.Generator) -> list[tup
 
 def _item(slices: Slices, patient: str, synthetic: bool, random: np.random.Generator) -> Item:
     row = _middle_of_a_stack(slices, slices.of_patient(slices.patient_names.index(patient)), random)
-    vendor, phase = slices.conditions[row]
+    vendor, phase = (slices.conditions[name][row] for name in ("vendor", "phase"))
     image = np.asarray(slices.images[row : row + 1])[0]
     return Item(secrets.token_hex(4), image, synthetic, VENDORS[vendor], PHASES[phase])
 

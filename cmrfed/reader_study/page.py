@@ -5,9 +5,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cmrfed.core import atomic
 from cmrfed.outputs import new_folder, private_folder, writing
 from cmrfed.pictures import image_uri
-from cmrfed.reader_study.items import Item, Key
+from cmrfed.reader_study.items import Item, StudyKey
 
 _README = """# A reader study of synthetic cardiac MRI
 
@@ -33,9 +34,9 @@ def write_study(items: list[Item], out: Path, run: str, arm: str) -> Path:
     page = out / "reader_study.html"
     with writing(out):
         private_folder(out)
-        (out / "key.json").write_text(Key.of(items, study, run, arm).model_dump_json(indent=2))
-        (out / "README.md").write_text(_README)
-        page.write_text(render(items, study), encoding="utf-8")
+        atomic.write_text(out / "key.json", StudyKey.of(items, study, run, arm).model_dump_json(indent=2))
+        atomic.write_text(out / "README.md", _README)
+        atomic.write_text(page, render(items, study))
     return page
 
 

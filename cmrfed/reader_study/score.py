@@ -11,12 +11,12 @@ from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from cmrfed.config import Stage, UserError, read_stage_json
-from cmrfed.reader_study.items import Key
+from cmrfed.reader_study.items import StudyKey
 
 Scores = dict[str, Any]
 
 
-class Answer(Stage):
+class Judgement(Stage):
     """What a reader said of one item, how sure (1 a guess, 2 likely, 3 certain), and after how long."""
 
     synthetic: bool
@@ -24,17 +24,17 @@ class Answer(Stage):
     seconds: float = Field(ge=0)
 
 
-class Answers(Stage):
+class ReaderAnswers(Stage):
     """A file that the page saved."""
 
     study: str
     reader: str = Field(max_length=80)
-    answers: dict[str, Answer]
+    answers: dict[str, Judgement]
 
 
-def read_answers(path: Path, key: Key) -> Answers:
+def read_answers(path: Path, key: StudyKey) -> ReaderAnswers:
     """A reader's answers. Raises UserError when they are of another study or name an item it does not have."""
-    answers = read_stage_json(Answers, path)
+    answers = read_stage_json(ReaderAnswers, path)
     if answers.study != key.study:
         raise UserError(f"{path}: is of study {answers.study[:20]}, the key of {key.study}; give the key of that study")
     if unknown := answers.answers.keys() - key.items.keys():
@@ -44,7 +44,7 @@ def read_answers(path: Path, key: Key) -> Answers:
     return answers
 
 
-def score_readers(key: Key, readers: Sequence[Answers]) -> Scores:
+def score_readers(key: StudyKey, readers: Sequence[ReaderAnswers]) -> Scores:
     """Scores of each reader, of all readers' answers together, and how far readers agree.
 
     Returns {"readers": [score_reader...], "pooled": {...}, "kappa": mean Cohen's kappa of pairs of readers over the
@@ -59,7 +59,7 @@ def score_readers(key: Key, readers: Sequence[Answers]) -> Scores:
     }
 
 
-def score(judged: Sequence[tuple[bool, Answer]]) -> Scores:
+def score(judged: Sequence[tuple[bool, Judgement]]) -> Scores:
     """Of (is it synthetic, the answer) pairs: accuracy with its exact 95 % interval (Clopper & Pearson 1934) and the
     p-value of as much or more by coin tosses, two-sided; sensitivity (synthetic ones found), specificity; AUC of
     confidence, None where all are of one kind; median seconds."""
@@ -81,11 +81,11 @@ def score(judged: Sequence[tuple[bool, Answer]]) -> Scores:
     }
 
 
-def _judged(key: Key, reader: Answers) -> list[tuple[bool, Answer]]:
+def _judged(key: StudyKey, reader: ReaderAnswers) -> list[tuple[bool, Judgement]]:
     return [(key.items[name].synthetic, answer) for name, answer in reader.answers.items()]
 
 
-def _agreement(readers: Sequence[Answers]) -> float | None:
+def _agreement(readers: Sequence[ReaderAnswers]) -> float | None:
     found = []
     for one, other in combinations(readers, 2):
         shared = sorted(one.answers.keys() & other.answers.keys())

@@ -4,11 +4,10 @@
 with it. A release is refused, with every reason, rather than written with a warning.
 """
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from cmrfed.config import ReleasePolicy, UserError
+from cmrfed.core import atomic
 from cmrfed.release.documents import documents
 from cmrfed.release.policy import reasons_against
 from cmrfed.report.material import Material
@@ -27,12 +26,8 @@ def release(material: Material, policy: ReleasePolicy, out: Path) -> Path:
         raise UserError(f"{out}: exists; give a new folder, for a release is never written over another")
     if reasons := reasons_against(material, policy):
         raise UserError(f"{material.run.folder}: must not be released: {'; '.join(reasons)}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-        draft = Path(folder) / "release"
-        draft.mkdir(mode=0o755)
+    with atomic.new_folder(out, mode=0o755) as draft:
         write_bare_model(material, draft / "model.safetensors")
         for name, text in documents(material, policy).items():
-            (draft / name).write_text(text, encoding="utf-8")
-        shutil.move(draft, out)
+            atomic.write_text(draft / name, text)
     return out

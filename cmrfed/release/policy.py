@@ -5,8 +5,8 @@ An attack that finds nothing is not proof; it is the least that somebody owes be
 
 from collections.abc import Iterator
 
-from cmrfed.attacks import blind_does_as_well
 from cmrfed.config import ReleasePolicy
+from cmrfed.evaluation.leakage.attacks import blind_does_as_well
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.material import Material, Results
 

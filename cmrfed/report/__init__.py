@@ -28,7 +28,7 @@ from cmrfed.report.tables import (
     void_comparison,
 )
 from cmrfed.report.usefulness import usefulness_tables
-from cmrfed.report.verdict import findings, remarks
+from cmrfed.report.verdict import remarks, verdicts
 from cmrfed.runs import Run
 from cmrfed.shapes import COLOURS
 
@@ -53,7 +53,7 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         non_private_shown="non_private" in material.scores and material.run.record.plan is not None,
         stopped={material.arm_title(arm): why for arm, why in material.stopped.items()},
         remarks=remarks(material),
-        findings=findings(material),
+        verdicts=verdicts(material),
         composite=composite_row(material),
         colours={label.name: colour for label, colour in COLOURS.items()},
         plates=plates(material),

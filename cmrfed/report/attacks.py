@@ -3,7 +3,7 @@ concentrates, and what else the audit looked at."""
 
 from collections.abc import Iterable
 
-from cmrfed.attacks import ATTACKS
+from cmrfed.evaluation.leakage.attacks import ATTACKS
 from cmrfed.report import formats
 from cmrfed.report.material import Material, Results
 from cmrfed.report.tables import Figure, Row, Table

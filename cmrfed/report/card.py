@@ -32,7 +32,7 @@ class SiteRow:
 
 
 @dataclass(frozen=True)
-class Meaning:
+class EpsilonMeaning:
     """What the largest epsilon of all sites means, as text; `weak` where the bound alone excludes little."""
 
     epsilon: str
@@ -51,7 +51,7 @@ class PrivacyCard:
     private: bool
     facts: list[tuple[str, str]]
     sites: list[SiteRow]
-    meaning: Meaning | None
+    meaning: EpsilonMeaning | None
     tested: list[tuple[str, str]]
     not_covered: list[str]
 
@@ -152,14 +152,14 @@ def _site_row(name: str, site: Results) -> SiteRow:
     )
 
 
-def _meaning(material: Material) -> Meaning | None:
+def _meaning(material: Material) -> EpsilonMeaning | None:
     plan, spent = material.run.record.plan, largest_epsilon(material)
     if plan is None or spent is None:
         return None
     events = [plan.event(max(site["steps"] for site in material.results["sites"].values()))]
     found = strongest_attack(events, plan.delta, 0.01, plan.accountant)
     spent = formats.up(spent, 2)  # what is read off the card must agree with the epsilon printed on it
-    return Meaning(
+    return EpsilonMeaning(
         epsilon=formats.epsilon(spent),
         delta=f"{plan.delta:g}",
         likelihood_factor=formats.factor(math.exp(min(spent, 700))),
@@ -222,6 +222,6 @@ def _not_tested(material: Material) -> list[str]:
     if not scores.get("leakage"):
         return ["Not tested: any attack. A measurement can find a leak; it cannot exclude one."]
     named = f"the attacks {', '.join(left)}; " if left else ""
-    others = "attackers who see single updates (`cmrfed audit` has canaries for those), attribute inference"
+    others = "attackers who see single updates (`cmrfed canary-audit` has canaries for those), attribute inference"
     limits = "A measurement can find a leak; it cannot exclude one."
     return [f"Not tested: {named}{others}, and attacks that nobody has thought of. {limits}"]

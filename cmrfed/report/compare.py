@@ -15,7 +15,7 @@ from cmrfed.runs import Run
 
 
 @dataclass(frozen=True)
-class Column:
+class ComparedRun:
     """One run's own arm."""
 
     material: Material
@@ -49,7 +49,7 @@ def write_comparison(runs: Sequence[Run], out: Path) -> Path:
     """
     if len(runs) < 2:
         raise UserError("run: give two or more runs with commas between them: run=runs/A,runs/B")
-    columns = [Column(read_material(run, show_real_images=False)) for run in runs]
+    columns = [ComparedRun(read_material(run, show_real_images=False)) for run in runs]
     tables = {"What they are": _setup(columns), **{title: rows for title, rows in _scores(columns) if rows}}
     return write_page(
         out,
@@ -62,7 +62,7 @@ def write_comparison(runs: Sequence[Run], out: Path) -> Path:
     )
 
 
-def _setup(columns: Sequence[Column]) -> list[Row]:
+def _setup(columns: Sequence[ComparedRun]) -> list[Row]:
     """What a reader must know before reading a score."""
     rows = {
         "Data": lambda run: ", ".join(run.config.data.sources),
@@ -88,7 +88,7 @@ def _epsilon(material: Material) -> Figure:
     return Figure(formats.epsilon(largest_epsilon(material)), seeded)
 
 
-def _scores(columns: Sequence[Column]) -> list[tuple[str, list[Row]]]:
+def _scores(columns: Sequence[ComparedRun]) -> list[tuple[str, list[Row]]]:
     return [
         ("Usefulness: Dice of a segmenter trained on ...", _utility(columns)),
         ("Closeness to real images", _fidelity(columns)),
@@ -97,7 +97,7 @@ def _scores(columns: Sequence[Column]) -> list[tuple[str, list[Row]]]:
     ]
 
 
-def _utility(columns: Sequence[Column]) -> list[Row]:
+def _utility(columns: Sequence[ComparedRun]) -> list[Row]:
     names = {**REFERENCES, "synthetic": "synthetic images", "mixed": "real + synthetic images"}
     return _rows(
         {
@@ -114,7 +114,7 @@ def _interval(scores: Results | None, metric: str) -> Figure:
     return Figure(formats.number(scores[metric]["mean"]), formats.interval(scores[f"{metric}_ci95"]["mean"]))
 
 
-def _fidelity(columns: Sequence[Column]) -> list[Row]:
+def _fidelity(columns: Sequence[ComparedRun]) -> list[Row]:
     scales = {"fid": ("FID", 1.0, 0), "kid": ("KID × 1000", 1000.0, 0)}
     rows = {}
     for metric, (title, scale, digits) in scales.items():
@@ -123,7 +123,7 @@ def _fidelity(columns: Sequence[Column]) -> list[Row]:
     return _rows(rows, references=tuple(row for row in rows if "floor" in row))
 
 
-def _distance(column: Column, key: str, scale: float, digits: int) -> Figure:
+def _distance(column: ComparedRun, key: str, scale: float, digits: int) -> Figure:
     fidelity = column.scores.get("fidelity")
     if not fidelity:
         return Figure(formats.MISSING)
@@ -131,7 +131,7 @@ def _distance(column: Column, key: str, scale: float, digits: int) -> Figure:
     return Figure(formats.number(scale * fidelity[key], digits), formats.interval(limits, digits))
 
 
-def _leakage(columns: Sequence[Column]) -> list[Row]:
+def _leakage(columns: Sequence[ComparedRun]) -> list[Row]:
     attacks = dict.fromkeys(name for column in columns for name in column.scores.get("leakage") or {})
     return _rows(
         {name: [_auc((column.scores.get("leakage") or {}).get(name)) for column in columns] for name in attacks}
@@ -144,7 +144,7 @@ def _auc(attack: Results | None) -> Figure:
     return Figure(formats.number(attack["auc"]), formats.interval(attack["auc_ci95"]))
 
 
-def _composite(columns: Sequence[Column]) -> list[Row]:
+def _composite(columns: Sequence[ComparedRun]) -> list[Row]:
     found = [column.material.results["arms"][column.material.main_arm].get("composite") for column in columns]
     parts = {name: [formats.number(one and one["parts"][name]) for one in found] for name in _PARTS}
     rows = {"weighted geometric mean of the three": [formats.number(one and one["value"]) for one in found], **parts}
@@ -163,7 +163,7 @@ def _rows(cells: dict[str, list[Figure]], references: tuple[str, ...] = ()) -> l
     ]
 
 
-def _differences(columns: Sequence[Column]) -> list[str]:
+def _differences(columns: Sequence[ComparedRun]) -> list[str]:
     """Why the runs' scores may not be compared, if anything speaks against it."""
     records = [column.material.run.record for column in columns]
     checks: dict[str, list[object]] = {
@@ -185,7 +185,7 @@ def _differences(columns: Sequence[Column]) -> list[str]:
     return [*void, *(reason for reason, values in checks.items() if any(value != values[0] for value in values))]
 
 
-def _privacy_utility(columns: Sequence[Column]) -> Plot | None:
+def _privacy_utility(columns: Sequence[ComparedRun]) -> Plot | None:
     points: list[tuple[float, float, list[float]]] = []
     for column in columns:
         spent, utility = largest_epsilon(column.material), column.scores.get("utility")

@@ -1,6 +1,6 @@
 """Fidelity as tables: every score of every arm beside what other real patients get in its place."""
 
-from cmrfed.fidelity import SCORES, SPACES, Meaning
+from cmrfed.evaluation.fidelity.metrics import SCORES, SPACES, Meaning
 from cmrfed.report import formats
 from cmrfed.report.material import Material, Results
 from cmrfed.report.tables import Figure, Row, Table

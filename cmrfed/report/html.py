@@ -5,6 +5,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cmrfed.core import atomic
+
 _TEMPLATES = Environment(
     loader=PackageLoader("cmrfed.report"),
     autoescape=True,
@@ -17,8 +19,5 @@ _TEMPLATES = Environment(
 def write_page(path: Path, template: str, **shown: Any) -> Path:
     """Render a template of this package into `path`, which appears whole or not at all; everything is escaped."""
     html = _TEMPLATES.get_template(template).render(shown)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
+    atomic.write_text(path, html)
     return path

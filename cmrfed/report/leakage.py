@@ -1,7 +1,7 @@
 """What the attacks found, in words: against chance, against what a classifier that never saw the generator can do, and
 against the same attack on a start that never saw the patients."""
 
-from cmrfed.attacks import blind_does_as_well
+from cmrfed.evaluation.leakage.attacks import blind_does_as_well
 from cmrfed.report import formats
 from cmrfed.report.material import Material, Results
 

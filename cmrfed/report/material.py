@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.config import UserError, not_readable
+from cmrfed.core.json_lines import read_lines
 from cmrfed.runs import Run
 from cmrfed.site import Home
 from cmrfed.slices import Slices
@@ -84,7 +85,7 @@ def read_material(run: Run, show_real_images: bool) -> Material:
     return Material(
         run=run,
         results=_read_results(run.folder / "results.json"),
-        rounds={arm: _whole_lines(run.arm_folder(arm) / "rounds.jsonl") for arm in arms},
+        rounds={arm: read_lines(run.arm_folder(arm) / "rounds.jsonl") for arm in arms},
         stopped=run.early_ends(),
         synthetic={arm: Slices.load(path) for arm, path in synthetic.items() if path.exists()},
         spent={site: spent for site in run.sites if (spent := _spent(run, site))},
@@ -94,7 +95,7 @@ def read_material(run: Run, show_real_images: bool) -> Material:
 
 def _read_results(path: Path) -> Results:
     try:
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
         kept: Results = {key: results[key] for key in ("arm", "arms", "sites", "timing")} | results
     except OSError as error:
         otherwise = f"{path}: is missing; run `cmrfed evaluate run={path.parent}` first"
@@ -103,13 +104,6 @@ def _read_results(path: Path) -> Results:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: is not a run's results ({reason}); run `cmrfed evaluate` again") from None
     return kept
-
-
-def _whole_lines(path: Path) -> list[Results]:
-    """Lines of a log; one that a crash left unfinished is not there."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _spent(run: Run, site: str) -> list[tuple[int, float]]:

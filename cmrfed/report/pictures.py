@@ -7,17 +7,18 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from matplotlib.colors import to_rgb
 from skimage.measure import find_contours
 
+from cmrfed.conditions import PHASES, UNLABELLED, VENDORS
 from cmrfed.config import MOST_TISSUES
 from cmrfed.pictures import colour_uri, image_uri
 from cmrfed.report.material import Material
-from cmrfed.shapes import COLOURS, FIRST_TISSUE, PHASES, STRUCTURES, UNLABELLED, VENDORS, Label
+from cmrfed.shapes import COLOURS, FIRST_TISSUE, STRUCTURES, Label
 from cmrfed.slices import Slices
 
 _POSITIONS: dict[int, tuple[str, ...]] = {0: (), 1: ("middle",), 2: ("base", "apex"), 3: ("base", "middle", "apex")}
 
 
 @dataclass(frozen=True)
-class Outline:
+class OutlinePath:
     """A structure's edge as an SVG path in pixel coordinates."""
 
     colour: str
@@ -31,7 +32,7 @@ class Picture:
     uri: str
     alt: str
     size: int
-    outlines: list[Outline]
+    outlines: list[OutlinePath]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def plates(material: Material) -> list[Plate]:
     columns = ["mask", *(material.arm_title(arm) for arm in arms), f"{material.arm_title(main)}, with mask's edge"]
     columns += ["REAL held-out image"] if material.held_out else []
     found = []
-    for index in np.unique(arms[main].conditions[:, 0]):
+    for index in np.unique(arms[main].conditions["vendor"]):
         chosen = choose_slices(arms[main], int(index))
         phases = [[_strip(title, row, arms, main, material.held_out) for title, row in rows] for rows in chosen]
         found.append(Plate(VENDORS[index], columns, phases))
@@ -70,7 +71,7 @@ def plates(material: Material) -> list[Plate]:
 def choose_slices(slices: Slices, vendor: int) -> list[list[tuple[str, int]]]:
     """By phase (title, row) of up to three slices, base first, of the vendor's visit with most of them."""
     labelled = np.isin(np.asarray(slices.masks), (Label.LV, Label.MYO)).any(axis=(1, 2)) & (
-        slices.conditions[:, 0] == vendor
+        slices.conditions["vendor"] == vendor
     )
     if not labelled.any():
         return []
@@ -78,7 +79,7 @@ def choose_slices(slices: Slices, vendor: int) -> list[list[tuple[str, int]]]:
     own = max((_of_visit(slices, labelled, *visit) for visit in visits.tolist()), key=lambda own: _worth(slices, own))
     chosen = []
     for phase, name in enumerate(PHASES):
-        of_phase = own & (slices.conditions[:, 1] == phase)
+        of_phase = own & (slices.conditions["phase"] == phase)
         rows = _base_first(slices, np.flatnonzero(of_phase))
         rows = rows[np.unique(np.linspace(0, len(rows) - 1, 3).round().astype(int))] if len(rows) else rows
         chosen.append([(f"{name} {place}", int(row)) for place, row in zip(_POSITIONS[len(rows)], rows, strict=True)])
@@ -93,7 +94,7 @@ def _of_visit(
 
 def _worth(slices: Slices, own: Bool[np.ndarray, " slice"]) -> tuple[int, int]:
     """Phases shown first, then slices."""
-    return len(np.unique(slices.conditions[own, 1])), int(own.sum())
+    return len(np.unique(slices.conditions["phase"][own])), int(own.sum())
 
 
 def _base_first(slices: Slices, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
@@ -120,19 +121,20 @@ def _real_image(held_out: Slices, synthetic: Slices, row: int) -> Float32[np.nda
     """The held-out image that has this mask: synthetic slices are some of the held-out ones, in their order."""
     patient = held_out.patient_names.index(synthetic.patient_names[synthetic.patients[row]])
     candidates = held_out.of_patient(patient)
-    candidates = candidates[(held_out.conditions[candidates] == synthetic.conditions[row]).all(axis=1)]
+    for name in ("vendor", "phase"):
+        candidates = candidates[held_out.conditions[name][candidates] == synthetic.conditions[name][row]]
     same = (held_out.masks[candidates] == synthetic.masks[row]).all(axis=(1, 2))
     return held_out.images[candidates[same.argmax()]]
 
 
-def outlines(mask: UInt8[np.ndarray, "row column"]) -> list[Outline]:
+def outlines(mask: UInt8[np.ndarray, "row column"]) -> list[OutlinePath]:
     """Edges of the structures; pixel (r, c) covers [c, c + 1] x [r, r + 1] of the SVG's plane."""
     found = []
     for structure in (Label.MYO, Label.RV, Label.LV):  # the LV's edge lies on the myocardium's inner one: last, on top
         contours = find_contours(np.pad(mask == structure, 1).astype(float), 0.5)
         lines = (" L".join(f"{column - 0.5:.1f} {row - 0.5:.1f}" for row, column in contour) for contour in contours)
         if path := "".join(f"M{line}Z" for line in lines):
-            found.append(Outline(COLOURS[structure], path))
+            found.append(OutlinePath(COLOURS[structure], path))
     return found
 
 

@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from cmrfed.conditions import VENDORS
 from cmrfed.pictures import png_uri
 from cmrfed.report.material import Material
 from cmrfed.report.tables import REFERENCES, training_sets
-from cmrfed.shapes import VENDORS
 
 _PALETTE = ("#0072B2", "#E69F00", "#CC79A7", "#444444", "#009E73")
 _MARKERS = ("o", "s", "^", "D", "v")

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cmrfed.core import atomic
 from cmrfed.outputs import private_folder
 from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon, privacy_card
 from cmrfed.report.material import Material
-from cmrfed.updates import load_generator, read_weights, sampling_notes, save_generator, write_durably
+from cmrfed.updates import load_generator, read_weights, sampling_notes, save_generator
 
 
 def write_share(material: Material) -> Path | None:
@@ -19,7 +20,7 @@ def write_share(material: Material) -> Path | None:
         return None
     folder = private_folder(run.folder / "share")
     write_bare_model(material, folder / "model.safetensors")
-    write_durably(folder / "README.md", render_card("share.md.jinja", material))
+    atomic.write_text(folder / "README.md", render_card("share.md.jinja", material))
     return folder
 
 

@@ -15,8 +15,8 @@ _EQUALS = f"{formats.UNBROKEN}={formats.UNBROKEN}"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One dimension's verdict: its headline number, what to read that against, and sentences."""
+class Verdict:
+    """Of one dimension: its headline number, what to read that against, and sentences."""
 
     question: str
     value: str
@@ -24,19 +24,19 @@ class Finding:
     sentences: list[str]
 
 
-def findings(material: Material) -> list[Finding]:
-    """The verdict by dimension, in the order in which a reader asks."""
+def verdicts(material: Material) -> list[Verdict]:
+    """The verdicts by dimension, in the order in which a reader asks."""
     main = material.scores.get(material.main_arm, {})
     return [
-        Finding("Are the images useful?", *_dice_headline(main), [_utility(main.get("utility")), _gain(material)]),
-        Finding("Do they look real?", *_fid_headline(main), [_fidelity(main.get("fidelity"))]),
-        Finding("Do they give patients away?", *strongest_headline(main.get("leakage")), leakage_sentences(material)),
-        Finding("What is promised?", *_epsilon_headline(material), [_privacy(material)]),
+        Verdict("Are the images useful?", *_dice_headline(main), [_utility(main.get("utility")), _gain(material)]),
+        Verdict("Do they look real?", *_fid_headline(main), [_fidelity(main.get("fidelity"))]),
+        Verdict("Do they give patients away?", *strongest_headline(main.get("leakage")), leakage_sentences(material)),
+        Verdict("What is promised?", *_epsilon_headline(material), [_privacy(material)]),
     ]
 
 
 def remarks(material: Material) -> list[str]:
-    """What must be known before any finding is read."""
+    """What must be known before any verdict is read."""
     said = []
     if material.only_phantoms:
         said.append(

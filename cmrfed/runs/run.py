@@ -12,6 +12,7 @@ import torch
 
 from cmrfed import __version__
 from cmrfed.config import RunConfig, Stage, UserError, read_stage_json
+from cmrfed.core import atomic
 from cmrfed.federation import Arm, ArmPlan
 from cmrfed.outputs import private_folder
 from cmrfed.privacy import PrivacyPlan
@@ -86,10 +87,8 @@ class Run:
 
     def save_record(self) -> None:
         """Write run.json and the README that explains the folder; run.json comes last, as the sign of a whole run."""
-        (self.folder / "README.md").write_text(_README)
-        temporary = self.folder / ".run.json"
-        temporary.write_text(self.record.model_dump_json(indent=2))
-        temporary.replace(self.folder / "run.json")
+        atomic.write_text(self.folder / "README.md", _README)
+        atomic.write_text(self.folder / "run.json", self.record.model_dump_json(indent=2))
 
     @property
     def sites(self) -> list[str]:
@@ -118,7 +117,7 @@ class Run:
     def early_ends(self) -> dict[str, str]:
         """Of the trained arms, those that ended before all rounds were done: after how many, and why."""
         paths = {arm: self.arm_folder(arm) / "stopped.txt" for arm in ("private", "non_private")}
-        return {arm: path.read_text().strip() for arm, path in paths.items() if path.exists()}
+        return {arm: path.read_text(encoding="utf-8").strip() for arm, path in paths.items() if path.exists()}
 
     def main_arm(self) -> str:
         """The arm that the run is about: the private one, unless privacy was off or nothing was trained."""
@@ -163,7 +162,7 @@ def new_run_folder(out: Path, name: str | None = None) -> Path:
 def at_work(folder: Path) -> Iterator[None]:
     """Keep other processes off a run: two coordinators would ask its sites for the same rounds. The lock goes with the
     process that has it, however that ends. Raises UserError where another one has it."""
-    with (folder / ".at_work").open("w") as lock:
+    with (folder / ".at_work").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -194,7 +193,7 @@ def prepared_folder(out: Path) -> Path:
     folder = private_folder(out.expanduser().resolve() / "prepared")
     readme = folder / "README.md"
     if not readme.exists():
-        readme.write_text(_PREPARED_README)
+        atomic.write_text(readme, _PREPARED_README)
     return folder
 
 
@@ -203,9 +202,7 @@ def point_latest(folder: Path) -> None:
     link = folder.parent / "latest"
     if link.exists() and not link.is_symlink():
         return  # somebody's own folder of that name
-    temporary = folder.parent / f".latest-{folder.name}"
-    temporary.symlink_to(folder.name)
-    temporary.replace(link)
+    atomic.point(link, folder.name)
 
 
 def software_versions() -> dict[str, str]:

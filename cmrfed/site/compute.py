@@ -6,8 +6,9 @@ from functools import lru_cache
 
 import torch
 
+from cmrfed.batches import Batch, unknown_conditions
 from cmrfed.config import GeneratorConfig, TrainingConfig
-from cmrfed.generators import FAMILIES, Draws, Generator
+from cmrfed.generators import Generator, build_generator
 
 _COPIES_OF_WEIGHTS = 8
 """Weights, gradients, two moments, the weights before, the sum and the noise in double precision (twice as wide)."""
@@ -43,7 +44,7 @@ def needs(generator: GeneratorConfig, rows: int, size: int) -> Needs:
 def _measured(config: GeneratorConfig, size: int) -> tuple[int, int]:
     """(Weights, bytes that one row's forward pass keeps for the backward pass)."""
     with torch.device("meta"):
-        generator = FAMILIES[config.family](config.model_copy(update={"trainable": "all"}))
+        generator = build_generator(config, seed=0)
         return sum(weight.numel() for weight in generator.parameters()), _saved_bytes(generator, size)
 
 
@@ -54,8 +55,11 @@ def _saved_bytes(generator: Generator, size: int) -> int:
         saved[0] += tensor.numel() * tensor.element_size()
         return tensor
 
-    images, masks = torch.zeros(1, 1, size, size), torch.zeros(1, size, size, dtype=torch.int64)
-    draws = Draws(torch.zeros(1), torch.zeros_like(images), torch.ones(1, dtype=torch.bool))
+    with torch.device("cpu"):
+        conditions = unknown_conditions(generator.config.conditions, 1, (size, size))
+        batch = Batch(torch.zeros(1, 1, size, size), conditions, {})
+        drawn = generator.objective.drawn(batch, torch.Generator().manual_seed(0))
+    generator.requires_grad_(True)  # the most that any group of weights needs
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        generator.losses(images, masks, torch.zeros(1, 2, dtype=torch.int64), draws)
+        generator(drawn.to("meta"))
     return saved[0]

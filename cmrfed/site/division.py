@@ -1,9 +1,9 @@
-"""Which of a site's patients are trained on, and which are kept out of every training for the site's audits.
+"""Which of a site's patients are trained on, and which are kept out of every training for the site's membership audits.
 
-An audit compares members with patients who never were: one who was once on the wrong side spoils it for good. So sides
-are drawn once, kept by name in the home's `division.json`, and never drawn again. The division is on disk before any
-slices are, and whoever trains asks it (`Home.slices`): whatever is interrupted in between, and whatever is put into the
-files of slices, nobody who is held out is trained on.
+A membership audit compares members with patients who never were: one who was once on the wrong side spoils it for
+good. So sides are drawn once, kept by name in the home's `division.json`, and never drawn again. The division is on
+disk before any slices are, and whoever trains asks it (`Home.slices`): whatever is interrupted in between, and whatever
+is put into the files of slices, nobody who is held out is trained on.
 
 Who is trained on decides what is released, and one patient must not decide it for another. So each patient's side is a
 keyed hash of that patient's name alone (`cmrfed.slices.is_drawn`), under a secret key that is the home's for good:
@@ -16,16 +16,16 @@ to 11 are held out (95 of 100 times; `tests/site/test_division.py` measures both
 
 import secrets
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pydantic import Field
 
 from cmrfed.config import Stage, UserError, read_stage_json
-from cmrfed.preparation import Progress, Source
+from cmrfed.core import atomic
+from cmrfed.core.progress import ProgressBar
+from cmrfed.preparation import Source
 from cmrfed.privacy import twins
 from cmrfed.slices import Record, Slices, is_drawn
-from cmrfed.updates import write_durably
 
 TRAINED_ON, HELD_OUT = "slices.safetensors", "held_out.safetensors"
 _DIVISION = "division.json"
@@ -76,7 +76,7 @@ def prepare_sides(
     folder: Path,
     source: Source,
     hold_out: float,
-    bar: Callable[[str], AbstractContextManager[Progress]],
+    bar: ProgressBar,
     refuse_few: Callable[[int], None] = lambda patients: None,
 ) -> tuple[Slices, Slices | None]:
     """(Slices to train on, slices held out), each in its file of the home; nobody is held out where `hold_out` is 0.
@@ -117,7 +117,7 @@ def _divide(folder: Path, source: Source, hold_out: float) -> Division | None:
     if division != before:
         # Also where it is refused below: a draw that were made again until it pleased would hang on everybody.
         folder.mkdir(parents=True, exist_ok=True)
-        write_durably(folder / _DIVISION, division.model_dump_json(), mode=0o600)
+        atomic.write_text(folder / _DIVISION, division.model_dump_json(), mode=atomic.PRIVATE)
     here = {entry.patient for entry in source.entries}
     for side, what in ((division.trained_on, "to train on"), (division.held_out, "held out")):
         if here.isdisjoint(side):

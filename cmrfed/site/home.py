@@ -9,10 +9,10 @@ ledger.head          the last row that this home saw of the hospital's ledger, w
 attempts/            of each run, the secret from which the answer at work is drawn, until the answer is whole
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
 plans/               of each run, the plan it began with: no later request may bring another
-members/             of each run, the patients it began with, by their keys: an audit counts nobody else as a member
-weights/             of each run, the global weights of its last request: what an audit attacks
+members/             of each run, the patients it began with, by their keys: nobody else counts as a member in an audit
+weights/             of each run, the global weights of its last request: what a membership audit attacks
 sessions/            of each run, the secure aggregation it is in the middle of: secrets
-audits/              of each run, the one audit that was answered
+audits/              of each run, the one membership audit that was answered
 rounds.jsonl         a local log of rounds and their times
 refusals.jsonl       a local log of what was declined or failed, and why: none of it is told to a server
 progress.json        the step at work, for whoever watches
@@ -33,6 +33,9 @@ from pathlib import Path
 import numpy as np
 
 from cmrfed.config import Stage, UserError, read_stage_json, read_stage_json_text, read_stage_yaml
+from cmrfed.core import atomic
+from cmrfed.core.json_lines import append_line
+from cmrfed.core.progress import Progress
 from cmrfed.outputs import open_to_others
 from cmrfed.privacy import Cohort, Ledger, Limits, PrivacyPlan, Random, epsilon, fresh_key, individuals
 from cmrfed.privacy.cohort import people
@@ -41,8 +44,8 @@ from cmrfed.site.division import HELD_OUT, TRAINED_ON, read_division
 from cmrfed.site.policy import Refusal, SitePolicy, default_ledger
 from cmrfed.site.request import Request, digest
 from cmrfed.slices import Slices
-from cmrfed.training import Progress, private_random
-from cmrfed.updates import Weights, load_weights, save_weights, write_durably
+from cmrfed.training import private_random
+from cmrfed.updates import Weights, load_weights, save_weights
 
 _log = logging.getLogger(__name__)
 _YEAR_S = 365 * 24 * 3600.0
@@ -106,7 +109,7 @@ class Home:
         slices, path = self.slices(), self._members(run)
         if not path.exists():
             return slices
-        began = Cohort(bytes.fromhex(path.read_text()))
+        began = Cohort(bytes.fromhex(path.read_text(encoding="utf-8")))
         return slices.subset(record.patient for record in slices.records if began.holds(record))
 
     def held_out_slices(self) -> Slices:
@@ -114,7 +117,7 @@ class Home:
         path = self.folder / HELD_OUT
         if not path.exists():
             raise UserError(
-                f"{path}: is missing; an audit needs patients who were held out before any training "
+                f"{path}: is missing; a membership audit needs patients who were held out before any training "
                 "(`cmrfed prepare hold_out=0.2`)"
             )
         return Slices.load(path)
@@ -168,7 +171,7 @@ class Home:
         if path.exists() and (begun := read_stage_json(_Attempt, path)).request == key:
             return begun
         attempt = _Attempt(request=key, key=fresh_key().hex())
-        write_durably(path, attempt.model_dump_json(), mode=0o600)
+        atomic.write_text(path, attempt.model_dump_json(), mode=atomic.PRIVATE)
         return attempt
 
     def _limits(self, request: Request) -> Limits:
@@ -190,10 +193,10 @@ class Home:
     def spent_in(self, run: str) -> list[tuple[int, float]]:
         """(Round, epsilon of all the run's releases up to it) by the plan's accountant; for the site's own eyes."""
         path = self.plan(run)
-        if not path.exists() or (text := path.read_text()) == "null":
+        if not path.exists() or (text := path.read_text(encoding="utf-8")) == "null":
             return []
         plan, events, spent = read_stage_json_text(PrivacyPlan, text, where=str(path)), [], []
-        for row in self.ledger.entries(run=self.row_name(run)):
+        for row in self.ledger.rows(run=self.row_name(run)):
             events.append(row.event)
             spent.append((row.round, epsilon(events, plan.delta, plan.accountant)))
         return spent
@@ -203,8 +206,8 @@ class Home:
         path, plan = self.plan(request.run), request.task.plan
         text = plan.model_dump_json() if plan else "null"
         if not path.exists():
-            write_durably(path, text, mode=0o600)
-        elif path.read_text() != text:
+            atomic.write_text(path, text, mode=atomic.PRIVATE)
+        elif path.read_text(encoding="utf-8") != text:
             raise Refusal("the plan is not the one this run began with; start another run for another plan")
 
     def begin(self, request: Request, slices: Slices, weights: Weights) -> str:
@@ -213,7 +216,7 @@ class Home:
         members = self._members(request.run)
         cohort = Cohort.of(slices)
         if not members.exists():
-            write_durably(members, cohort.members.hex(), mode=0o600)
+            atomic.write_text(members, cohort.members.hex(), mode=atomic.PRIVATE)
         save_weights(self._file("weights", request.run, "safetensors"), weights, {"round": request.task.round})
         return digest(cohort.fingerprint + request.model_dump_json(), weights)
 
@@ -221,7 +224,7 @@ class Home:
     def _image_size(self) -> int:
         return int(Slices.load(self.folder / TRAINED_ON).images.shape[1])
 
-    # audits
+    # membership audits
 
     def last_weights(self, run: str) -> Weights:
         """The global weights of the run's last request. Raises Refusal where this site took no part in it."""
@@ -230,23 +233,23 @@ class Home:
             raise Refusal("this site took no part in that run; there is nothing of its patients to find")
         return load_weights(path)[0]
 
-    def audit(self, run: str) -> Path:
+    def membership_audit(self, run: str) -> Path:
         return self._file("audits", run, "json")
 
-    def kept_audit(self, path: Path, key: str) -> str | None:
+    def kept_membership_audit(self, path: Path, key: str) -> str | None:
         """The answer already given to this very question; None before the first. Raises Refusal for a second one."""
         if not path.exists():
             return None
-        asked, _, answer = path.read_text().partition("\n")
+        asked, _, answer = path.read_text(encoding="utf-8").partition("\n")
         if asked != key:
-            raise Refusal("this run's audit was answered already, for other settings; there is one a run")
+            raise Refusal("this run's membership audit was answered already, for other settings; there is one a run")
         return answer
 
-    def refuse_audit(self, run: str, family: str, members: Slices, non_members: Slices) -> None:
-        """Raise Refusal before any patient of an audit that cannot be answered is touched."""
-        answered = [path for path in (self.folder / "audits").glob("*.json") if path != self.audit(run)]
+    def refuse_membership_audit(self, run: str, family: str, members: Slices, non_members: Slices) -> None:
+        """Raise Refusal before any patient of a membership audit that cannot be answered is touched."""
+        answered = [path for path in (self.folder / "audits").glob("*.json") if path != self.membership_audit(run)]
         recent = sum(time.time() - path.stat().st_mtime < _YEAR_S for path in answered)
-        self.policy.refuse_audit(family, members.number_of_patients, non_members.number_of_patients, recent)
+        self.policy.refuse_membership_audit(family, members.number_of_patients, non_members.number_of_patients, recent)
         ours, others = people([Cohort.of(self.slices()), Cohort.of(non_members)])
         if both := len(np.intersect1d(ours, others)):
             raise UserError(
@@ -288,9 +291,8 @@ class Home:
                 raise UserError(f"site policy: the round took more than {self.policy.maximum_seconds:g} seconds")
             if time.monotonic() - last[0] > 0.5 or step == steps:
                 last[0] = time.monotonic()
-                temporary = path.with_suffix(".tmp")
-                temporary.write_text(json.dumps({"run": request.run, "round": request.task.round, "step": step}))
-                temporary.replace(path)
+                at_work = {"run": request.run, "round": request.task.round, "step": step}
+                atomic.write_text(path, json.dumps(at_work), durable=False)
 
         return write
 
@@ -304,8 +306,7 @@ class Home:
         self._log("refusals.jsonl", {"time": time.time(), "reason": reason})
 
     def _log(self, name: str, line: dict[str, object]) -> None:
-        with (self.folder / name).open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        append_line(self.folder / name, line)
 
 
 @cache

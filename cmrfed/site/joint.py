@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from cmrfed.config import Stage, UserError
+from cmrfed.core import atomic
 from cmrfed.generators import build_generator
 from cmrfed.privacy import PrivacyPlan
 from cmrfed.privacy.plan import NoiseSharing
@@ -32,7 +33,7 @@ from cmrfed.site.home import Home
 from cmrfed.site.policy import Refusal
 from cmrfed.site.request import Request
 from cmrfed.training import contribution
-from cmrfed.updates import Weights, write_durably, write_weights
+from cmrfed.updates import Weights, write_weights
 
 S = TypeVar("S", bound=Stage)
 
@@ -180,12 +181,12 @@ def _save(home: Home, begun: _Begun) -> None:
     path = home.session(begun.request.run)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     saved = _Saved(request=begun.request, policy=begun.policy, participant=begun.participant.to_json())
-    write_durably(path, saved.model_dump_json(), mode=0o600)
+    atomic.write_text(path, saved.model_dump_json(), mode=atomic.PRIVATE)
 
 
 def _open(home: Home, run: str) -> _Begun:
     path = home.session(run)
     if not path.exists():
         raise Refusal("this site is in no session of that run; begin one")
-    saved = _Saved.model_validate_json(path.read_text())
+    saved = _Saved.model_validate_json(path.read_text(encoding="utf-8"))
     return _Begun(saved.request, saved.policy, Participant.from_json(saved.participant))

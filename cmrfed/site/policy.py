@@ -7,12 +7,13 @@ any two data sets. The least number of patients is therefore no part of it; `cmr
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from cmrfed.cache import data_folder
 from cmrfed.config import ExecutionConfig, Stage, UserError
+from cmrfed.members import FAMILIES, OneOf
 from cmrfed.privacy import CannotBound, PrivacyPlan, epsilon, filter, renyi_order
 from cmrfed.site.compute import needs, rows_together
 from cmrfed.site.request import Request
@@ -44,10 +45,10 @@ class SitePolicy(Stage):
         once, of a step by `cmrfed.site.compute`, and of one round.
     execution: how this site computes, whatever a server asks for.
     peers: the other sites' public keys by name, and this site's own; exchanged out of band, never through a server.
-    allow_audit: whether a server may have this site attack its own patients and answer with rates. They are computed
-        from patients' data without noise: they are *outside epsilon*, and no ledger counts them.
-    minimum_audit_patients: of an audit, on either side, trained on and held out.
-    audits_a_year: at most, over all runs.
+    allow_membership_audit: whether a server may have this site attack its own patients and answer with rates. They are
+        computed from patients' data without noise: they are *outside epsilon*, and no ledger counts them.
+    minimum_membership_audit_patients: on either side, trained on and held out.
+    membership_audits_a_year: at most, over all runs.
     """
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[\w .-]+$")
@@ -63,7 +64,7 @@ class SitePolicy(Stage):
     minimum_sites: int = Field(default=2, ge=2)
     minimum_colluders: int = Field(default=0, ge=0)
     maximum_epsilon_alone: float | None = Field(default=None, gt=0)
-    generators: tuple[Literal["flow", "ddpm"], ...] = ("flow", "ddpm")
+    generators: tuple[Annotated[str, OneOf(FAMILIES)], ...] = tuple(FAMILIES)
     maximum_weights: int = Field(default=100_000_000, ge=1)
     maximum_rows: int = Field(default=1024, ge=1)
     maximum_memory_gb: float = Field(default=16.0, gt=0)
@@ -72,9 +73,9 @@ class SitePolicy(Stage):
     peers: dict[str, str] = Field(default_factory=dict)
     allow_without_privacy: bool = False
     allow_seeded_noise: bool = False
-    allow_audit: bool = False
-    minimum_audit_patients: int = Field(default=10, ge=2)
-    audits_a_year: int = Field(default=1, ge=0)
+    allow_membership_audit: bool = False
+    minimum_membership_audit_patients: int = Field(default=10, ge=2)
+    membership_audits_a_year: int = Field(default=1, ge=0)
 
     @property
     def digest(self) -> str:
@@ -96,15 +97,15 @@ class SitePolicy(Stage):
         for broken in self._broken(request) or self._broken_by_compute(request, size):
             raise Refusal(f"site policy: {broken}")
 
-    def refuse_audit(self, family: str, members: int, non_members: int, answered: int) -> None:
+    def refuse_membership_audit(self, family: str, members: int, non_members: int, answered: int) -> None:
         """Raise Refusal with the first limit that an audit of a generator on so many patients does not keep, after so
         many others in the last year."""
-        needed = self.minimum_audit_patients
-        few = f"an audit needs {needed} patients on either side, this site has fewer"
+        yearly, needed = self.membership_audits_a_year, self.minimum_membership_audit_patients
+        few = f"a membership audit needs {needed} patients on either side, this site has fewer"
         for broken in [
-            *_unless(self.allow_audit, "audits are not allowed here (allow_audit is false)"),
+            *_unless(self.allow_membership_audit, "membership audits are refused (allow_membership_audit is false)"),
             *_unless(family in self.generators, f"generator {family} is not among the allowed"),
-            *_unless(answered < self.audits_a_year, f"{answered} audits were answered within a year (audits_a_year)"),
+            *_unless(answered < yearly, f"{answered} audits were answered within a year (membership_audits_a_year)"),
             *_unless(min(members, non_members) >= needed, few),
         ]:
             raise Refusal(f"site policy: {broken}")

@@ -1,6 +1,6 @@
 """Training at one site: slices + weights + plan -> what may leave the site, and the accountant's event of it."""
 
-from cmrfed.training.local import Contribution, LocalRun, LocalTask, Progress, contribution, private_random, train
+from cmrfed.training.local import Contribution, LocalRun, LocalTask, contribution, private_random, train
 from cmrfed.training.losses import (
     autocast,
     choose_device,
@@ -11,16 +11,17 @@ from cmrfed.training.losses import (
 )
 from cmrfed.training.pretraining import Pretrained, pretrain, steps_kept
 from cmrfed.training.private import noised_sum, patient_batch, trained_weights
+from cmrfed.training.public import has_public_objectives, train_publicly
 
 __all__ = [
     "Contribution",
     "LocalRun",
     "LocalTask",
     "Pretrained",
-    "Progress",
     "autocast",
     "choose_device",
     "contribution",
+    "has_public_objectives",
     "mean_loss",
     "noised_sum",
     "patient_batch",
@@ -30,6 +31,7 @@ __all__ = [
     "single_pixel_losses",
     "steps_kept",
     "train",
+    "train_publicly",
     "trained_weights",
     "validation_losses",
 ]

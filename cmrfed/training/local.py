@@ -12,15 +12,13 @@ from pydantic import Field
 from torch import Tensor
 
 from cmrfed.config import Stage, TrainingConfig
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import Clipping, GaussianEvent, PrivacyPlan, Random, SeededRandom
 from cmrfed.slices import Slices
 from cmrfed.training.losses import choose_device, plain_gradient
 from cmrfed.training.private import noised_sum, trained_weights
 from cmrfed.updates import Weights, difference, read_weights
-
-Progress = Callable[[int, int], None]
-"""Called with (steps done, steps in all)."""
 
 
 class LocalTask(Stage):
@@ -83,7 +81,7 @@ def train(
     if task.plan and task.plan.sharing:
         raise ValueError("a plan whose noise is shared trains by `contribution`: alone, a site's noise is not enough")
     device = choose_device(task.training.device)
-    generator.to(device).train()
+    generator.enter(task.round, task.rounds).to(device).train()
     before = read_weights(generator, trainable_only=True)
     weights = trained_weights(generator)
     optimizer = _OPTIMIZERS[task.training.optimizer](weights, lr=task.learning_rate)
@@ -129,7 +127,7 @@ def contribution(generator: Generator, slices: Slices, task: LocalTask, random: 
     if task.plan is None or task.plan.sharing is None:
         raise ValueError("only a plan whose noise is shared asks for contributions")
     device = choose_device(task.training.device)
-    generator.to(device).train()
+    generator.enter(task.round, task.rounds).to(device).train()
     drawn = random or private_random(task)
     values = noised_sum(generator, slices, task.training, task.plan, task.clipping, drawn, device)
     return Contribution(values.numpy(), task.plan.event(1))
@@ -146,7 +144,7 @@ def _plain_steps(generator: Generator, slices: Slices, task: LocalTask, device: 
     random = SeededRandom(task.seed, task.site, task.round)
     for _ in range(task.training.local_steps):
         indices = torch.from_numpy(random.words(task.training.batch_size) % np.uint64(len(slices))).long()
-        yield plain_gradient(generator, slices.batch(indices, device), task.training, random, device)
+        yield plain_gradient(generator.objective, slices.batch(indices, device), task.training, random, device)
 
 
 def _private_steps(

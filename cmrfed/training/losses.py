@@ -2,41 +2,35 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cmrfed.batches import Batch
 from cmrfed.config import TrainingConfig
-from cmrfed.generators import Draws, Generator
+from cmrfed.generators import Denoiser, Generator, Objective, Parts
 from cmrfed.privacy import Random
-from cmrfed.shapes import Condition, Image, Mask
+from cmrfed.shapes import spread
 from cmrfed.slices import Slices
 
-Batch = tuple[Image, Mask, Condition, Draws]
-"""What a generator's losses are computed from."""
 
-
-def mean_loss(generator: Generator, batch: Batch, training: TrainingConfig, device: torch.device) -> Tensor:
-    """The mean loss of a batch, in the configured precision."""
+def mean_loss(objective: Objective, batch: Batch, training: TrainingConfig, device: torch.device) -> Tensor:
+    """The mean loss of a batch that was drawn, in the configured precision."""
     with autocast(device, training.precision):
-        return generator.losses(*batch).mean()
+        return objective.losses(batch).mean()
 
 
 def plain_gradient(
-    generator: Generator,
-    rows: tuple[Image, Mask, Condition],
-    training: TrainingConfig,
-    random: Random,
-    device: torch.device,
+    objective: Objective, batch: Batch, training: TrainingConfig, random: Random, device: torch.device
 ) -> float:
-    """One step without privacy: fill the gradients of the mean loss over a batch of slices; returns that loss."""
-    images, masks, conditions = rows
-    batch = images, masks, conditions, generator.draw(images, torch_generator(random))
-    loss = mean_loss(generator, batch, training, device)
-    generator.zero_grad(set_to_none=True)
-    loss.backward()
+    """One step without privacy: fill the gradients of the mean loss over a batch, by the objective's weights alone;
+    returns that loss."""
+    weights = list(objective.weights())
+    loss = mean_loss(objective, objective.drawn(batch, torch_generator(random)), training, device)
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient
     return float(loss.detach())
 
 
@@ -67,42 +61,42 @@ def _cpu_has_bf16() -> bool:
 
 @torch.no_grad()
 def validation_losses(generator: Generator, slices: Slices, training: TrainingConfig, seed: int) -> dict[str, float]:
-    """Mean loss by vendor with noises fixed by `seed`, so that rounds and arms can be compared."""
+    """Mean loss by vendor of the present stage's private objective, with draws fixed by `seed`, so that rounds and arms
+    can be compared."""
     device = choose_device(training.device)
-    generator.to(device).eval()
+    objective = generator.to(device).eval().objective
     return {
-        vendor: float(mean_loss(generator, rows, training, device))
-        for vendor, rows in _fixed(generator, slices, device, seed)
+        vendor: float(mean_loss(objective, batch, training, device))
+        for vendor, batch in _fixed(objective, slices, device, seed)
     }
 
 
 @torch.no_grad()
-def single_pixel_losses(generator: Generator, slices: Slices, training: TrainingConfig, seed: int) -> dict[str, float]:
+def single_pixel_losses(generator: Denoiser, slices: Slices, training: TrainingConfig, seed: int) -> dict[str, float]:
     """What `validation_losses` would be of a predictor that sees one pixel at a time: no neighbour and no mask.
 
     It is the best linear one, Wiener's, for pixels of the slices' mean m and variance s^2: of x_t = a x + b e it makes
     x = m + a s^2 / (a^2 s^2 + b^2) (x_t - a m). A network that does no better has learnt nothing about hearts.
     """
     device = choose_device(training.device)
-    generator.to(device)
+    objective = generator.to(device).objective
     return {
-        vendor: float(_single_pixel_loss(generator, images, draws))
-        for vendor, (images, _, _, draws) in _fixed(generator, slices, device, seed)
+        vendor: float(_single_pixel_loss(generator, batch)) for vendor, batch in _fixed(objective, slices, device, seed)
     }
 
 
-def _single_pixel_loss(generator: Generator, images: Image, draws: Draws) -> Tensor:
-    signal, noise = (scale[:, None, None, None] for scale in generator.scales(draws.times))
-    x_t = generator.corrupt(images, draws.noises, draws.times)
+def _single_pixel_loss(generator: Denoiser, batch: Batch) -> Tensor:
+    images, noises, times = batch.images, batch.draws["noises"], batch.draws["times"]
+    signal, noise = (spread(scale, images) for scale in generator.scales(times))
+    x_t = generator.corrupt(images, noises, times)
     mean, variance = images.mean(), images.var()
     guess = mean + signal * variance / (signal**2 * variance + noise**2) * (x_t - signal * mean)
-    predicted = generator.target(guess, (x_t - signal * guess) / noise)
-    return (predicted - generator.target(images, draws.noises)).square().mean()
+    guessed = generator.path.target(Parts(guess, (x_t - signal * guess) / noise), times)
+    return (guessed - generator.path.target(Parts(images, noises), times)).square().mean()
 
 
-def _fixed(generator: Generator, slices: Slices, device: torch.device, seed: int) -> Iterator[tuple[str, Batch]]:
-    """Each vendor's slices as a batch whose draws `seed` decides, with every condition kept."""
+def _fixed(objective: Objective, slices: Slices, device: torch.device, seed: int) -> Iterator[tuple[str, Batch]]:
+    """Each vendor's slices as a batch whose draws `seed` decides."""
     for vendor, own in slices.by_vendor().items():
-        images, masks, conditions = own.batch(range(len(own)), device)
-        draws = generator.draw(images, torch.Generator().manual_seed(seed))
-        yield vendor, (images, masks, conditions, replace(draws, kept=torch.ones_like(draws.kept)))
+        drawn = objective.drawn(own.batch(range(len(own)), device), torch.Generator().manual_seed(seed))
+        yield vendor, objective.told(drawn)

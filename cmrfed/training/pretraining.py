@@ -12,19 +12,19 @@ from collections.abc import Generator as Stream
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from cmrfed.batches import Batch, joined
 from cmrfed.config import PretrainingConfig, TrainingConfig, UserError
+from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import Random, SeededRandom
-from cmrfed.shapes import Condition, Image, Mask
 from cmrfed.slices import Slices
-from cmrfed.training.local import Progress
 from cmrfed.training.losses import choose_device, plain_gradient
 from cmrfed.updates import Weights, load_arrays, read_weights, save_weights
 
@@ -32,14 +32,6 @@ CHECKPOINT_EVERY_S = 30.0
 
 Patients = Callable[[int], Stream[Slices, None, None]]
 """Public patients in an order of their own, from the one of that number on; the same ones whenever they are asked."""
-
-
-class Rows(NamedTuple):
-    """Some slices as a network takes them."""
-
-    images: Image
-    masks: Mask
-    conditions: Condition
 
 
 @dataclass(frozen=True)
@@ -104,24 +96,24 @@ class Mixed:
 
     def __init__(self, least: int) -> None:
         self._least = least
-        self.waiting: list[Rows] = []
+        self.waiting: list[Batch] = []
         self.patients = self.slices = 0
 
-    def draw(self, count: int, coming: Iterator[Slices], random: Random) -> Rows:
+    def draw(self, count: int, coming: Iterator[Slices], random: Random) -> Batch:
         """A batch of `count` slices. Raises ValueError when not so many are left."""
         while len(self.waiting) < max(self._least, count) and (patient := next(coming, None)) is not None:
-            self.waiting += _single(Rows(*patient.batch(range(len(patient)))))
+            self.waiting += _single(patient.batch(range(len(patient))))
             self.patients += 1
         if len(self.waiting) < count:
             raise ValueError(f"a step needs {count} slices, and after {self.patients} patients no more came")
         drawn = [self.waiting.pop(int(word % np.uint64(len(self.waiting)))) for word in random.words(count)]
         self.slices += count
-        return Rows(*(torch.cat(parts) for parts in zip(*drawn, strict=True)))
+        return joined(drawn)
 
 
-def _single(rows: Rows) -> list[Rows]:
-    """Rows of one slice each."""
-    return [Rows(*(part[row : row + 1] for part in rows)) for row in range(len(rows.images))]
+def _single(batch: Batch) -> list[Batch]:
+    """Batches of one slice each."""
+    return [batch.rows(row, row + 1) for row in range(batch.size)]
 
 
 class _Run:
@@ -148,12 +140,19 @@ class _Run:
         self.waited_s += time.monotonic() - began
         rate = self.config.learning_rate * _rate_factor(self.steps, self.config.steps)
         self.optimizer.param_groups[0]["lr"] = rate
-        on_device = Rows(*(part.to(self.device) for part in rows))
-        loss = plain_gradient(self.generator, on_device, self.training, self.random, self.device)
-        self.optimizer.step()
+        loss = self._train(rows.to(self.device))
         self.averaged.update_parameters(self.generator)
         self.losses.append(loss)
         self.seconds_s += time.monotonic() - began
+
+    def _train(self, batch: Batch) -> float:
+        """A step of every objective of every stage, each by its own weights; the mean of their losses."""
+        losses = []
+        for objective in self.generator.objectives:
+            self.optimizer.zero_grad(set_to_none=True)
+            losses.append(plain_gradient(objective, batch, self.training, self.random, self.device))
+            self.optimizer.step()
+        return sum(losses) / len(losses)
 
     def result(self) -> Pretrained:
         """What came out."""
@@ -163,7 +162,7 @@ class _Run:
     def save(self, path: Path) -> None:
         """Write all that the next step depends on; the file holds this state or the one before, whole."""
         tensors = self._networks() | _numbered("optimizer", self.optimizer.state_dict()["state"])
-        tensors |= _numbered("waiting", {row: rows._asdict() for row, rows in enumerate(self.pool.waiting)})
+        tensors |= _numbered("waiting", {row: _named(batch) for row, batch in enumerate(self.pool.waiting)})
         notes = {"steps": self.steps, "losses": self.losses, "random": self.random.state}
         notes |= {"patients": self.pool.patients, "slices": self.pool.slices}
         notes |= {"seconds_s": self.seconds_s, "waited_s": self.waited_s}
@@ -181,7 +180,7 @@ class _Run:
         state = {"state": _by_number("optimizer", arrays)}
         self.optimizer.load_state_dict(self.optimizer.state_dict() | state)
         self._load_notes(notes)
-        self.pool.waiting = [Rows(**rows) for rows in _by_number("waiting", arrays).values()]
+        self.pool.waiting = [_unnamed(tensors) for tensors in _by_number("waiting", arrays).values()]
 
     def _networks(self) -> dict[str, Tensor]:
         """The tensors of the network and of its average, by name: those themselves, not copies."""
@@ -192,6 +191,15 @@ class _Run:
         self.losses, self.random.state = list(notes["losses"]), notes["random"]
         self.pool.patients, self.pool.slices = notes["patients"], notes["slices"]
         self.seconds_s, self.waited_s = notes["seconds_s"], notes["waited_s"]
+
+
+def _named(batch: Batch) -> dict[str, Tensor]:
+    """The tensors of a batch that is waiting, before anything was drawn."""
+    return {"images": batch.images, **batch.conditions}
+
+
+def _unnamed(tensors: dict[str, Tensor]) -> Batch:
+    return Batch(tensors["images"], {name: one for name, one in tensors.items() if name != "images"}, {})
 
 
 def _numbered(part: str, groups: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -9,9 +9,11 @@ from itertools import chain, islice
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
+from cmrfed.batches import Batch, joined, unknown_conditions
 from cmrfed.config import GeneratorConfig, TrainingConfig
-from cmrfed.generators import Draws, Generator, build_generator
+from cmrfed.generators import Generator, Objective, build_generator
 from cmrfed.privacy import (
     Clipping,
     PrivacyPlan,
@@ -23,7 +25,7 @@ from cmrfed.privacy import (
 )
 from cmrfed.shapes import Label
 from cmrfed.slices import Slices
-from cmrfed.training.losses import Batch, autocast, mean_loss, torch_generator
+from cmrfed.training.losses import autocast, mean_loss, torch_generator
 
 _ENTRIES_AT_ONCE = 1 << 22
 
@@ -48,9 +50,9 @@ def noised_sum(
     All randomness comes from `random`. Were the slices, times and noises of a patient drawn from a public seed, one
     patient more or less would shift every later patient's draws, and the sum by more than C.
     """
-    patients = slices.number_of_patients
+    patients, objective = slices.number_of_patients, generator.objective
     sampled = plan.sample_patients(patients + len(canaries), random).tolist()
-    batches = (patient_batch(generator, slices, one, training, random, device) for one in sampled if one < patients)
+    batches = (patient_batch(objective, slices, one, training, random, device) for one in sampled if one < patients)
     total = clipped_sum(generator, batches, training, clipping, device)
     planted = [canaries[one - patients] for one in sampled if one >= patients]
     if planted:
@@ -75,27 +77,34 @@ def _gradients(
     generator: Generator, batches: Iterator[Batch], training: TrainingConfig, device: torch.device
 ) -> Iterator[Sequence[Tensor]]:
     """Of nobody, none."""
+    objective = generator.objective
     for first in islice(batches, 1):
         drawn = chain([first], batches)
-        if gradient_path(generator, training, device, tuple(first[0].shape)) == "loop":
-            losses = (partial(mean_loss, generator, batch, training, device) for batch in drawn)
+        if gradient_path(generator, training, device, tuple(first.images.shape)) == "loop":
+            losses = (partial(mean_loss, objective, batch, training, device) for batch in drawn)
             yield from looped_gradients(trained_weights(generator), losses)
         else:
             together = _patients_together(training)
-            chunks = map(_stack, _chunks(drawn, together))
-            yield from vmapped_gradients(generator, _patient_loss(training, device), chunks, together)
+            chunks = (tuple(tree_leaves(joined(some, _stacked))) for some in _chunks(drawn, together))
+            yield from vmapped_gradients(generator, _patient_loss(first, training, device), chunks, together)
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Patients' rows as one tensor (patient, row, ...); all patients have equally many."""
+    return torch.stack(list(parts))
 
 
 def _patients_together(training: TrainingConfig) -> int:
     return max(1, training.rows_at_once // training.rows_of_patient)
 
 
-def _patient_loss(training: TrainingConfig, device: torch.device) -> Callable[..., Tensor]:
-    """One patient's loss as `vmapped_gradients` wants it."""
+def _patient_loss(like: Batch, training: TrainingConfig, device: torch.device) -> Callable[..., Tensor]:
+    """One patient's loss as `vmapped_gradients` wants it: of the tensors that make up a batch like that one."""
+    _, structure = tree_flatten(like)
 
     def loss(call: Callable[..., Tensor], *rows: Tensor) -> Tensor:
         with autocast(device, training.precision):
-            return call(*rows[:3], Draws(*rows[3:])).mean()
+            return call(tree_unflatten(rows, structure)).mean()
 
     return loss
 
@@ -106,17 +115,8 @@ def _chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
         yield chunk
 
 
-def _stack(batches: Sequence[Batch]) -> tuple[Tensor, ...]:
-    """Patients' rows as tensors (patient, row, ...); all patients have equally many."""
-    return tuple(torch.stack(parts) for parts in zip(*map(_rows, batches), strict=True))
-
-
-def _rows(batch: Batch) -> tuple[Tensor, ...]:
-    return *batch[:3], batch[3].times, batch[3].noises, batch[3].kept
-
-
 def patient_batch(
-    generator: Generator, slices: Slices, patient: int, training: TrainingConfig, random: Random, device: torch.device
+    objective: Objective, slices: Slices, patient: int, training: TrainingConfig, random: Random, device: torch.device
 ) -> Batch:
     """A patient's rows for a step: `slices_per_patient` slices, each with `draws_per_slice` times and noises.
 
@@ -127,8 +127,7 @@ def patient_batch(
     rounds_of_own = math.ceil(training.slices_per_patient / len(own))
     order = torch.cat([torch.randperm(len(own), generator=stream) for _ in range(rounds_of_own)])
     chosen = own[order[: training.slices_per_patient]].repeat(training.draws_per_slice)
-    images, masks, conditions = slices.batch(chosen, device)
-    return images, masks, conditions, generator.draw(images, stream)
+    return objective.drawn(slices.batch(chosen, device), stream)
 
 
 def _given_gradients(weights: Sequence[Tensor], directions: Sequence[Tensor]) -> Iterator[list[Tensor]]:
@@ -159,8 +158,9 @@ def _places_are_alike(
     """Tries it on made-up patients, once for each network, device and shape."""
     device, stream = torch.device(device_name), torch.Generator().manual_seed(0)
     generator = made_up_generator(config, device)
-    one, other = (_rows(made_up_patient(generator, shape, stream, device)) for _ in range(2))
-    return places_are_alike(generator, _patient_loss(training, device), one, other, _patients_together(training))
+    one, other = (made_up_patient(generator, shape, stream, device) for _ in range(2))
+    loss, together = _patient_loss(one, training, device), _patients_together(training)
+    return places_are_alike(generator, loss, tree_leaves(one), tree_leaves(other), together)
 
 
 @lru_cache
@@ -200,6 +200,6 @@ def made_up_patient(
 ) -> Batch:
     """A patient of noise. shape: of the images."""
     images = torch.randn(shape, generator=stream).to(device)
-    masks = torch.randint(0, len(Label), (len(images), *shape[2:]), generator=stream).to(device)
-    conditions = torch.zeros((len(images), 2), dtype=torch.int64, device=device)
-    return images, masks, conditions, generator.draw(images, stream)
+    conditions = unknown_conditions(generator.config.conditions, len(images), shape[2:])
+    conditions["mask"] = torch.randint(0, len(Label), (len(images), *shape[2:]), generator=stream)
+    return generator.objective.drawn(Batch(images, conditions, {}).to(device), stream)

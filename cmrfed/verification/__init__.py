@@ -7,7 +7,7 @@ A problem stops `cmrfed prepare` or breaks its promise that a patient counts onc
 should look, and says at what.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import groupby
@@ -15,21 +15,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cmrfed.config import UserError
+from cmrfed.core.progress import Progress
 from cmrfed.datasets import find_entries
 from cmrfed.parallel import map_in_order
 from cmrfed.verification.doubts import doubts_about
 from cmrfed.verification.facts import StackFacts, read_facts, read_header
 from cmrfed.verification.findings import Finding
 from cmrfed.verification.problems import problems_among, reader_failed, unreadable
-from cmrfed.verification.sites import SITE, Field, SiteSummary, summarise
+from cmrfed.verification.sites import SITE, SiteField, SiteSummary, summarise
 from cmrfed.verification.sources import find_sources
 from cmrfed.volumes import Entry
 
 __all__ = [
     "SITE",
-    "Field",
     "Finding",
     "Found",
+    "SiteField",
     "SiteSummary",
     "StackFacts",
     "Verification",
@@ -37,8 +38,6 @@ __all__ = [
     "find_sources",
     "verify",
 ]
-
-Progress = Callable[[int, int], None]
 
 _FEW = 8
 """Up to so many patients, starting workers takes longer than reading."""
@@ -63,7 +62,7 @@ class Verification:
     def number_of_slices(self) -> int:
         return sum(stack.shape[0] for stack in self.stacks)
 
-    def sites(self, by: Sequence[Field] = SITE) -> list[SiteSummary]:
+    def sites(self, by: Sequence[SiteField] = SITE) -> list[SiteSummary]:
         """The stacks summed up by every combination of these fields, in alphabetical order."""
         return summarise(self.stacks, by)
 

@@ -6,8 +6,9 @@ A check takes one stack, or all of a patient's visit or of a data set, and retur
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.datasets import doubtful_names
-from cmrfed.shapes import UNKNOWN, VENDORS, Label
+from cmrfed.shapes import Label
 from cmrfed.verification.facts import StackFacts
 from cmrfed.verification.findings import Finding
 from cmrfed.verification.ventricles import are_swapped

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from nibabel.orientations import aff2axcodes
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import not_readable
-from cmrfed.shapes import STRUCTURES, UNLABELLED, Label, Volume, VolumeMask
+from cmrfed.shapes import STRUCTURES, Label, Volume, VolumeMask
 from cmrfed.verification.ventricles import enclosed
 from cmrfed.volumes import AS_STORED, MAX_BYTES, Case, Entry, Orientation, load_case
 from cmrfed.volumes.nifti import SUFFIXES, open_image, open_nifti, spacing_conflict

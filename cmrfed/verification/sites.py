@@ -11,11 +11,11 @@ from cmrfed.shapes import STRUCTURES, Label
 from cmrfed.verification.facts import StackFacts
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction
 
-Field = Literal["dataset", "vendor", "centre", "pathology", "phase"]
-SITE: tuple[Field, ...] = ("dataset", "vendor", "centre")
+SiteField = Literal["dataset", "vendor", "centre", "pathology", "phase"]
+SITE: tuple[SiteField, ...] = ("dataset", "vendor", "centre")
 """What makes a site where nothing else is asked for."""
 
-Range = tuple[float, float, float]
+MedianRange = tuple[float, float, float]
 """Lowest, median and highest."""
 
 
@@ -42,23 +42,23 @@ class SiteSummary:
     labels: dict[str, int]
     unlabelled_stacks: int
     unlabelled: float
-    in_plane_mm: Range
-    slice_mm: Range
-    slices_a_stack: Range
+    in_plane_mm: MedianRange
+    slice_mm: MedianRange
+    slices_a_stack: MedianRange
     matrices: dict[str, int]
     stored_as: dict[str, int]
     turned: dict[str, int]
     mask_in_place: int
     mask_elsewhere: int
-    intensity: Range
-    lv_edv_ml: Range | None
-    lv_ejection_fraction: Range | None
-    rv_edv_ml: Range | None
-    rv_ejection_fraction: Range | None
-    lv_mass_g: Range | None
+    intensity: MedianRange
+    lv_edv_ml: MedianRange | None
+    lv_ejection_fraction: MedianRange | None
+    rv_edv_ml: MedianRange | None
+    rv_ejection_fraction: MedianRange | None
+    lv_mass_g: MedianRange | None
 
 
-def summarise(stacks: Iterable[StackFacts], by: Sequence[Field]) -> list[SiteSummary]:
+def summarise(stacks: Iterable[StackFacts], by: Sequence[SiteField]) -> list[SiteSummary]:
     """A summary for every combination of these fields, in alphabetical order."""
     groups: defaultdict[tuple[str, ...], list[StackFacts]] = defaultdict(list)
     for stack in stacks:
@@ -96,12 +96,12 @@ def _summary(site: dict[str, str], stacks: list[StackFacts]) -> SiteSummary:
     )
 
 
-Visit = dict[str, StackFacts]
+PhasesOfVisit = dict[str, StackFacts]
 """The stacks of one visit of a patient, by phase."""
 
 
-def _by_visit(stacks: list[StackFacts]) -> list[Visit]:
-    visits: defaultdict[tuple[str, str], Visit] = defaultdict(dict)
+def _by_visit(stacks: list[StackFacts]) -> list[PhasesOfVisit]:
+    visits: defaultdict[tuple[str, str], PhasesOfVisit] = defaultdict(dict)
     for stack in stacks:
         visits[stack.patient, stack.visit][stack.phase] = stack
     return list(visits.values())
@@ -116,32 +116,32 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(values).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _range(values: Iterable[float]) -> Range:
+def _range(values: Iterable[float]) -> MedianRange:
     found = list(values)
     return float(min(found)), float(np.median(found)), float(max(found))
 
 
-def _intensity(stacks: list[StackFacts]) -> Range:
+def _intensity(stacks: list[StackFacts]) -> MedianRange:
     lowest, _, high, highest = zip(*(stack.intensity for stack in stacks), strict=True)
     return min(lowest), float(np.median(high)), max(highest)
 
 
-def _measured(visits: list[Visit], measure: Callable[[Visit], float | None]) -> Range | None:
+def _measured(visits: list[PhasesOfVisit], measure: Callable[[PhasesOfVisit], float | None]) -> MedianRange | None:
     found = [value for value in map(measure, visits) if value is not None]
     return _range(found) if found else None
 
 
-def _volume(visit: Visit, phase: str, structure: Label) -> float | None:
+def _volume(visit: PhasesOfVisit, phase: str, structure: Label) -> float | None:
     return visit[phase].volume_ml(structure) if phase in visit else None
 
 
-def _ejected(visit: Visit, ventricle: Label) -> float | None:
+def _ejected(visit: PhasesOfVisit, ventricle: Label) -> float | None:
     diastole, systole = (_volume(visit, phase, ventricle) for phase in ("ED", "ES"))
     if diastole is None or systole is None:
         return None
     return float(ejection_fraction(np.array(diastole), np.array(systole)))
 
 
-def _mass_g(visit: Visit) -> float | None:
+def _mass_g(visit: PhasesOfVisit) -> float | None:
     volume_ml = _volume(visit, "ED", Label.MYO)
     return None if volume_ml is None else volume_ml * MYOCARDIUM_G_PER_ML

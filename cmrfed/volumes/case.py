@@ -5,12 +5,13 @@ posterior-inferior side.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from cmrfed.conditions import UNKNOWN, UNLABELLED
 from cmrfed.config import MOST_TISSUES, UserError
-from cmrfed.shapes import FIRST_TISSUE, UNKNOWN, UNLABELLED, Label, Volume, VolumeMask
+from cmrfed.shapes import FIRST_TISSUE, Label, Volume, VolumeMask
 from cmrfed.volumes.limits import check_finite, check_spacing, listed
 from cmrfed.volumes.orientation import Orientation
 
@@ -32,6 +33,8 @@ class Case:
     motion: how much each voxel changes over the heart beat (>= 0, arbitrary units, shape of the image), where the file
         is a cine; the heart is found by it where there is no mask.
     voxels: SHA-256 (hex) of the image as it was read, which preparation leaves as it is; empty for one made in memory.
+    conditions: what else is known, by name in `cmrfed.conditions`: a value for the stack, or an array with one for each
+        slice.
 
     Raises UserError when the arrays differ in shape, hold NaN, infinities or unknown labels, or the spacing is absurd.
     """
@@ -48,6 +51,7 @@ class Case:
     visit: str = ""
     motion: Volume | None = None
     voxels: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         name = f"{self.patient} {self.phase}"
@@ -94,6 +98,7 @@ class Entry:
     pathology: str = UNKNOWN
     visit: str = ""
     long_axis: LongAxis | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

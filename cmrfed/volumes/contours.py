@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from skimage.draw import polygon2mask
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import UserError, not_readable
-from cmrfed.shapes import UNLABELLED, Label, VolumeMask
+from cmrfed.shapes import Label, VolumeMask
 from cmrfed.volumes.case import Cine
 from cmrfed.volumes.limits import MAX_AXIS
 from cmrfed.volumes.orientation import to_rows_and_columns

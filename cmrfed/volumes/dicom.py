@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import UserError
-from cmrfed.shapes import UNKNOWN, Volume
+from cmrfed.shapes import Volume
 from cmrfed.volumes.case import Cine
 from cmrfed.volumes.dicom_file import DicomImage, is_dicom, read_header
 from cmrfed.volumes.dicom_pixels import read_pixels

@@ -21,10 +21,10 @@ UNEVEN = 0.2
 PARALLEL = 0.995
 """Cosine between the normals of planes that belong together (within six degrees)."""
 
-Slices = list[DicomImage]
+DicomSlices = list[DicomImage]
 
 
-def frames_of(folder: Path, images: Sequence[DicomImage], left_out: Counter[str]) -> list[Slices]:
+def frames_of(folder: Path, images: Sequence[DicomImage], left_out: Counter[str]) -> list[DicomSlices]:
     """The stack as `[frame][slice]`: slices along the plane's normal, frames in time.
 
     Counts in `left_out` what is not of it. Raises UserError when there is no stack, when there are several, when slices
@@ -71,7 +71,7 @@ def found(left_out: Counter[str]) -> str:
     return f" (found {counted(left_out)})" if left_out else ""
 
 
-def _without_copies(images: Sequence[DicomImage], left_out: Counter[str]) -> Slices:
+def _without_copies(images: Sequence[DicomImage], left_out: Counter[str]) -> DicomSlices:
     """Each image once. A copy is what has the same pixels, place and time: its SOPInstanceUID need not be the same,
     since exports give new ones, nor tell two images apart, since some tools write one for all.
     """
@@ -85,7 +85,7 @@ def _without_copies(images: Sequence[DicomImage], left_out: Counter[str]) -> Sli
     return list(first.values())
 
 
-def _stack(folder: Path, images: Sequence[DicomImage], left_out: Counter[str]) -> Slices:
+def _stack(folder: Path, images: Sequence[DicomImage], left_out: Counter[str]) -> DicomSlices:
     """The images of the largest stack; what lies across it on one or two positions is left out."""
     ranked = sorted(_alike(images), key=lambda group: (len(_positions(group)), len(group)), reverse=True)
     if not ranked:
@@ -105,9 +105,9 @@ def _stack(folder: Path, images: Sequence[DicomImage], left_out: Counter[str]) -
     return stack
 
 
-def _alike(images: Sequence[DicomImage]) -> list[Slices]:
+def _alike(images: Sequence[DicomImage]) -> list[DicomSlices]:
     """Groups of images with one pixel grid but for its position."""
-    groups: list[Slices] = []
+    groups: list[DicomSlices] = []
     for one in images:
         alike = next((group for group in groups if _is_alike(group[0], one)), None)
         if alike is None:
@@ -125,7 +125,7 @@ def _is_alike(one: DicomImage, other: DicomImage) -> bool:
     )
 
 
-def _described(group: Slices) -> str:
+def _described(group: DicomSlices) -> str:
     columns, rows = group[0].size
     across, down = group[0].spacing_mm
     return f"{len(_positions(group))} slices of {rows} x {columns} pixels of {down:g} x {across:g} mm"
@@ -135,7 +135,7 @@ def _along_normal_mm(group: Sequence[DicomImage]) -> Float[np.ndarray, " image"]
     return np.array([one.position_mm for one in group]) @ group[0].normal
 
 
-def _positions(group: Slices) -> list[Slices]:
+def _positions(group: DicomSlices) -> list[DicomSlices]:
     """The images of each slice, slices along the plane's normal."""
     along_mm = _along_normal_mm(group)
     order = np.argsort(along_mm, kind="stable")
@@ -143,7 +143,7 @@ def _positions(group: Slices) -> list[Slices]:
     return [[group[index] for index in part] for part in np.split(order, cuts)]
 
 
-def _refuse_aside(folder: Path, stack: Slices) -> None:
+def _refuse_aside(folder: Path, stack: DicomSlices) -> None:
     """Refuse an image that lies beside the stack by a pixel or more: stacked, its heart would jump."""
     in_plane_mm = np.array([one.position_mm for one in stack]) @ np.array([stack[0].row, stack[0].column]).T
     aside_mm = np.abs(in_plane_mm - np.median(in_plane_mm, axis=0)).max(axis=1)
@@ -155,9 +155,9 @@ def _refuse_aside(folder: Path, stack: Slices) -> None:
         )
 
 
-def _best_version(folder: Path, number: int, images: Slices, left_out: Counter[str]) -> Slices:
+def _best_version(folder: Path, number: int, images: DicomSlices, left_out: Counter[str]) -> DicomSlices:
     """Of a slice that the scanner stored in several versions (image types), the most corrected one."""
-    versions: defaultdict[tuple[str, ...], Slices] = defaultdict(list)
+    versions: defaultdict[tuple[str, ...], DicomSlices] = defaultdict(list)
     for one in images:
         versions[one.image_type].append(one)
     best, *others = sorted(versions, key=_rank, reverse=True)
@@ -176,9 +176,9 @@ def _rank(image_type: tuple[str, ...]) -> tuple[bool, bool, bool]:
     return "DERIVED" not in image_type, not {"DIS2D", "DIS3D"}.isdisjoint(image_type), "NORM" in image_type
 
 
-def _refuse_several_series(folder: Path, number: int, images: Slices) -> None:
+def _refuse_several_series(folder: Path, number: int, images: DicomSlices) -> None:
     """Refuse a slice of two series, which was scanned twice. A series a frame is one cine, if it tells the time."""
-    series: dict[str, Slices] = {}
+    series: dict[str, DicomSlices] = {}
     for one in images:
         series.setdefault(one.series, []).append(one)
     one_frame_each = len(series) == len(images) and _all_differ([one.trigger_ms for one in images])
@@ -190,7 +190,7 @@ def _refuse_several_series(folder: Path, number: int, images: Slices) -> None:
         )
 
 
-def _in_time(folder: Path, number: int, images: Slices) -> Slices:
+def _in_time(folder: Path, number: int, images: DicomSlices) -> DicomSlices:
     """The files of one slice by trigger time, or by instance number where not all tell a time or all tell the same."""
     times, numbers = [one.trigger_ms for one in images], [one.number for one in images]
     if len(images) == 1:
@@ -213,11 +213,11 @@ def _all_differ(values: Sequence[float | None]) -> bool:
     return None not in values and len(set(values)) == len(values)
 
 
-def _sorted(images: Slices, key: Callable[[DicomImage], float | None]) -> Slices:
+def _sorted(images: DicomSlices, key: Callable[[DicomImage], float | None]) -> DicomSlices:
     return sorted(images, key=lambda one: key(one) or 0.0)
 
 
-def _typed(folder: Path, images: Slices) -> str:
+def _typed(folder: Path, images: DicomSlices) -> str:
     return f"{_joined(images[0].image_type)} ({_name(folder, images[0])})"
 
 

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Complex64, Float32, Integer
 
+from cmrfed.conditions import UNKNOWN
 from cmrfed.config import UserError
-from cmrfed.shapes import UNKNOWN, Volume
+from cmrfed.shapes import Volume
 from cmrfed.volumes.case import Cine
 from cmrfed.volumes.ismrmrd import Heads, read_header, read_heads, read_samples, reading
 from cmrfed.volumes.limits import (

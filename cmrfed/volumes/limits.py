@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jaxtyping import Shaped
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import UserError
-from cmrfed.shapes import UNLABELLED, Label
+from cmrfed.shapes import Label
 
 MAX_AXIS = 1024
 """Longest believable axis of a cardiac volume, in voxels."""

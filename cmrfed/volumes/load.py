@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import UserError
-from cmrfed.shapes import STRUCTURES, UNLABELLED, Volume, VolumeMask
+from cmrfed.shapes import STRUCTURES, Volume, VolumeMask
 from cmrfed.volumes.case import FIND, Case, Cine, Entry
 from cmrfed.volumes.contours import Contours
 from cmrfed.volumes.dicom import open_series
@@ -61,6 +62,7 @@ def _case(
         centre=entry.centre,
         phase=entry.phase,
         pathology=entry.pathology,
+        conditions=entry.conditions,
         visit=entry.visit,
         motion=moving,
         voxels=hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest(),

@@ -6,7 +6,6 @@ size and affine agree on it, and refused where they do not.
 
 import hashlib
 import logging
-import os
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from cmrfed.config import UserError, not_readable
+from cmrfed.core import atomic
 from cmrfed.shapes import Volume
 from cmrfed.volumes.case import Cine
 from cmrfed.volumes.limits import check_finite, check_size, check_spacing, listed, one_line
@@ -151,13 +151,8 @@ def _save(path: Path, image: nib.Nifti1Image, author: str) -> None:
     """The file appears whole or not at all; signed, where it has an author."""
     if author:
         image.header["descrip"] = _signature(author, np.asarray(image.dataobj)).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # nibabel compresses by the suffix, so it stays
-    try:
-        nib.save(image, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.replacing(path) as draft:
+        nib.save(image, draft)
 
 
 def open_nifti(path: Path) -> Cine:

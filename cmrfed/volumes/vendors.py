@@ -2,8 +2,8 @@
 
 import re
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import UserError
-from cmrfed.shapes import UNKNOWN, VENDORS
 
 _OTHERS = (
     "uih", "united imaging", "shanghai united imaging", "hitachi", "fujifilm", "hyperfine", "esaote", "neusoft",

@@ -8,8 +8,9 @@ import pytest
 from refusals import refuses
 from scipy.ndimage import binary_dilation
 
+from cmrfed.conditions import UNLABELLED, VENDORS
 from cmrfed.datasets import count_patients, find_entries, recognise
-from cmrfed.shapes import STRUCTURES, UNLABELLED, VENDORS, Label
+from cmrfed.shapes import STRUCTURES, Label
 from cmrfed.volumes import Case, Entry, load_case
 
 

@@ -137,7 +137,7 @@ def write_contours(folder: Path, masks: np.ndarray, frames: Sequence[int], outer
 
 def _write_contour(path: Path, inside: np.ndarray) -> None:
     (outline, *_) = find_contours(inside.astype(float), 0.5)
-    path.write_text("".join(f"{column:.2f} {row:.2f} \n" for row, column in outline))
+    path.write_text("".join(f"{column:.2f} {row:.2f} \n" for row, column in outline), encoding="utf-8")
 
 
 def write_ocmr(root: Path, stacks: Sequence[str], slices: int = 3) -> None:

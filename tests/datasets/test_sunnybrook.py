@@ -7,8 +7,9 @@ from image_files import toy_cine
 from layouts_more import write_sunnybrook
 from refusals import refuses
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.datasets import find_entries
-from cmrfed.shapes import UNLABELLED, Label
+from cmrfed.shapes import Label
 from cmrfed.volumes import load_case
 
 

@@ -81,7 +81,7 @@ def test_hospitals_train_together_and_each_keeps_its_own_ledger(cache, tmp_path)
     assert (arm / "model.safetensors").exists(), said(homes, tmp_path)
     assert Arm.open(arm).state().round == 2
     for home in homes:
-        assert [entry.round for entry in Home(home).ledger.entries()] == [1, 2]
+        assert [entry.round for entry in Home(home).ledger.rows()] == [1, 2]
 
 
 def test_hospitals_share_noise_and_the_server_learns_the_sum(cache, tmp_path):
@@ -101,4 +101,4 @@ def test_hospitals_share_noise_and_the_server_learns_the_sum(cache, tmp_path):
     )
     for home in homes:
         assert rounds[1]["sites"][home.name]["ledger_head"] == Home(home).ledger.head(), "kept for the hospital"
-        assert [(row.round, row.event.noise) for row in Home(home).ledger.entries()] == [(1, "shared")]
+        assert [(row.round, row.event.noise) for row in Home(home).ledger.rows()] == [(1, "shared")]

@@ -123,7 +123,7 @@ class Site:
         released = set(self.released)
         found = {"problem": None, "released": len(released), "cost": cost_of(len(released)), "rows": 0, "spent": 0.0}
         try:
-            entries = self.home.ledger.entries()
+            entries = self.home.ledger.rows()
         except UserError as error:
             return found | {"problem": str(error)}
         if entries:

@@ -24,11 +24,13 @@ EVALUATION = read_stage(
     {
         "fidelity": {"slices": 10},
         "utility": {"slices": 10, "steps": 2},
-        "leakage": {},
+        "leakage": {"attacks": None},
         "bootstrap": 100,
     },
 )
-CONFIG = RunConfig(data=DataConfig(sources={"pairs": "real"}), preprocessing=PREPROCESSING, evaluation=EVALUATION)
+CONFIG = RunConfig(
+    data=DataConfig(root=".", sources={"pairs": "real"}), preprocessing=PREPROCESSING, evaluation=EVALUATION
+)
 
 
 def write_pairs(folder, count):

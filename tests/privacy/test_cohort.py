@@ -23,7 +23,7 @@ from cmrfed.privacy import (
     twins,
 )
 from cmrfed.privacy import filter as privacy_filter
-from cmrfed.privacy.chain import Entry
+from cmrfed.privacy.chain import LedgerRow
 from cmrfed.privacy.cohort import people, pseudonym_key
 from cmrfed.slices import concatenate
 
@@ -295,7 +295,7 @@ def test_who_else_is_there_never_decides_whether_somebody_is_admitted(numbers, n
     everybody = [f"{number}/{number}" for number in range(10)]
     history = Book()
     for count in range(1, 10, 2):
-        entry = Entry(
+        entry = LedgerRow(
             sequence=count, time="", fingerprint=cohort(*everybody[:count]).fingerprint, run="r", round=1, request="",
             event=EVENT, delta=1e-4, epsilon=0.0, software="", previous="", hash="",
         )  # fmt: skip

@@ -88,20 +88,20 @@ def rewrite(ledger, rows):
 def test_epsilon_in_the_ledger_is_that_of_all_rounds_so_far(ledger):
     for round in (1, 2, 3):
         assert pay(ledger, round).epsilon == epsilon([EVENT] * round, 1e-4) == ledger.spent(PATIENTS, 1e-4)
-    assert [row.round for row in Ledger(ledger.path).entries()] == [1, 2, 3]
+    assert [row.round for row in Ledger(ledger.path).rows()] == [1, 2, 3]
 
 
 def test_the_same_patients_under_another_run_share_one_budget(ledger):
     pay(ledger, run="first")
     assert pay(ledger, run="second").epsilon == epsilon([EVENT] * 2, 1e-4)
     assert pay(ledger, run="third", patients=OTHERS).epsilon == epsilon([EVENT], 1e-4)
-    assert [row.run for row in ledger.entries(PATIENTS.fingerprint)] == ["first", "second"]
-    assert [row.fingerprint for row in ledger.entries(run="third")] == [OTHERS.fingerprint]
+    assert [row.run for row in ledger.rows(PATIENTS.fingerprint)] == ["first", "second"]
+    assert [row.fingerprint for row in ledger.rows(run="third")] == [OTHERS.fingerprint]
 
 
 def test_a_row_comes_back_as_it_was_recorded(ledger):
     entry = pay(ledger)
-    assert ledger.entries() == [entry]
+    assert ledger.rows() == [entry]
     assert (entry.event, entry.delta, entry.request, entry.fingerprint) == (EVENT, 1e-4, "run-1", PATIENTS.fingerprint)
 
 
@@ -114,7 +114,7 @@ def test_a_round_beyond_the_runs_budget_is_refused_and_not_recorded(ledger):
         ledger.refuse_beyond("run", EVENT, limits(run_epsilon=allowed))
     with pytest.raises(BudgetExceeded, match="nothing was released"):
         pay(ledger, 3, run_epsilon=allowed)
-    assert len(ledger.entries()) == 2
+    assert len(ledger.rows()) == 2
 
 
 def test_whether_a_run_is_refused_does_not_depend_on_who_the_patients_are(ledger):
@@ -143,13 +143,13 @@ def test_whoever_has_no_budget_left_is_left_out_and_the_others_go_on(ledger):
 def test_where_nobody_has_budget_left_a_release_of_nobody_is_recorded_all_the_same(ledger):
     entry, admitted = record(ledger, total_epsilon=0.001)
     assert admitted.number_of_patients == 0 and entry.epsilon == 0.0
-    assert [row.event for row in ledger.entries()] == [EVENT]
+    assert [row.event for row in ledger.rows()] == [EVENT]
     assert ledger.verify().number_of_patients == 0
     assert pay(ledger, 2, total_epsilon=100.0).epsilon == epsilon([EVENT], 1e-4)
 
 
 def test_asking_and_reading_leave_no_trace_and_the_first_row_is_the_owners_alone(ledger):
-    assert ledger.entries() == []
+    assert ledger.rows() == []
     assert ledger.spent(PATIENTS, 1e-4) == 0.0
     assert ledger.paid("run", "run-1") is None
     ledger.refuse_beyond("run", EVENT, limits())
@@ -165,7 +165,7 @@ def test_asking_and_reading_leave_no_trace_and_the_first_row_is_the_owners_alone
 def test_a_refused_first_row_leaves_a_ledger_that_can_be_begun(ledger):
     with pytest.raises(BudgetExceeded):
         pay(ledger, run_epsilon=0.001)
-    assert ledger.entries() == []
+    assert ledger.rows() == []
     assert pay(ledger).sequence == 1
 
 
@@ -193,7 +193,7 @@ def test_the_hash_is_the_documented_one_of_the_columns_as_stored(paid):
 @pytest.mark.parametrize("column", COLUMNS[1:])
 def test_any_changed_column_is_found_and_its_row_named(paid, column, row):
     tamper(paid, f"UPDATE ledger SET {column} = {column} || ' ' WHERE sequence = {row}")
-    for use in (paid.entries, paid.verify, lambda: pay(paid, 5), lambda: paid.spent(PATIENTS, 1e-4)):
+    for use in (paid.rows, paid.verify, lambda: pay(paid, 5), lambda: paid.spent(PATIENTS, 1e-4)):
         with refuses(paid.path, f"row {row} of the ledger was changed", "restore"):
             use()
 
@@ -212,7 +212,7 @@ def test_whatever_a_column_is_changed_to_is_found(paid, row, column, value):
     if stored(paid) == before:
         return
     with refuses(f"row {row} of the ledger was changed"):
-        paid.entries()
+        paid.rows()
     tamper(paid, (f"UPDATE ledger SET {column} = ? WHERE sequence = {row}", [before[row - 1][COLUMNS.index(column)]]))
     paid.verify()
 
@@ -251,7 +251,7 @@ def test_whatever_a_column_is_changed_to_is_found(paid, row, column, value):
 )
 def test_rows_that_were_dropped_inserted_moved_or_cut_off_are_found_and_named(paid, changes, said):
     tamper(paid, *changes)
-    for use in (paid.entries, paid.verify, lambda: pay(paid, 5)):
+    for use in (paid.rows, paid.verify, lambda: pay(paid, 5)):
         with refuses(paid.path, said, "restore"):
             use()
 
@@ -270,7 +270,7 @@ def test_rows_that_were_dropped_inserted_moved_or_cut_off_are_found_and_named(pa
 )  # fmt: skip
 def test_patients_that_were_changed_or_are_missing_are_found_and_named(paid, change, said):
     tamper(paid, change)
-    for use in (paid.entries, paid.verify, lambda: pay(paid, 5)):
+    for use in (paid.rows, paid.verify, lambda: pay(paid, 5)):
         with refuses(paid.path, said, "restore"):
             use()
 
@@ -284,7 +284,7 @@ def test_an_older_copy_put_back_is_found(ledger, rows, tmp_path):
         if round == rows:
             shutil.copy(ledger.path, copy)
     shutil.copy(copy, ledger.path)
-    for use in (ledger.entries, ledger.verify, lambda: pay(ledger, 5), lambda: ledger.spent(PATIENTS, 1e-4)):
+    for use in (ledger.rows, ledger.verify, lambda: pay(ledger, 5), lambda: ledger.spent(PATIENTS, 1e-4)):
         with refuses(ledger.path, "missing", f"all after row {rows}", "what these patients have spent is not known"):
             use()
 
@@ -292,7 +292,7 @@ def test_an_older_copy_put_back_is_found(ledger, rows, tmp_path):
 def test_a_deleted_ledger_is_found_and_no_new_one_is_begun(paid):
     paid.path.unlink()
     asked = lambda: paid.refuse_beyond("run", EVENT, limits())  # noqa: E731
-    for use in (paid.entries, paid.verify, lambda: pay(paid, 5), lambda: paid.spent(PATIENTS, 1e-4), asked):
+    for use in (paid.rows, paid.verify, lambda: pay(paid, 5), lambda: paid.spent(PATIENTS, 1e-4), asked):
         with refuses(paid.path, "is missing, and had 4 rows", "restore"):
             use()
     assert not paid.path.exists()
@@ -302,12 +302,12 @@ def test_an_anchor_that_is_missing_or_no_anchor_is_found(paid):
     anchor = paid.anchor.path
     anchor.write_text("{}")
     with refuses(anchor, "sequence"):
-        paid.entries()
+        paid.rows()
     anchor.write_bytes(b"\xff\xfe")
     with refuses(anchor, "restore"):
-        paid.entries()
+        paid.rows()
     anchor.unlink()
-    for use in (paid.entries, lambda: pay(paid, 5)):
+    for use in (paid.rows, lambda: pay(paid, 5)):
         with refuses(anchor, "is missing", "restore"):
             use()
 
@@ -318,7 +318,7 @@ def test_another_ledger_in_its_place_is_found(paid, tmp_path):
         pay(other, round)
     shutil.copy(other.path, paid.path)
     with refuses("row 4 of the ledger is not the one in ledger.anchor"):
-        paid.entries()
+        paid.rows()
 
 
 def test_rewriting_ledger_and_anchor_together_is_found_by_a_head_kept_elsewhere(paid):
@@ -340,7 +340,7 @@ def test_older_copies_of_both_files_are_found_by_a_head_kept_elsewhere(paid, tmp
     backup = shutil.copytree(paid.path.parent, tmp_path / "backup")
     kept = pay(paid, 5).hash
     shutil.copytree(backup, paid.path.parent, dirs_exist_ok=True)
-    assert len(paid.entries()) == 4
+    assert len(paid.rows()) == 4
     with refuses(kept, "an older copy"):
         paid.verify(head=kept)
 
@@ -354,7 +354,7 @@ def test_an_accident_in_sqlite_is_stopped(paid):
     ):
         with sqlite3.connect(paid.path) as connection, pytest.raises(sqlite3.IntegrityError, match="never changed"):
             connection.execute(statement)
-    assert len(paid.entries()) == 4
+    assert len(paid.rows()) == 4
 
 
 # crashes and other processes
@@ -366,7 +366,7 @@ def test_a_crash_between_commit_and_anchor_heals_at_the_next_row(ledger, monkeyp
             broken.setattr(Ledger, "_anchor_head", _crash)
             with pytest.raises(KeyboardInterrupt):
                 pay(ledger, round)
-        assert [row.round for row in ledger.entries()] == list(range(1, round + 1)), "paid, and not released"
+        assert [row.round for row in ledger.rows()] == list(range(1, round + 1)), "paid, and not released"
         anchored = ledger.anchor.read()
         assert (anchored.sequence if anchored else 0) == round - 1, "never more than one row behind"
     pay(ledger, 4)
@@ -390,7 +390,7 @@ def test_a_crash_before_the_commit_leaves_the_ledger_as_it_was(ledger, monkeypat
         broken.setattr("cmrfed.privacy.ledger._append", _append_and_crash)
         with pytest.raises(KeyboardInterrupt):
             pay(ledger, 9)
-    assert len(ledger.entries()) == rows
+    assert len(ledger.rows()) == rows
     assert pay(ledger, 10).sequence == rows + 1
 
 
@@ -425,10 +425,10 @@ def test_two_processes_on_one_ledger_lose_no_row_and_a_reader_reads_on(ledger):
     workers = next(processes)
     seen = []
     while any(worker.is_alive() for worker in workers):
-        seen.append(len(ledger.entries()))
+        seen.append(len(ledger.rows()))
     list(processes)
     assert seen == sorted(seen)
-    rows = ledger.entries()
+    rows = ledger.rows()
     assert [row.sequence for row in rows] == list(range(1, 41))
     assert [sum(row.run == name for row in rows) for name in ("a", "b")] == [20, 20]
     assert ledger.anchor.read().hash == rows[-1].hash
@@ -450,7 +450,7 @@ def test_of_two_processes_racing_for_the_last_epsilon_only_one_gets_it(ledger):
         list(racers)
         assert sorted([outcomes.get(), outcomes.get()]) == [0, 2]
         assert ledger.spent(PATIENTS, 1e-4) == allowed
-    assert len(ledger.entries()) == 11
+    assert len(ledger.rows()) == 11
 
 
 def _race(path, run, allowed, start, outcomes):
@@ -475,17 +475,17 @@ def test_rows_from_before_the_noise_field_verify_and_mean_the_sites_own_noise(pa
         row[COLUMNS.index("event")] = json.dumps(event)
     rewrite(paid, rows)
     paid.anchor.path.write_text(json.dumps({"sequence": 4, "hash": stored(paid)[-1][-1]}))
-    assert {row.event for row in paid.verify().entries} == {EVENT}
+    assert {row.event for row in paid.verify().rows} == {EVENT}
     assert EVENT.noise == "site"
     assert pay(paid, 5).epsilon == epsilon([EVENT] * 4, 1e-4)
 
 
 def test_a_ledger_survives_fields_that_events_gain_later(paid, monkeypatch):
     monkeypatch.setitem(chain._EVENTS, "gaussian", LaterEvent)
-    assert [row.event.clipped_by for row in paid.entries()] == ["patient"] * 4
+    assert [row.event.clipped_by for row in paid.rows()] == ["patient"] * 4
     later = LaterEvent(**EVENT.model_dump(), clipped_by="site")
     paid.record(PATIENTS, "run", 5, "r", later, limits())
-    assert paid.entries()[-1].event == later
+    assert paid.rows()[-1].event == later
     assert paid.spent(PATIENTS, 1e-4) == epsilon([EVENT] * 4, 1e-4)
 
 
@@ -503,7 +503,7 @@ def test_events_this_version_does_not_understand_are_refused_by_name(paid, chang
     rows[2][COLUMNS.index("event")] = json.dumps(json.loads(rows[2][COLUMNS.index("event")]) | change)
     rewrite(paid, rows)
     paid.anchor.path.write_text(json.dumps({"sequence": 4, "hash": stored(paid)[-1][-1]}))
-    for use in (paid.entries, lambda: pay(paid, 5)):
+    for use in (paid.rows, lambda: pay(paid, 5)):
         with refuses(paid.path, "row 3 of the ledger", said):
             use()
 
@@ -511,7 +511,7 @@ def test_events_this_version_does_not_understand_are_refused_by_name(paid, chang
 @pytest.mark.parametrize(("version", "said"), [(0, "of schema 0, not 1"), (2, "of schema 2, not 1")])
 def test_a_ledger_of_another_schema_is_refused(paid, version, said):
     tamper(paid, f"PRAGMA user_version = {version}")
-    for use in (paid.entries, lambda: pay(paid, 5)):
+    for use in (paid.rows, lambda: pay(paid, 5)):
         with refuses(paid.path, said):
             use()
 
@@ -522,7 +522,7 @@ def test_a_ledger_of_the_first_schema_is_refused(ledger):
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("CREATE TABLE ledger (sequence INTEGER PRIMARY KEY, time TEXT NOT NULL)")
     connection.close()
-    for use in (ledger.entries, lambda: pay(ledger)):
+    for use in (ledger.rows, lambda: pay(ledger)):
         with refuses(ledger.path, "is a ledger of schema 0, not 1"):
             use()
 
@@ -530,7 +530,7 @@ def test_a_ledger_of_the_first_schema_is_refused(ledger):
 def test_a_file_that_is_no_ledger_is_refused_in_one_line(ledger):
     ledger.path.parent.mkdir()
     ledger.path.write_bytes(b"not a database" * 100)
-    for use in (ledger.entries, lambda: pay(ledger)):
+    for use in (ledger.rows, lambda: pay(ledger)):
         with refuses(ledger.path, "the ledger cannot be used"):
             use()
 
@@ -560,7 +560,7 @@ def witnessed(ledger, tmp_path):
 
 def test_a_witness_that_others_left_behind_is_no_problem_and_catches_up(witnessed, tmp_path):
     assert Anchor(tmp_path / "site" / "ledger.head").read().sequence == 3
-    assert len(witnessed.entries()) == 6
+    assert len(witnessed.rows()) == 6
     last = pay(witnessed, 7)
     assert Anchor(tmp_path / "site" / "ledger.head").read().hash == last.hash
 
@@ -569,13 +569,13 @@ def test_a_ledger_that_lost_its_tail_and_its_anchor_is_found_by_the_witness(witn
     tamper(witnessed, "DELETE FROM ledger WHERE sequence > 1")
     witnessed.anchor.write(chain.Head(sequence=1, hash=stored(witnessed)[-1][-1]))
     with refuses(witnessed.path, "row 3 of the ledger is missing", "restore"):
-        witnessed.entries()
+        witnessed.rows()
 
 
 def test_a_ledger_of_one_row_without_its_anchor_is_found(ledger):
     pay(ledger)
     ledger.anchor.path.unlink()
-    for use in (ledger.entries, ledger.verify, lambda: pay(ledger, 2)):
+    for use in (ledger.rows, ledger.verify, lambda: pay(ledger, 2)):
         with refuses(ledger.anchor.path, "is missing", "restore"):
             use()
 
@@ -588,7 +588,7 @@ def test_a_deleted_pair_or_an_older_one_put_back_is_found_by_the_witness(witness
         ours.unlink()
         if back:
             shutil.copy(old, ours)
-    for use in (witnessed.entries, lambda: pay(witnessed, 8)):
+    for use in (witnessed.rows, lambda: pay(witnessed, 8)):
         with refuses(witnessed.path, "missing", "restore"):
             use()
 

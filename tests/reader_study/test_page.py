@@ -9,7 +9,7 @@ import pytest
 from refusals import refuses
 
 from cmrfed.config import read_stage_json
-from cmrfed.reader_study import Item, Key, read_answers, score_readers, write_study
+from cmrfed.reader_study import Item, StudyKey, read_answers, score_readers, write_study
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 
@@ -33,7 +33,7 @@ def test_the_page_is_one_offline_file_that_does_not_hold_the_truth(page):
 
 
 def test_the_key_holds_it_and_lies_beside_the_page(page, items):
-    key = read_stage_json(Key, page.with_name("key.json"))
+    key = read_stage_json(StudyKey, page.with_name("key.json"))
     assert {name: truth.synthetic for name, truth in key.items.items()} == {item.name: item.synthetic for item in items}
     assert (key.run, key.arm) == ("run-1", "private")
 
@@ -66,7 +66,7 @@ def test_a_browser_records_what_a_reader_says_and_it_can_be_scored(page, tmp_pat
     ).stdout
     saved = re.search(r'<pre id="answers"[^>]*>(.*?)</pre>', dumped).group(1)
     (tmp_path / "answers.json").write_text(saved)
-    key = read_stage_json(Key, page.with_name("key.json"))
+    key = read_stage_json(StudyKey, page.with_name("key.json"))
     answers = read_answers(tmp_path / "answers.json", key)
     assert answers.reader == "Dr. A"
     assert {name: (one.synthetic, one.confidence) for name, one in answers.answers.items()} == {

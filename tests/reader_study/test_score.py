@@ -6,21 +6,21 @@ from refusals import refuses
 from scipy.stats import beta, binom
 
 from cmrfed.config import read_stage
-from cmrfed.reader_study import Answers, Key, read_answers, score_readers
+from cmrfed.reader_study import ReaderAnswers, StudyKey, read_answers, score_readers
 
 
-def key(truth: list[bool]) -> Key:
+def key(truth: list[bool]) -> StudyKey:
     items = {f"i{n}": {"synthetic": one, "vendor": "GE", "phase": "ED"} for n, one in enumerate(truth)}
-    return read_stage(Key, {"study": "s", "run": "r", "arm": "private", "items": items})
+    return read_stage(StudyKey, {"study": "s", "run": "r", "arm": "private", "items": items})
 
 
-def answers(said: list[bool], confidence: int | list[int] = 2, study: str = "s") -> Answers:
+def answers(said: list[bool], confidence: int | list[int] = 2, study: str = "s") -> ReaderAnswers:
     sure = [confidence] * len(said) if isinstance(confidence, int) else confidence
     given = {
         f"i{n}": {"synthetic": one, "confidence": c, "seconds": 1.0 + n}
         for n, (one, c) in enumerate(zip(said, sure, strict=True))
     }
-    return read_stage(Answers, {"study": study, "reader": "A", "answers": given})
+    return read_stage(ReaderAnswers, {"study": study, "reader": "A", "answers": given})
 
 
 def test_the_interval_is_clopper_and_pearsons_and_the_p_value_that_of_coin_tosses():

@@ -26,7 +26,7 @@ def make(tmp_path):
 
     def made(leakage=None, plan=PLAN, epsilon=2.35, sources=("mnms",), images=None) -> Material:
         config = RunConfig(
-            data=DataConfig(sources=dict.fromkeys(sources, "x")),
+            data=DataConfig(root="data", sources=dict.fromkeys(sources, "x")),
             generator=GeneratorConfig(channels=(8, 8), norm_groups=4, init="phantom"),
         )
         record = RunRecord(

@@ -1,6 +1,6 @@
 from finished_runs import lay_out, results
 
-from cmrfed.fidelity import SCORES
+from cmrfed.evaluation.fidelity.metrics import SCORES
 from cmrfed.report.fidelity import fidelity_tables
 from cmrfed.report.material import read_material
 

@@ -1,8 +1,8 @@
 from finished_runs import lay_out, results, segmentation
 
+from cmrfed.evaluation.utility.metrics import MEASURES
 from cmrfed.report.material import read_material
 from cmrfed.report.usefulness import usefulness_tables
-from cmrfed.utility import MEASURES
 
 
 def scored(value):

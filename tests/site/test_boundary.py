@@ -67,7 +67,7 @@ def test_an_answer_carries_update_name_and_ledger_head_and_nothing_else(home, we
     reply = send(home, asked(), weights)
     assert set(reply.content) == {"answer", "update"}
     assert dict(reply.content["answer"]) == {"site": "here", "ledger_head": home.ledger.head()}
-    assert len(home.ledger.entries()) == 1
+    assert len(home.ledger.rows()) == 1
 
 
 def test_a_head_cannot_be_computed_by_whoever_knows_everything_but_the_sites_secret(home, weights, asked):
@@ -76,7 +76,7 @@ def test_a_head_cannot_be_computed_by_whoever_knows_everything_but_the_sites_sec
     for folder in ("one", "two"):
         twin = make_home(home.folder.parent / folder)
         send(twin, asked(), weights)
-        row = twin.ledger.entries()[0]
+        row = twin.ledger.rows()[0]
         heads.add((row.request, row.fingerprint))
     assert len({request for request, _ in heads}) == 2
     assert len({fingerprint for _, fingerprint in heads}) == 1
@@ -95,7 +95,7 @@ def test_every_refusal_is_the_same_constant_and_its_reason_is_in_the_local_log(h
     assert told(send(home, asked(toy_plan(**(SECURE | plan))), weights)) == CONSTANT
     (line,) = (home.folder / "refusals.jsonl").read_text().splitlines()
     assert "epsilon" in json.loads(line)["reason"] or "site policy" in json.loads(line)["reason"]
-    assert home.ledger.entries() == []
+    assert home.ledger.rows() == []
 
 
 @pytest.mark.parametrize("error", [MemoryError("3 x 102.4 MB"), RuntimeError("7 patients"), KeyError("Jane Doe")])
@@ -105,7 +105,7 @@ def test_no_word_of_an_error_after_sampling_leaves_and_it_was_paid_for(home, wei
 
     monkeypatch.setattr(local, "train", fail)
     assert told(send(home, asked(), weights)) == CONSTANT
-    assert len(home.ledger.entries()) == 1
+    assert len(home.ledger.rows()) == 1
     assert str(error.args[0]) in (home.folder / "refusals.jsonl").read_text()
 
 
@@ -135,7 +135,7 @@ JSON = st.recursive(
 )
 def test_whatever_a_server_sends_comes_back_as_the_constant(home, weights, text, kind):
     assert told(send(home, text, {}, kind)) == CONSTANT
-    assert home.ledger.entries() == []
+    assert home.ledger.rows() == []
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -170,5 +170,5 @@ def test_a_refusal_has_the_same_bytes_whatever_the_patients(tmp_path, weights, a
 def test_weights_of_another_network_cost_nothing(home, weights, asked):
     assert told(send(home, asked(), {name: a[:1] for name, a in weights.items()})) == CONSTANT
     assert told(send(home, asked(), {name: a * np.nan for name, a in weights.items()})) == CONSTANT
-    assert home.ledger.entries() == []
+    assert home.ledger.rows() == []
     assert Home(home.folder).policy.name == "here"

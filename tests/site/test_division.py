@@ -347,7 +347,7 @@ def test_a_new_home_with_the_old_ones_ledger_holds_out_and_goes_on_counting(
     new = at_home(hospital.home)
     events.append(train(new, "after"))
     assert [len(side) for side in hospital.sides] == [6, 2]
-    assert new.ledger.entries()[-1].epsilon == pytest.approx(epsilon(events, plan.delta))
+    assert new.ledger.rows()[-1].epsilon == pytest.approx(epsilon(events, plan.delta))
     everybody = Cohort.of(Slices.load(old.folder / "slices.safetensors"))
     assert new.ledger.verify().number_of_patients == everybody.number_of_patients == 8
 

@@ -97,9 +97,9 @@ def test_every_masked_vector_was_paid_for_before_it_left(homes, request_round, w
     session, offers, masked = until_masked(homes, request, weights, dropped=("C",))
     finish(homes, request, session, offers, masked)
     for name in "ABD":
-        assert [row.event for row in homes[name].ledger.entries()] == [request.task.plan.event(1)]
-        assert homes[name].ledger.entries()[0].event.noise == "shared"
-    assert homes["C"].ledger.entries() == []
+        assert [row.event for row in homes[name].ledger.rows()] == [request.task.plan.event(1)]
+        assert homes[name].ledger.rows()[0].event.noise == "shared"
+    assert homes["C"].ledger.rows() == []
 
 
 def test_a_crash_before_the_vector_is_masked_costs_nothing_again_and_after_it_the_round_is_sat_out(
@@ -116,12 +116,12 @@ def test_a_crash_before_the_vector_is_masked_costs_nothing_again_and_after_it_th
         broken.setattr(joint, "contribution", crash)
         with pytest.raises(KeyboardInterrupt):
             joint.mask(homes["A"], request, weights, tuple(shares["A"]))
-    assert len(homes["A"].ledger.entries()) == 1, "paid before anything was computed"
+    assert len(homes["A"].ledger.rows()) == 1, "paid before anything was computed"
     joint.mask(homes["A"], request, weights, tuple(shares["A"]))
-    assert len(homes["A"].ledger.entries()) == 1, "and once"
+    assert len(homes["A"].ledger.rows()) == 1, "and once"
     with pytest.raises(ProtocolViolation, match="was done"):
         joint.mask(homes["A"], request, weights, tuple(shares["A"]))
-    assert len(homes["A"].ledger.entries()) == 1
+    assert len(homes["A"].ledger.rows()) == 1
 
 
 def test_shares_that_cannot_be_opened_cost_nothing(homes, request_round, weights):
@@ -132,14 +132,14 @@ def test_shares_that_cannot_be_opened_cost_nothing(homes, request_round, weights
     shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
     with pytest.raises(ProtocolViolation):
         joint.mask(homes["A"], request, weights, tuple(shares["B"]))
-    assert homes["A"].ledger.entries() == []
+    assert homes["A"].ledger.rows() == []
 
 
 def test_a_site_masks_once_a_session_and_a_new_session_is_paid_for_again(homes, request_round, weights):
     request = request_round()
     until_masked(homes, request, weights)
     until_masked(homes, request, weights)
-    assert len(homes["A"].ledger.entries()) == 2
+    assert len(homes["A"].ledger.rows()) == 2
 
 
 def test_a_run_beyond_its_plan_is_declined_in_the_first_phase(homes, request_round, weights):

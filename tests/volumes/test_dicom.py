@@ -14,8 +14,8 @@ from refusals import refuses
 from scipy.spatial.transform import Rotation
 from toy_hearts import SPACING_MM
 
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import UserError
-from cmrfed.shapes import UNLABELLED
 from cmrfed.volumes import Entry, holds_dicom, load_case, open_cine
 from cmrfed.volumes.dicom_pixels import _gdcm
 

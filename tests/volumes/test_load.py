@@ -8,7 +8,8 @@ from image_files import toy_cine
 from refusals import refuses
 from toy_hearts import SPACING_MM
 
-from cmrfed.shapes import UNLABELLED, Label
+from cmrfed.conditions import UNLABELLED
+from cmrfed.shapes import Label
 from cmrfed.volumes import FIND, Entry, load_case, write_volume
 
 LABELS = {label.value: label for label in Label} | {UNLABELLED: UNLABELLED}

@@ -4,13 +4,13 @@ The floor of every score is what other real patients get in the place of the syn
 """
 
 from cmrfed.config import FidelityConfig
+from cmrfed.evaluation.fidelity.metrics import headline, refuse_unusable_spaces
 from cmrfed.evaluation.fidelity.outlines import outlined
 from cmrfed.evaluation.fidelity.pixels import measure_pixels
 from cmrfed.evaluation.fidelity.sets import compared
 from cmrfed.evaluation.fidelity.spaces import measure_spaces
 from cmrfed.evaluation.fidelity.structure import measure_structure
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject
-from cmrfed.fidelity import headline, refuse_unusable_spaces
 
 __all__ = ["measure_fidelity"]
 
@@ -19,7 +19,7 @@ _HEADLINE = ("fid", "kid")
 
 def measure_fidelity(subject: Subject, config: FidelityConfig, bar: ProgressBar) -> dict[str, Results]:
     """By arm: {"fid", "kid", each with "_ci95", "_real" and "_real_ci95", "images"} of the first space, and under
-    "spaces", "pixels", "structure" and "faithfulness" every score by its name in `cmrfed.fidelity.SCORES`.
+    "spaces", "pixels", "structure" and "faithfulness" every score by its name in `metrics.SCORES`.
 
     The real reference has as many images as the test set, and its mix of vendors. Raises
     UserError for a space that is not known, or whose weights are not there.

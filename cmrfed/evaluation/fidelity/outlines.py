@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from cmrfed.evaluation.fidelity.metrics import FAITHFULNESS, Score, SliceScores, faithfulness, mean_scores
 from cmrfed.evaluation.fidelity.sets import Compared, outlines_of
 from cmrfed.evaluation.subject import ProgressBar, thin
-from cmrfed.fidelity import FAITHFULNESS, Score, SliceScores, faithfulness, mean_scores
+from cmrfed.evaluation.utility.metrics import TrainingSet, predict, train_segmenter
 from cmrfed.shapes import Mask
 from cmrfed.slices import Slices
-from cmrfed.utility import TrainingSet, predict, train_segmenter
 
 TAUGHT_ON = 600
 """Real slices at most that the segmenter learns from."""

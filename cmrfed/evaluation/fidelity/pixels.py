@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from cmrfed.core.progress import Progress, ProgressBar
+from cmrfed.evaluation.fidelity.metrics import Score, SliceScores, mean_scores
+from cmrfed.evaluation.fidelity.metrics.networks import EfficientNetLite0
+from cmrfed.evaluation.fidelity.metrics.pixels import PAIRED, nearest_by_mask, pair_similarity, perceptual_distance
 from cmrfed.evaluation.fidelity.sets import Compared, images_of, outlines_of
-from cmrfed.evaluation.subject import Progress, ProgressBar
-from cmrfed.fidelity import Score, SliceScores, mean_scores
-from cmrfed.fidelity.networks import EfficientNetLite0
-from cmrfed.fidelity.pixels import PAIRED, nearest_by_mask, pair_similarity, perceptual_distance
 from cmrfed.shapes import Image
 from cmrfed.slices import Slices
 
@@ -40,8 +40,9 @@ def _partners(sets: Compared) -> Image:
     """For each test slice the reference's image of the most similar mask, of the same vendor and phase if possible."""
     sides = (sets.test, sets.reference)
     masks, pool = (outlines_of(side) for side in sides)
-    conditions, pool_conditions = (torch.from_numpy(side.conditions) for side in sides)
-    return images_of(sets.reference)[nearest_by_mask(masks, conditions, pool, pool_conditions)]
+    styles, pool_styles = (np.stack([side.conditions[name] for name in ("vendor", "phase")], axis=1) for side in sides)
+    chosen = nearest_by_mask(masks, torch.from_numpy(styles), pool, torch.from_numpy(pool_styles))
+    return images_of(sets.reference)[chosen]
 
 
 def _against(

@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from cmrfed.core.progress import Progress, ProgressBar
 from cmrfed.evaluation.fidelity.sets import Compared
-from cmrfed.evaluation.subject import Progress, ProgressBar, Subject
-from cmrfed.generators import Generator
+from cmrfed.evaluation.subject import Subject
+from cmrfed.generators import Denoiser
 from cmrfed.slices import Slices
 from cmrfed.training import autocast
 
@@ -18,27 +19,28 @@ _AT_ONCE = 64
 
 
 def reconstructed(sets: Compared, bar: ProgressBar) -> dict[str, Slices]:
-    """The test slices as each arm whose generator is at hand restores them, by arm."""
+    """The test slices as each arm restores them whose generator is at hand and can begin at any noise, by arm."""
     found = {}
     for arm, made in sets.subject.synthetic.items():
-        if made.generator:
+        generator = made.load() if made.generator else None
+        if isinstance(generator, Denoiser):
             with bar(f"restoring images, {arm}") as progress:
-                images = restore(made.load(), sets.test, sets.subject, progress)
+                images = restore(generator, sets.test, sets.subject, progress)
             found[arm] = replace(sets.test, images=images)
     return found
 
 
 @torch.no_grad()
-def restore(generator: Generator, slices: Slices, subject: Subject, progress: Progress | None = None) -> np.ndarray:
+def restore(generator: Denoiser, slices: Slices, subject: Subject, progress: Progress | None = None) -> np.ndarray:
     """Images of the same shape in [-1, 1]: noised to `NOISE_SHARE` and carried back in `STEPS` deterministic steps,
     each for its own mask, vendor and phase. The noise depends on the subject's seed alone."""
     generator.to(subject.device).eval()
     random, batches = torch.Generator().manual_seed(subject.seed), []
     for start in range(0, len(slices), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(slices)))
-        images, masks, conditions = slices.batch(rows, subject.device)
+        batch = slices.batch(rows, subject.device)
+        images = batch.images
         noises = torch.randn(images.shape, generator=random).to(subject.device)
-        kept = torch.ones(len(images), dtype=torch.bool, device=subject.device)
         times = [
             torch.full((len(images),), generator.time_at(share), device=subject.device)
             for share in np.linspace(NOISE_SHARE, 0, STEPS + 1).tolist()
@@ -46,7 +48,7 @@ def restore(generator: Generator, slices: Slices, subject: Subject, progress: Pr
         x_t = generator.corrupt(images, noises, times[0])
         for t, to in pairwise(times):
             with autocast(subject.device, subject.precision):
-                x_t = generator.carried(x_t, t, to, masks, conditions, kept)
+                x_t = generator.carried(x_t, t, to, batch.conditions)
         batches.append(x_t[:, 0].float().clamp(-1, 1).cpu().numpy())
         if progress is not None:
             progress(int(rows[-1]) + 1, len(slices))

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from cmrfed.evaluation.fidelity.metrics import PatientFeatures
 from cmrfed.evaluation.subject import Subject
-from cmrfed.fidelity import PatientFeatures
 from cmrfed.shapes import Image, Mask, structures_of
 from cmrfed.slices import Slices
 
@@ -40,9 +40,9 @@ def compared(subject: Subject) -> Compared:
 
 def matched(train: Slices, shown: Slices, seed: int) -> Slices:
     """Training slices with the test set's number of slices from each vendor, as far as there are so many."""
-    random, vendors = np.random.default_rng(seed), train.conditions[:, 0]
+    random, vendors = np.random.default_rng(seed), train.conditions["vendor"]
     rows = []
-    for vendor, count in zip(*np.unique(shown.conditions[:, 0], return_counts=True), strict=True):
+    for vendor, count in zip(*np.unique(shown.conditions["vendor"], return_counts=True), strict=True):
         own = np.flatnonzero(vendors == vendor)
         rows.append(random.permutation(own)[:count])
     return train.take(np.sort(np.concatenate(rows)))

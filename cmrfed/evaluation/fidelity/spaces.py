@@ -7,10 +7,8 @@ from functools import partial
 import torch
 
 from cmrfed.config import FidelityConfig
-from cmrfed.evaluation.fidelity.reconstruction import reconstructed
-from cmrfed.evaluation.fidelity.sets import Compared, Unseen, images_of, unseen
-from cmrfed.evaluation.subject import Progress, ProgressBar, Subject, shifted
-from cmrfed.fidelity import (
+from cmrfed.core.progress import Progress, ProgressBar, shifted
+from cmrfed.evaluation.fidelity.metrics import (
     EXTRACTORS,
     PatientFeatures,
     Score,
@@ -23,7 +21,10 @@ from cmrfed.fidelity import (
     scores_beside_floor,
     set_distances,
 )
-from cmrfed.fidelity.networks.cardiac import encoder_weights
+from cmrfed.evaluation.fidelity.metrics.networks.cardiac import encoder_weights
+from cmrfed.evaluation.fidelity.reconstruction import reconstructed
+from cmrfed.evaluation.fidelity.sets import Compared, Unseen, images_of, unseen
+from cmrfed.evaluation.subject import Subject
 from cmrfed.slices import Slices
 
 Features = torch.Tensor

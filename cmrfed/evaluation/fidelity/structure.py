@@ -12,12 +12,19 @@ from functools import partial
 import numpy as np
 import torch
 
+from cmrfed.conditions import PHASES
+from cmrfed.evaluation.fidelity.metrics import PatientFeatures, Score, scores_beside_floor
+from cmrfed.evaluation.fidelity.metrics.structure import (
+    APPEARANCES,
+    SHAPES,
+    VOLUMES,
+    distribution_distances,
+    patient_volumes,
+)
 from cmrfed.evaluation.fidelity.outlines import Outlines
 from cmrfed.evaluation.fidelity.sets import Compared, outlines_of
 from cmrfed.evaluation.subject import ProgressBar
-from cmrfed.fidelity import PatientFeatures, Score, scores_beside_floor
-from cmrfed.fidelity.structure import APPEARANCES, SHAPES, VOLUMES, distribution_distances, patient_volumes
-from cmrfed.shapes import PHASES, Mask
+from cmrfed.shapes import Mask
 from cmrfed.slices import Slices
 
 ByArm = dict[str, dict[str, Score]]
@@ -87,7 +94,7 @@ def volumes_by_visit(outlines: Outlines | None, slices: Slices) -> PatientFeatur
     rows = []
     for patient, visit in visits:
         own = np.flatnonzero((slices.patients == patient) & (slices.visits == visit))
-        phases = slices.conditions[own, 1]
+        phases = slices.conditions["phase"][own]
         stacks = {PHASES[phase]: masks[own[phases == phase]] for phase in np.unique(phases)}
         rows.append(list(patient_volumes(stacks, slices.spacing_mm[own[0]]).values()))
     return PatientFeatures(torch.tensor(rows, dtype=torch.float64), torch.from_numpy(visits[:, 0]))

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from cmrfed.attacks import (
+from cmrfed.config import LeakageConfig
+from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     Claim,
     Evidence,
@@ -19,8 +20,7 @@ from cmrfed.attacks import (
     score_patients,
     strongest,
 )
-from cmrfed.attacks.loss_threshold import loss_scores
-from cmrfed.config import LeakageConfig
+from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
 from cmrfed.evaluation.leakage.audits import copies, styles, worst_patients
 from cmrfed.evaluation.leakage.scene import Scene
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject, Synthetic
@@ -28,6 +28,7 @@ from cmrfed.federation import Arm
 
 __all__ = ["Scene", "measure_leakage"]
 
+NO_NOISE_VIEW = "not applicable: the generator draws in one go, and cannot be asked at a noise of one's choice"
 MEMBERS_UNKNOWN = "it is not known on whom the generator was trained"
 
 
@@ -53,15 +54,15 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
         return {}, {"left_out": dict.fromkeys(scene.names, MEMBERS_UNKNOWN), "copies": copied}
     subject, cohort = scene.subject, scene.cohort
     evidence: dict[Evidence, Any] = {}
-    if made.generator:
-        evidence["probe"] = scene.probe(made.load())
-        evidence |= _shadows(scene, made, evidence["probe"], bar)
+    probe = scene.probe(made.load()) if made.generator else None
+    if probe:
+        evidence |= {"probe": probe, **_shadows(scene, made, probe, bar)}
     evidence |= {space: _samples(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     with bar(f"membership inference, {arm}") as progress:
         scores = score_patients(evidence, cohort, scene.names, progress)
     attacks = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
     audits: Results = {
-        "left_out": left_out(evidence, cohort, scene.names),
+        "left_out": left_out(evidence, cohort, scene.names) | _without_noise_view(scene, made, probe),
         "calibration_patients": int(cohort.calibration.sum()),
         "strongest": strongest(scores, cohort, subject.bootstrap, subject.seed),
         "worst_patients": worst_patients(scene, scores) if scores else [],
@@ -75,6 +76,12 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
         sides = cohort.sides(losses, np.ones_like(cohort.member))
         audits["overfitting"] = overfitting_gap(*sides, subject.bootstrap, subject.seed)
     return attacks, audits
+
+
+def _without_noise_view(scene: Scene, made: Synthetic, probe: Probe | None) -> dict[str, str]:
+    """Attacks that do not apply to a generator whose weights are at hand: they look at it through noise."""
+    names = scene.names if made.generator and not probe else ()
+    return dict.fromkeys((name for name in names if ATTACKS[name].needs in ("probe", "shadows")), NO_NOISE_VIEW)
 
 
 def _claim(made: Synthetic) -> Claim:

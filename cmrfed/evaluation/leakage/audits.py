@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cmrfed.attacks import (
+from cmrfed.evaluation.leakage.attacks import (
     CopyTest,
     Evidence,
     copying,

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmrfed.attacks import (
+from cmrfed.config import LeakageConfig
+from cmrfed.evaluation.fidelity.metrics import extract_features
+from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     NOBODY,
     Answers,
@@ -22,10 +24,8 @@ from cmrfed.attacks import (
     halves,
     train_shadows,
 )
-from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each, thin
-from cmrfed.fidelity import extract_features
-from cmrfed.generators import Generator
+from cmrfed.generators import Denoiser, Generator
 from cmrfed.slices import Slices, concatenate
 from cmrfed.updates import load_weights, write_weights
 
@@ -85,7 +85,10 @@ class Scene:
         number = {name: place for place, name in enumerate(dict.fromkeys(known))}
         return np.array([number.get(name, NOBODY) for name in slices.patient_names])[slices.patients]
 
-    def probe(self, generator: Generator) -> Probe:
+    def probe(self, generator: Generator) -> Probe | None:
+        """What attacks ask of the generator at any noise; None of one that has no noise view."""
+        if not isinstance(generator, Denoiser):
+            return None
         config, subject = self.config, self.subject
         return Probe(
             generator, self.slices, config.times, config.draws, config.inversion_steps, subject.seed,
@@ -112,7 +115,9 @@ class Scene:
             with bar("training shadow models") as progress:
                 answers = []
                 for shadow in found:
-                    answers.append(self.answers(self.probe(shadow)))
+                    probe = self.probe(shadow)
+                    assert probe, "shadows are trained for targets with a noise view, and are of their family"
+                    answers.append(self.answers(probe))
                     progress(len(answers), config.shadow_models)
             self._trained[key] = trained_on, Answers.stacked(answers)
         return self._trained[key]
@@ -145,4 +150,4 @@ def _fresh(made: Synthetic, start: Path) -> Generator:
 
 def patient_slices(slices: Slices) -> PatientSlices:
     """Slices as attacks take them."""
-    return PatientSlices(*slices.batch(range(len(slices))), torch.from_numpy(slices.patients))
+    return PatientSlices(slices.batch(range(len(slices))), torch.from_numpy(slices.patients))

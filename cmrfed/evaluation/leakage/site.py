@@ -17,8 +17,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, field_validator
 
-from cmrfed.attacks import ATTACKS, Claim, judge, score_patients
 from cmrfed.config import GeneratorConfig, LeakageConfig, Stage, TrainingConfig, read_stage_json_text
+from cmrfed.core import atomic
+from cmrfed.evaluation.leakage.attacks import ATTACKS, Claim, judge, score_patients
 from cmrfed.evaluation.leakage.scene import Scene
 from cmrfed.evaluation.subject import Subject
 from cmrfed.generators import Generator, build_generator
@@ -26,10 +27,10 @@ from cmrfed.site import Home
 from cmrfed.site.request import digest
 from cmrfed.slices import Slices
 from cmrfed.training import choose_device
-from cmrfed.updates import write_durably, write_weights
+from cmrfed.updates import write_weights
 
 
-class AuditRequest(Stage):
+class MembershipAuditRequest(Stage):
     """What a server asks of every site alike, apart from the weights. epsilon, delta: what the run claims."""
 
     run: str = Field(min_length=1, max_length=200)
@@ -49,7 +50,7 @@ Bound = Annotated[float, Field(ge=0, le=100)]
 
 
 class AttackSummary(Stage):
-    """One attack's rates over a site's patients, as `cmrfed.attacks.judge` defines them."""
+    """One attack's rates over a site's patients, as `cmrfed.evaluation.leakage.attacks.judge` defines them."""
 
     auc: Rate
     auc_ci95: tuple[Rate, Rate]
@@ -63,7 +64,7 @@ class AttackSummary(Stage):
     epsilon_lower_possible: Bound | None
 
 
-class SiteSummary(Stage):
+class MembershipSummary(Stage):
     """All that leaves a site: rates by attack."""
 
     attacks: dict[str, AttackSummary]
@@ -72,11 +73,11 @@ class SiteSummary(Stage):
     @classmethod
     def _attacks_are_known(cls, attacks: dict[str, AttackSummary]) -> dict[str, AttackSummary]:
         if not attacks.keys() <= ATTACKS.keys():
-            raise ValueError("attacks: holds names that are none of cmrfed.attacks")
+            raise ValueError("attacks: holds names that are none of cmrfed.evaluation.leakage.attacks")
         return attacks
 
 
-def answer_audit(home: Home, request: AuditRequest) -> SiteSummary:
+def answer_membership_audit(home: Home, request: MembershipAuditRequest) -> MembershipSummary:
     """Attack the site's own patients with the global weights of the run's last request; the summary may leave.
 
     The weights are those that this site was last asked to train from, and not such as a server would choose for it.
@@ -85,31 +86,34 @@ def answer_audit(home: Home, request: AuditRequest) -> SiteSummary:
     """
     weights = home.last_weights(request.run)
     members, non_members = home.members(request.run), home.held_out_slices()
-    home.refuse_audit(request.run, request.generator.family, members, non_members)
-    key, path = digest(request.model_dump_json(), weights), home.audit(request.run)
-    if (kept := home.kept_audit(path, key)) is not None:
-        return read_stage_json_text(SiteSummary, kept, where=str(path))
+    home.refuse_membership_audit(request.run, request.generator.family, members, non_members)
+    key, path = digest(request.model_dump_json(), weights), home.membership_audit(request.run)
+    if (kept := home.kept_membership_audit(path, key)) is not None:
+        return read_stage_json_text(MembershipSummary, kept, where=str(path))
     generator = build_generator(request.generator, seed=0)
     write_weights(generator, weights)
     request = request.model_copy(update={"training": request.training.executed_as(home.policy.execution)})
     found = summarise(generator, members, non_members, request, home.folder)
-    write_durably(path, f"{key}\n{found.model_dump_json()}", mode=0o600)
+    atomic.write_text(path, f"{key}\n{found.model_dump_json()}", mode=atomic.PRIVATE)
     return found
 
 
 def summarise(
-    generator: Generator, members: Slices, non_members: Slices, request: AuditRequest, cache: Path
-) -> SiteSummary:
+    generator: Generator, members: Slices, non_members: Slices, request: MembershipAuditRequest, cache: Path
+) -> MembershipSummary:
     """Every attack on a model that the request names; those that need shadows or samples are a central evaluator's."""
     scene = Scene(_subject(members, non_members, request, cache), request.leakage)
-    scores = score_patients({"probe": scene.probe(generator)}, scene.cohort, scene.names)
+    probe = scene.probe(generator)
+    scores = score_patients({"probe": probe} if probe else {}, scene.cohort, scene.names)
     claim = Claim(request.epsilon, request.delta)
     found = judge(scores, scene.blind, scene.cohort, claim, request.bootstrap, request.seed)
     kept = AttackSummary.model_fields
-    return SiteSummary(attacks={name: AttackSummary(**{key: row[key] for key in kept}) for name, row in found.items()})
+    return MembershipSummary(
+        attacks={name: AttackSummary(**{key: row[key] for key in kept}) for name, row in found.items()}
+    )
 
 
-def _subject(members: Slices, non_members: Slices, request: AuditRequest, cache: Path) -> Subject:
+def _subject(members: Slices, non_members: Slices, request: MembershipAuditRequest, cache: Path) -> Subject:
     """The site as the evaluator of its own patients, without any synthetic image."""
     nothing = members.take(np.empty(0, np.int64))
     return Subject(
@@ -126,7 +130,7 @@ def _subject(members: Slices, non_members: Slices, request: AuditRequest, cache:
     )
 
 
-def pooled(summaries: Mapping[str, SiteSummary]) -> dict[str, dict[str, float | int | str | list[float]]]:
+def pooled(summaries: Mapping[str, MembershipSummary]) -> dict[str, dict[str, float | int | str | list[float]]]:
     """The sites' summaries as one, by attack.
 
     "auc" counts pairs of a member and a non-member of the same site alone (the mean over sites, weighted by their

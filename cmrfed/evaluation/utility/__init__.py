@@ -6,7 +6,7 @@ Synthetic images for the test patients' own masks would carry their shapes into 
 | --- | --- |
 | real, synthetic, mixed | `summarise` of a segmenter trained on real images, on synthetic ones, on as many of both |
 | mixed_0.25x, ... | the same with that many synthetic images to a real one (`ratios`) |
-| blind | the same of one mask for every slice, which looks at no image (`cmrfed.utility.blind`) |
+| blind | the same of one mask for every slice, which looks at no image (`cmrfed.evaluation.utility.metrics.blind`) |
 | over_blind | by how much real, synthetic and mixed are above it (`over_blind`) |
 | void | why nothing here can be compared: the network trained on real images does not beat blind; null where it does |
 | real_augmented | real images alone under strong classical augmentation (`augmented`) |
@@ -29,9 +29,7 @@ from cmrfed.evaluation.subject import ProgressBar, Results, Subject
 from cmrfed.evaluation.utility.disease import measure_disease
 from cmrfed.evaluation.utility.function import function_agreement
 from cmrfed.evaluation.utility.left_out import measure_left_out
-from cmrfed.evaluation.utility.training_sets import CORE, Key, budget_of, of_arm, training_sets
-from cmrfed.slices import Slices
-from cmrfed.utility import (
+from cmrfed.evaluation.utility.metrics import (
     BACKBONES,
     Outcome,
     TrainingSet,
@@ -41,6 +39,8 @@ from cmrfed.utility import (
     paired_tests,
     summarise,
 )
+from cmrfed.evaluation.utility.training_sets import CORE, Key, budget_of, of_arm, training_sets
+from cmrfed.slices import Slices
 
 __all__ = ["measure_utility"]
 

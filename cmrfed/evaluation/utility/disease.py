@@ -8,9 +8,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from cmrfed.evaluation.subject import Results, Subject, Synthetic
 from cmrfed.evaluation.utility.function import wholly_labelled
-from cmrfed.evaluation.utility.training_sets import Key, of_arm
-from cmrfed.slices import Slices
-from cmrfed.utility import (
+from cmrfed.evaluation.utility.metrics import (
     DiseaseFeatures,
     Outcome,
     disease_features,
@@ -21,6 +19,8 @@ from cmrfed.utility import (
     diseases_to_tell,
     patients_with_both_phases,
 )
+from cmrfed.evaluation.utility.training_sets import Key, of_arm
+from cmrfed.slices import Slices
 
 READER = "reader_masks"
 """Trained on real images and tested on the reader's masks: what a perfect segmenter would reach."""

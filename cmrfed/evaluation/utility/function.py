@@ -3,8 +3,8 @@
 import numpy as np
 
 from cmrfed.evaluation.subject import Results
+from cmrfed.evaluation.utility.metrics import MEASURES, Outcome, bland_altman, cardiac_function, mean_function
 from cmrfed.slices import Slices
-from cmrfed.utility import MEASURES, Outcome, bland_altman, cardiac_function, mean_function
 
 
 def function_agreement(outcome: Outcome, held_out: Slices) -> Results:

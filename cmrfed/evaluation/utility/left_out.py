@@ -5,12 +5,10 @@ from itertools import product
 
 import numpy as np
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import UtilityConfig
 from cmrfed.evaluation.subject import ProgressBar, Results, Subject, thin
-from cmrfed.evaluation.utility.training_sets import budget_of, drawn, where, with_vendor
-from cmrfed.shapes import UNKNOWN, VENDORS
-from cmrfed.slices import Slices
-from cmrfed.utility import (
+from cmrfed.evaluation.utility.metrics import (
     METRICS,
     GroupScores,
     Outcome,
@@ -21,6 +19,8 @@ from cmrfed.utility import (
     means,
     values_of,
 )
+from cmrfed.evaluation.utility.training_sets import budget_of, drawn, where, with_vendor
+from cmrfed.slices import Slices
 
 FIELDS = {"leave_one_vendor_out": "vendor", "translation": "vendor", "cross_dataset": "dataset"}
 """What is left out by each protocol."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from cmrfed.config import UtilityConfig
 from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, thin
+from cmrfed.evaluation.utility.metrics import Budget, TrainingSet
 from cmrfed.sampling import synthesise
 from cmrfed.slices import Slices
-from cmrfed.utility import Budget, TrainingSet
 
 CORE = ("real", "synthetic", "mixed")
 """What every network learns; the rest is for the first alone."""
@@ -81,8 +81,7 @@ def drawn(subject: Subject, arm: str, made: Synthetic, slices: Slices, seed: int
 
 def with_vendor(slices: Slices, vendor: int) -> Slices:
     """The same slices under another vendor's condition, by index into `VENDORS`."""
-    conditions = slices.conditions.copy()
-    conditions[:, 0] = vendor
+    conditions = {**slices.conditions, "vendor": np.full(len(slices), vendor)}
     return replace(slices, conditions=conditions)
 
 

@@ -1,7 +1,5 @@
 """A hospital's long-term Ed25519 key (RFC 8032): what its peers register, out of band, to know it by."""
 
-import os
-import tempfile
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -14,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from cmrfed.config import UserError
+from cmrfed.core import atomic
 
 
 class Identity:
@@ -29,8 +28,11 @@ class Identity:
         pem = private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_once(path, pem)
+            atomic.create(path, pem)
         except OSError as error:
+            if path.exists():
+                taken = f"{path}: holds a key already; load it, or move it away to become another site"
+                raise UserError(taken) from None
             raise UserError(f"{path}: the identity key cannot be written ({error.strerror})") from None
         return cls(private_key)
 
@@ -64,15 +66,3 @@ def verify(public: str, message: bytes, signature: str) -> bool:
     except (ValueError, InvalidSignature):
         return False
     return True
-
-
-def _write_once(path: Path, content: bytes) -> None:
-    """The whole file or none, and never over another: unlike a rename, a link fails where a file is."""
-    with tempfile.NamedTemporaryFile(dir=path.parent) as draft:  # mode 0600 from the start
-        draft.write(content)
-        draft.flush()
-        os.fsync(draft.fileno())
-        try:
-            os.link(draft.name, path)
-        except FileExistsError:
-            raise UserError(f"{path}: holds a key already; load it, or move it away to become another site") from None

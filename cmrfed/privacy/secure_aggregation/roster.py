@@ -20,8 +20,8 @@ def check_threshold(sites: int, dropouts: int, colluding: int) -> int:
     threshold = sites - dropouts
     if min(dropouts, colluding) < 0 or threshold < 2 or not _quorums_share_an_honest_site(threshold, sites, colluding):
         raise UserError(
-            f"secure aggregation over {sites} sites cannot bear {dropouts} dropouts and {colluding} colluding sites: "
-            f"it needs sites - dropouts >= 2 and sites > 2 * dropouts + colluding; have more sites, or lower the others"
+            f"secure aggregation over {sites} sites cannot tolerate {dropouts} dropouts and {colluding} colluders: it "
+            "needs sites - dropouts >= 2 and sites > 2 * dropouts + colluding; have more sites, or lower the others"
         )
     return threshold
 

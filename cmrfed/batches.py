@@ -1,0 +1,90 @@
+"""What goes through a network at once: rows of images, what is known of each, and what was drawn for it."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from cmrfed.conditions import CONDITIONS
+from cmrfed.shapes import Image, Mask, spread
+
+Conditions: TypeAlias = dict[str, Tensor]
+"""Name in `cmrfed.conditions.CONDITIONS` -> tensor (batch, ...); a name that is missing is unknown everywhere."""
+
+
+class Batch(NamedTuple):
+    """Rows that lie beside each other in every tensor: the first dimension of each is the batch.
+
+    images: what is learnt. conditions: by name, the mask among them. draws: the randomness of an objective by names of
+    its own; nobody but the objective that drew them looks inside.
+
+    Being a tuple of dicts of tensors, it is a tree that `torch.func` goes through.
+    """
+
+    images: Image
+    conditions: Conditions
+    draws: dict[str, Tensor]
+
+    @property
+    def masks(self) -> Mask:
+        return self.conditions["mask"]
+
+    @property
+    def size(self) -> int:
+        """How many rows."""
+        return len(self.images)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same change of every tensor: other rows, another device."""
+        return Batch(
+            change(self.images),
+            {name: change(one) for name, one in self.conditions.items()},
+            {name: change(one) for name, one in self.draws.items()},
+        )
+
+    def to(self, device: torch.device | str) -> "Batch":
+        return self.map(lambda one: one.to(device))
+
+    def rows(self, start: int, end: int) -> "Batch":
+        """Those rows alone."""
+        return self.map(lambda one: one[start:end])
+
+
+def _in_a_row(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(list(parts))
+
+
+def joined(batches: Sequence[Batch], join: Callable[[Sequence[Tensor]], Tensor] = _in_a_row) -> Batch:
+    """The rows of all; or the tensors put together in another way."""
+    first = batches[0]
+    return Batch(
+        join([one.images for one in batches]),
+        {name: join([one.conditions[name] for one in batches]) for name in first.conditions},
+        {name: join([one.draws[name] for one in batches]) for name in first.draws},
+    )
+
+
+def hidden(conditions: Conditions, where: Bool[Tensor, " batch"], names: Sequence[str] | None = None) -> Conditions:
+    """The conditions with UNKNOWN in some rows, of all or of those named."""
+    chosen = conditions.keys() if names is None else conditions.keys() & set(names)
+    return conditions | {name: _hidden(conditions[name], CONDITIONS[name].unknown, where) for name in chosen}
+
+
+def _hidden(column: Tensor, unknown: float | int, where: Bool[Tensor, " batch"]) -> Tensor:
+    return torch.where(spread(where, column), torch.full_like(column, unknown), column)
+
+
+def unknown_conditions(names: Sequence[str], rows: int, grid: Sequence[int]) -> Conditions:
+    """These conditions, each UNKNOWN in every row, for images of that grid."""
+    kinds = ((name, CONDITIONS[name]) for name in names)
+    shapes = {name: (rows, *(grid if kind.shape is None else kind.shape)) for name, kind in kinds}
+    return {name: torch.full(shape, CONDITIONS[name].unknown, dtype=_DTYPES[name]) for name, shape in shapes.items()}
+
+
+_DTYPES = {
+    name: torch.int64 if np.issubdtype(kind.dtype, np.integer) else torch.float32 for name, kind in CONDITIONS.items()
+}
+"""For a network, in which labels and indices are int64."""

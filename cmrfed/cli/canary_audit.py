@@ -1,0 +1,70 @@
+"""The command canary-audit: does the private training keep what its epsilon promises?"""
+
+import sys
+from typing import Any
+
+from rich.table import Table
+
+from cmrfed.cli.commands import Values
+from cmrfed.cli.stages import run_config
+from cmrfed.config import CanaryAuditConfig, UserError, read_stage
+from cmrfed.console import console, errors, progress_bar
+
+_SHARING_SITES = 3
+"""Sites of an audited joint step, where the sites share the noise."""
+
+
+def audit(values: Values) -> None:
+    settings, config = read_stage(CanaryAuditConfig, values["canary_audit"], "canary_audit"), run_config(values)
+    if config.privacy.mode == "none":
+        raise UserError("privacy.mode: none promises nothing, so that there is nothing to audit; leave out recipe=none")
+    from cmrfed.canary_audit import run_canary_audit
+    from cmrfed.generators import build_generator
+    from cmrfed.preparation import phantom_slices
+    from cmrfed.privacy import PrivacyPlan
+
+    with console.status("calibrating the noise"):
+        plan = PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
+        plan = plan.shared_by(_SHARING_SITES, config.privacy)
+    with progress_bar("imaging phantom patients") as progress:
+        slices = phantom_slices(settings.patients, config.seed, config.preprocessing, progress)
+    sites = [slices] * (_SHARING_SITES if plan.sharing else 1)
+    with progress_bar("training with canaries (rounds)") as progress:
+        outcome = run_canary_audit(
+            build_generator(config.generator, config.seed), sites, plan, config.training, settings, progress
+        )
+    _print(outcome, plan.delta, settings.noise)
+    if outcome.refuted:
+        errors.print(
+            f"cmrfed canary-audit: epsilon {outcome.claimed_epsilon:.3g} is refuted: do not train on patients with "
+            "this installation", style="red", markup=False,
+        )  # fmt: skip
+        sys.exit(1)
+
+
+def _print(outcome: Any, delta: float, noise: bool) -> None:
+    best = outcome.best
+    table = Table(
+        title="training with canaries, to an observer of every update", title_justify="left", show_header=False
+    )
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row(f"claimed: epsilon at delta {delta:g}, an upper bound", f"{outcome.claimed_epsilon:.3f}")
+    table.add_row("measured: epsilon is at least, at 95 % confidence or better", f"{best.epsilon_lower:.3f}")
+    table.add_row("right guesses", f"{best.correct} of {best.guesses}")
+    table.add_row("canaries, each put in by a fair coin", str(best.canaries))
+    table.add_row("the most that this audit could have measured", f"{outcome.largest_possible:.3f}")
+    console.print(table)
+    if not noise:
+        console.print(
+            "The noise was taken away behind the plan's back (canary_audit.noise=false): it should be refuted."
+        )
+    if outcome.refuted:
+        return
+    if outcome.has_power:
+        console.print("The claim stands: this observer could not refute it. That is evidence, and no proof.")
+    else:
+        console.print(
+            "This audit could not have refuted so large an epsilon: raise canary_audit.canaries, or lower "
+            "privacy.target_epsilon, which audits the same code.", style="yellow",
+        )  # fmt: skip

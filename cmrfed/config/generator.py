@@ -1,0 +1,66 @@
+"""The generator, its network, and how images are drawn from it."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from cmrfed.conditions import CONDITIONS
+from cmrfed.config.data import MOST_TISSUES
+from cmrfed.config.stage import Count, Decay, Stage
+from cmrfed.keys import AsWritten
+from cmrfed.members import FAMILIES, NETWORKS, OneOf
+
+
+class GeneratorConfig(Stage):
+    """A generator family, its network, and what it is told."""
+
+    family: Annotated[str, OneOf(FAMILIES)] = Field(
+        default="flow", description="rectified flow, denoising diffusion, or EDM's preconditioned diffusion"
+    )
+    network: Annotated[str, OneOf(NETWORKS)] = Field(default="unet", description="the network that learns it")
+    conditions: tuple[Annotated[str, OneOf(CONDITIONS)], ...] = Field(
+        default=("mask", "vendor", "phase"), description="what it is told of an image"
+    )
+    channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        default=(32, 64, 96), min_length=1, max_length=8, description="channels of each level of the U-Net"
+    )
+    residual_blocks: int = Field(default=1, ge=1, le=16, description="residual blocks of each level")
+    norm_groups: int = Field(
+        default=8, ge=1, le=256, description="groups of every group norm; must divide all channels"
+    )
+    patch: int = Field(
+        default=2, ge=1, le=32, description="side of the patches of pixels that are folded into channels"
+    )
+    condition_dropout: Decay = Field(
+        default=0.1, description="share of rows trained without mask and condition, for guidance"
+    )
+    tissue_classes: int = Field(
+        default=0, ge=0, le=MOST_TISSUES, description="follows preprocessing.tissue_classes; set that one"
+    )
+    trainable: str = Field(
+        default="modulation",
+        max_length=100,
+        description="group of the network's weights that is trained: all; adaptation, norms, condition embeddings, "
+        "first and last layer; modulation, norms and embeddings",
+    )
+    init: AsWritten | None = Field(
+        default="phantom",
+        description="start from: null, random weights; phantom, public pretraining; or a run's folder",
+    )
+
+    @model_validator(mode="after")
+    def _groups_divide_channels(self) -> "GeneratorConfig":
+        if any(width % self.norm_groups for width in self.channels):
+            raise ValueError(
+                f"channels: each must be a multiple of norm_groups={self.norm_groups}, "
+                f"found {self.channels}; change either"
+            )
+        return self
+
+
+class SamplingConfig(Stage):
+    """How images are drawn."""
+
+    steps: Count = Field(default=20, description="steps of the solver: Euler (flow) or DDIM (ddpm)")
+    guidance: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="classifier-free guidance; 1 is none")
+    batch_size: Count = Field(default=64, description="images drawn at once")

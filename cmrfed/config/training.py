@@ -1,0 +1,102 @@
+"""How weights are trained: at a site, in public beforehand, and over all sites."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cmrfed.config.stage import Count, Decay, Fraction, Number, Positive, Stage
+from cmrfed.members import RULES, OneOf
+
+
+class ExecutionConfig(Stage):
+    """How a computation runs, not what it computes: a site's own matter, whatever a server asks for."""
+
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="number format; auto: bf16 where the device computes in it"
+    )
+    patient_gradients: Literal["auto", "loop", "vmap"] = Field(
+        default="auto", description="whichever is faster; a patient at a time; several, where that rounds alike"
+    )
+    rows_at_once: int = Field(default=64, ge=1, le=65_536, description="rows together with patient_gradients=vmap")
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$",
+        description="auto: a GPU where there is one; or cpu, cuda, cuda:1 ...",
+    )
+    threads: int = Field(default=1, ge=1, le=1024, description="CPU threads of a site")
+
+
+class TrainingConfig(ExecutionConfig):
+    """One site's local run in a round. With privacy, each sampled patient gives slices x draws rows to a step."""
+
+    local_steps: Count = Field(default=6, description="training steps of a site in each round")
+    optimizer: Literal["adam", "sgd"] = Field(
+        default="sgd", description="with privacy sgd, which noise does not mislead"
+    )
+    learning_rate: Positive = Field(default=0.1, description="step size of a site")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="how the learning rate changes over the rounds"
+    )
+    batch_size: Count = Field(default=32, description="without privacy: slices in a step")
+    slices_per_patient: Count = Field(default=4, description="with privacy: slices drawn from a sampled patient")
+    draws_per_slice: Count = Field(
+        default=1, description="with privacy: times that each of these slices is used, at a noise level of its own"
+    )
+
+    @property
+    def rows_of_patient(self) -> int:
+        """Rows that a sampled patient gives to a step."""
+        return self.slices_per_patient * self.draws_per_slice
+
+    def executed_as(self, execution: ExecutionConfig) -> "TrainingConfig":
+        """The same computation, run as `execution` says."""
+        return self.model_copy(update={name: getattr(execution, name) for name in ExecutionConfig.model_fields})
+
+    @property
+    def execution(self) -> ExecutionConfig:
+        """How it runs, alone."""
+        return ExecutionConfig(**{name: getattr(self, name) for name in ExecutionConfig.model_fields})
+
+
+class PretrainingConfig(Stage):
+    """Public pretraining on the phantom, never the same heart twice, for all of its steps, however long they take."""
+
+    steps: Count = Field(default=2400, description="training steps")
+    batch_size: Count = Field(default=8, description="slices in a step")
+    mixed_slices: Count = Field(default=512, description="fewest slices, of many hearts, that a batch is drawn from")
+    label_noise_mm: float = Field(
+        default=0.7, ge=0, le=5, description="how far masks' edges stray from the images', as hand-drawn ones do"
+    )
+    learning_rate: Positive = Field(default=1e-3, description="step size of Adam")
+    ema_decay: Decay = Field(default=0.995, description="decay per step of the averaged weights")
+
+
+class AggregationConfig(Stage):
+    """How the sites' updates become the next global weights."""
+
+    rule: Annotated[str, OneOf(RULES)] = Field(default="mean", description="how updates are joined")
+    server_learning_rate: Positive = Field(default=1.0, description="factor of the joined update")
+    ema_decay: Decay = Field(default=0.5, description="decay per round of the averaged weights")
+
+
+class FederationConfig(Stage):
+    """Who takes part, and for how long."""
+
+    rounds: Count = Field(default=10, description="rounds of the whole run")
+    site_by: tuple[Literal["dataset", "vendor", "centre"], ...] = Field(
+        default=("vendor",), min_length=1, description="one site for each combination of these"
+    )
+    random_sites: Number = Field(
+        default=0, description="so many sites, patients drawn to them at random; 0: by site_by"
+    )
+    held_out_fraction: Fraction = Field(default=0.2, description="share of the patients that no training sees")
+    engine: Literal["ray", "inprocess"] = Field(
+        default="ray", description="each site in a process of its own, or all in this one"
+    )
+    arms: Literal["private", "all"] = Field(default="private", description="all: train without privacy too, to compare")
+    round_timeout_s: Positive = Field(default=3600, description="longest wait for a round's sites, in seconds")
+    largest_start_loss: Positive | None = Field(
+        default=0.5,
+        description="private rounds begin from no start with a higher held-out loss, as a part of that of the best "
+        "predictor that sees one pixel at a time; null: from any",
+    )

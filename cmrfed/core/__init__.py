@@ -1,0 +1,1 @@
+"""What every room stands on and what knows none of them: files that appear whole, logs in JSON lines, progress."""

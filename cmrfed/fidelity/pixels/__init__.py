@@ -1,8 +1,0 @@
-"""Scores of images against images, pixel by pixel: of an image and the real one of its mask, and among one set."""
-
-from cmrfed.fidelity.pixels.diversity import pair_similarity
-from cmrfed.fidelity.pixels.paired import PAIRED, ms_ssim, ssim
-from cmrfed.fidelity.pixels.partners import nearest_by_mask
-from cmrfed.fidelity.pixels.perceptual import perceptual_distance
-
-__all__ = ["PAIRED", "ms_ssim", "nearest_by_mask", "pair_similarity", "perceptual_distance", "ssim"]

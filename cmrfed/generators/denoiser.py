@@ -1,0 +1,133 @@
+"""Generators that carry noise to an image along a path, with any network, and can be asked at any noise."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cmrfed.batches import Batch, Conditions, hidden
+from cmrfed.conditions import CONDITIONS
+from cmrfed.config import GeneratorConfig, SamplingConfig
+from cmrfed.generators.contract import Generator, Objective
+from cmrfed.generators.networks.contract import Network
+from cmrfed.generators.path import Parts, Path, Times
+from cmrfed.members import NETWORKS
+from cmrfed.shapes import Image
+
+
+class Denoiser(Generator):
+    """A path, and a network that walks it.
+
+    It has a *noise view*, which a generator without a path has not: `time_at`, `scales`, `corrupt`, `losses_at`,
+    `predicted_parts` and `carried` say how well it knows an image at any noise share. Attacks ask for it.
+    """
+
+    def __init__(self, config: GeneratorConfig, path: Path) -> None:
+        super().__init__(config)
+        self.network: Network = NETWORKS.load(config.network)(config)
+        self.path = path
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        return (Denoising(self),)
+
+    def time_at(self, noise_share: float) -> float:
+        """The time in [0, 1] at which noise / (signal + noise) is nearest to the given share in [0, 1]."""
+        return self.path.time_at(noise_share)
+
+    def scales(self, t: Times) -> tuple[Times, Times]:
+        """(signal, noise) at times in [0, 1], each >= 0."""
+        return self.path.scales(t)
+
+    def corrupt(self, images: Image, noises: Image, t: Times) -> Image:
+        """x_t = signal x + noise e."""
+        return self.path.corrupt(Parts(images, noises), t)
+
+    def losses_at(self, images: Image, noises: Image, t: Times, conditions: Conditions) -> Float[Tensor, " batch"]:
+        """The training loss of each image at the given times and unit Gaussian noises, the mean over its pixels."""
+        parts = Parts(images, noises)
+        prediction = self.predict(self.path.corrupt(parts, t), t, conditions)
+        return (prediction - self.path.target(parts, t)).square().flatten(1).mean(1)
+
+    def predict(self, x_t: Image, t: Times, conditions: Conditions, guidance: float = 1.0) -> Image:
+        """What the network says of x_t; with classifier-free guidance, unconditional + guidance * (conditional -
+        unconditional)."""
+        told = self.path.network_times(t)
+        conditional = self.network(x_t, told, conditions)
+        if guidance == 1.0:
+            return conditional
+        nothing = hidden(conditions, torch.ones(len(x_t), dtype=torch.bool, device=x_t.device))
+        unconditional = self.network(x_t, told, nothing)
+        return unconditional + guidance * (conditional - unconditional)
+
+    def predicted_parts(self, x_t: Image, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
+        """The image and the unit noise that the network sees in x_t."""
+        return self.path.take_apart(self.predict(x_t, t, conditions, guidance), x_t, t)
+
+    def carried(self, x_t: Image, t: Times, to: Times, conditions: Conditions) -> Image:
+        """x at time `to`, towards the noise or away from it, by one deterministic step that keeps both parts.
+
+        DDIM's step with eta = 0 (Song et al. 2020), which for the flow is Euler's: x_t + (to - t) v.
+        """
+        return self.path.corrupt(self.predicted_parts(x_t, t, conditions), to)
+
+    @torch.no_grad()
+    def sample(self, conditions: Conditions, sampling: SamplingConfig, random: torch.Generator) -> Image:
+        """Unit Gaussian noise, carried to an image in `sampling.steps` deterministic steps."""
+        masks = conditions["mask"]
+        noises = torch.randn((len(masks), 1, *masks.shape[1:]), generator=random).to(masks.device)
+        return self.denoise(noises, conditions, sampling.steps, sampling.guidance).clamp(-1, 1)
+
+    def denoise(self, noises: Image, conditions: Conditions, steps: int, guidance: float = 1.0) -> Image:
+        """The images that unit Gaussian noises are carried to."""
+        times = self.path.sampling_times(steps).to(noises.device)[:, None].expand(-1, len(noises))
+        x_t = noises
+        for t, to in pairwise(times):
+            x_t = self.path.corrupt(self._seen(x_t, t, conditions, guidance), to)
+        return self._seen(x_t, times[-1], conditions, guidance).image
+
+    def _seen(self, x_t: Image, t: Times, conditions: Conditions, guidance: float) -> Parts:
+        parts = self.predicted_parts(x_t, t, conditions, guidance)
+        return Parts(parts.image.clamp(-1, 1), parts.noise) if self.path.clips else parts
+
+
+class Denoising(Objective):
+    """The path's loss at random times, with conditions hidden now and then: all of them together for guidance, and each
+    by itself for those who do not know it."""
+
+    name = "denoising"
+
+    def __init__(self, generator: Denoiser) -> None:
+        self.generator = generator
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        yield from self.generator.network.group(self.generator.config.trainable)
+
+    def drawn(self, batch: Batch, random: torch.Generator) -> Batch:
+        images, config = batch.images, self.generator.config
+        draws = {
+            "times": self.generator.path.draw_times(len(images), random),
+            "noises": torch.randn(images.shape, generator=random),
+            _HIDDEN: torch.rand(len(images), generator=random) < config.condition_dropout,
+        }
+        for name in config.conditions:
+            if dropout := CONDITIONS[name].dropout:
+                draws[_HIDDEN + name] = torch.rand(len(images), generator=random) < dropout
+        return batch._replace(draws={name: one.to(images.device) for name, one in draws.items()})
+
+    def told(self, batch: Batch) -> Batch:
+        shown = {name: torch.zeros_like(one) for name, one in batch.draws.items() if name.startswith(_HIDDEN)}
+        return batch._replace(draws=batch.draws | shown)
+
+    def losses(self, batch: Batch) -> Float[Tensor, " batch"]:
+        draws, conditions = batch.draws, hidden(batch.conditions, batch.draws[_HIDDEN])
+        for name in self.generator.config.conditions:
+            if _HIDDEN + name in draws:
+                conditions = hidden(conditions, draws[_HIDDEN + name], [name])
+        return self.generator.losses_at(batch.images, draws["noises"], draws["times"], conditions)
+
+
+_HIDDEN = "hidden "
+"""Of a draw: the rows in which a condition of that name is hidden; of no name: all conditions."""

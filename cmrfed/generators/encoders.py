@@ -1,0 +1,108 @@
+"""How conditions enter a network: those of the whole image as one vector, those of its pixels as channels.
+
+Every kind of condition has an encoder, so that a condition that the schema gains needs nothing here.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from cmrfed.batches import Conditions
+from cmrfed.conditions import CONDITIONS, Categorical, Dense, Scalar, Vector
+from cmrfed.shapes import Label
+
+_FREQUENCIES = 8
+
+
+class CategoricalEncoder(nn.Embedding):
+    """Each value is the generic embedding, that of UNKNOWN, plus a difference that starts at zero: a vendor that public
+    pretraining never saw looks generic until somebody's data teach the difference."""
+
+    def __init__(self, condition: Categorical, width: int) -> None:
+        super().__init__(len(condition.values), width)
+        nn.init.zeros_(self.weight)
+
+    def forward(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
+        """UNKNOWN, the last row, has no difference from itself."""
+        unknown = self.num_embeddings - 1
+        return self.weight[unknown] + super().forward(index) * (index != unknown)[:, None]
+
+
+class NumbersEncoder(nn.Module):
+    """Numbers, each as sines and cosines of its place in its range, through a layer that starts at zero; zero where one
+    is unknown."""
+
+    def __init__(self, low: float, high: float, size: int, width: int) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+        self.out = nn.Linear(2 * _FREQUENCIES * size, width, bias=True)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, values: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch width"]:
+        numbers = values.reshape(len(values), -1)
+        known = ~numbers.isnan().any(dim=1, keepdim=True)
+        places = (numbers.nan_to_num() - self.low) / (self.high - self.low)
+        angles = places[..., None] * (torch.pi * 2.0 ** torch.arange(_FREQUENCIES, device=values.device))
+        waves = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        return self.out(waves) * known
+
+
+class GlobalEncoder(nn.Module):
+    """The sum of the conditions' embeddings, so that a vendor seen only at ED still means something at ES."""
+
+    def __init__(self, names: Sequence[str], width: int) -> None:
+        super().__init__()
+        self.names = tuple(name for name in names if not isinstance(CONDITIONS[name], Dense))
+        self.width = width
+        for name in self.names:
+            self.add_module(name, _encoder(name, width))
+
+    def forward(self, conditions: Conditions) -> Float[Tensor, "batch width"]:
+        embedded = [self.get_submodule(name)(conditions[name]) for name in self.names]
+        if not embedded:
+            images = next(iter(conditions.values()))
+            return torch.zeros(len(images), self.width, device=images.device)
+        return torch.stack(embedded).sum(0)
+
+
+def _encoder(name: str, width: int) -> nn.Module:
+    match CONDITIONS[name]:
+        case Categorical() as condition:
+            return CategoricalEncoder(condition, width)
+        case Scalar(low=low, high=high):
+            return NumbersEncoder(low, high, 1, width)
+        case Vector(size=size):
+            return NumbersEncoder(-1, 1, size, width)
+        case other:
+            raise TypeError(f"{name}: a {type(other).__name__} condition is none of the whole image")
+
+
+class DenseEncoder:
+    """Channels beside the image: labels one-hot, all zeros where UNLABELLED (which differs from all background); an
+    intensity and whether it is known."""
+
+    def __init__(self, names: Sequence[str], tissue_classes: int) -> None:
+        self.names = tuple(name for name in names if isinstance(CONDITIONS[name], Dense))
+        self.labels = len(Label) + tissue_classes
+
+    @property
+    def channels(self) -> int:
+        return sum(self.labels if _is_labels(name) else 2 for name in self.names)
+
+    def __call__(self, conditions: Conditions) -> list[Float[Tensor, "batch channels *grid"]]:
+        return [self._encoded(name, conditions[name]) for name in self.names]
+
+    def _encoded(self, name: str, values: Tensor) -> Float[Tensor, "batch channels *grid"]:
+        if _is_labels(name):
+            labels = torch.arange(self.labels, device=values.device).reshape(-1, *[1] * (values.ndim - 1))
+            return (values[:, None] == labels).float()
+        known = ~values.isnan()
+        return torch.stack([values.nan_to_num(), known.float()], dim=1)
+
+
+def _is_labels(name: str) -> bool:
+    condition = CONDITIONS[name]
+    return isinstance(condition, Dense) and condition.labels

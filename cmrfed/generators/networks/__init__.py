@@ -1,0 +1,1 @@
+"""Networks that walk a path from noise to image, one file each."""

@@ -1,0 +1,34 @@
+"""What every network is that walks a path from noise to image."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cmrfed.batches import Conditions
+from cmrfed.config import UserError
+from cmrfed.shapes import Image
+
+
+class Network(nn.Module, ABC):
+    """A function of (x_t, t, conditions), and the groups of its weights that may be trained by themselves.
+
+    Where a condition is UNKNOWN the network must not tell what it would have been: rows with all of them hidden are
+    the unconditional branch of classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598).
+    """
+
+    @abstractmethod
+    def forward(self, x_t: Image, t: Float[Tensor, " batch"], conditions: Conditions) -> Image:
+        """An image-shaped prediction. t: times in [0, 1]."""
+
+    @abstractmethod
+    def groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        """Weights by the name that `generator.trainable` has for them; "all" is among them."""
+
+    def group(self, name: str) -> Iterable[nn.Parameter]:
+        """One of the groups. Raises UserError where the network has none of that name."""
+        groups = self.groups()
+        if name not in groups:
+            raise UserError(f"generator.trainable: this network has {', '.join(groups)}; found {name!r}")
+        return groups[name]

@@ -1,0 +1,68 @@
+"""A path from noise to image: how an image is corrupted, and what a network is to say of it."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cmrfed.shapes import Image, spread
+
+Times = Float[Tensor, " batch"]
+Scales = tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A corrupted image taken apart into what a network says it was made from: x_t = signal image + noise e."""
+
+    image: Image
+    noise: Image
+
+
+class Path(nn.Module, ABC):
+    """x_t = signal(t) x + noise(t) e at times t in [0, 1], and a prediction from which x and e follow.
+
+    Whoever asks how well a generator knows an image need not know the path: times are also noise shares,
+    noise / (signal + noise), 0 for an image and 1 for noise, and every prediction is also `Parts`.
+
+    clips: whether a sampler keeps the predicted image within [-1, 1] at each step (as DDPMs do), and not only at the
+    end.
+    """
+
+    clips: ClassVar[bool] = False
+
+    @abstractmethod
+    def draw_times(self, count: int, random: torch.Generator) -> Times:
+        """Training times, from the path's density."""
+
+    @abstractmethod
+    def scales(self, t: Times) -> Scales:
+        """(signal, noise), each >= 0 and not both 0."""
+
+    @abstractmethod
+    def time_at(self, noise_share: float) -> float:
+        """The time at which noise / (signal + noise) is nearest to the given share in [0, 1]."""
+
+    @abstractmethod
+    def sampling_times(self, steps: int) -> Float[Tensor, " steps"]:
+        """Times at which a sampler asks the network, from the noisiest on; after the last, it takes the image."""
+
+    @abstractmethod
+    def target(self, parts: Parts, t: Times) -> Image:
+        """What the network is to predict of x_t = signal image + noise e."""
+
+    @abstractmethod
+    def take_apart(self, prediction: Image, x_t: Image, t: Times) -> Parts:
+        """What a prediction says of x_t: the inverse of `target`, given x_t."""
+
+    def network_times(self, t: Times) -> Times:
+        """The times in [0, 1] that the network is told."""
+        return t
+
+    def corrupt(self, parts: Parts, t: Times) -> Image:
+        """x_t = signal image + noise e."""
+        signal, noise = (spread(scale, parts.image) for scale in self.scales(t))
+        return signal * parts.image + noise * parts.noise

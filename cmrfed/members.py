@@ -1,0 +1,52 @@
+"""The closed tables of what a configuration may name, and where each member is.
+
+Configurations reach hospitals over a network: they name things, and these tables alone say what a name stands for. Each
+is read by whoever checks a name (configuration, a site's policy, the command line's help), before anything heavy is
+imported, and by whoever loads it; so that a new member is one line here, wherever it is used.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from pydantic_core import PydanticCustomError, core_schema
+
+
+class Members(dict[str, str]):
+    """name -> "module:attribute", in the order in which they are listed."""
+
+    def load(self, name: str) -> Any:
+        """What a name stands for. Raises KeyError where it stands for nothing."""
+        module, _, attribute = self[name].partition(":")
+        return getattr(import_module(module), attribute)
+
+
+class OneOf:
+    """Marks text that must be a name in a table: `Annotated[str, OneOf(FAMILIES)]`."""
+
+    def __init__(self, members: Mapping[str, object]) -> None:
+        self.members = members
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_after_validator_function(self._known, handler(source))
+
+    def _known(self, name: str) -> str:
+        if name not in self.members:
+            *others, last = (repr(one) for one in self.members)
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+        return name
+
+
+FAMILIES = Members(
+    flow="cmrfed.generators.flow:Flow",
+    ddpm="cmrfed.generators.ddpm:DDPM",
+    edm="cmrfed.generators.edm:EDM",
+)
+"""Generator families: paths from noise to image, which every network walks, or generators of another kind."""
+
+NETWORKS = Members(unet="cmrfed.generators.networks.unet:UNet")
+"""Networks that walk a path."""
+
+RULES = Members(mean="cmrfed.aggregation.mean:mean", median="cmrfed.aggregation.median:median")
+"""Rules that join the sites' updates into one."""

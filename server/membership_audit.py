@@ -1,0 +1,52 @@
+"""The membership audit at the sites, from the server's side: one question to every site, and the answers pooled."""
+
+import json
+from functools import partial
+
+from flwr.app import Message, MessageType, RecordDict
+from flwr.serverapp import Grid
+
+from cmrfed.config import UserError
+from cmrfed.core import atomic
+from cmrfed.evaluation.leakage.site import MembershipAuditRequest, MembershipSummary, pooled
+from cmrfed.federation import Arm
+from cmrfed.replies import Attendance, message_of
+
+from .strategy import received, said
+
+
+def audit_membership(arm: Arm, grid: Grid) -> None:
+    """Ask every connected site to attack its own patients with the global weights that it last trained from.
+
+    Writes membership_audit.json into the arm's folder: pooled rates, each site's own, and why any site did not answer.
+    """
+    content = {"asked": said(_request(arm))}
+    messages = [
+        Message(RecordDict(dict(content)), node, f"{MessageType.QUERY}.membership_audit")
+        for node in grid.get_node_ids()
+    ]
+    replies = grid.send_and_receive(messages, timeout=arm.config.federation.round_timeout_s)
+    attendance = Attendance(arm.sites)
+    summaries = attendance.heard(map(received, replies), partial(message_of, MembershipSummary))
+    found = {
+        "attacks": pooled(summaries),
+        "sites": {site: one.model_dump(mode="json")["attacks"] for site, one in summaries.items()},
+        "not_answered": attendance.reasons,
+    }
+    atomic.write_text(arm.folder / "membership_audit.json", json.dumps(found, indent=2))
+
+
+def _request(arm: Arm) -> MembershipAuditRequest:
+    config, plan = arm.config, arm.plan
+    if config.evaluation.leakage is None:
+        raise UserError("evaluation.leakage: is null; a membership audit needs its settings")
+    return MembershipAuditRequest(
+        run=arm.run_at_sites,
+        generator=config.generator,
+        training=config.training,
+        leakage=config.evaluation.leakage,
+        seed=config.seed,
+        bootstrap=config.evaluation.bootstrap,
+        epsilon=plan.target_epsilon if plan else None,
+        delta=plan.delta if plan else 0.0,
+    )

@@ -1,0 +1,37 @@
+"""What a command line comes to, without running it."""
+
+from cmrfed.cli.commands import COMMANDS
+from cmrfed.cli.overrides import compose_jobs, put_in, read_words
+from cmrfed.cli.stages import run_config
+from cmrfed.config import RunConfig, Stage, read_stage
+
+NEEDED = {
+    "prepare": ["data=acdc", "data.root=r", "home=h"],
+    "generate": ["masks=m", "out=o"],
+    "evaluate": ["data=acdc", "data.root=r"],
+    "report compare": ["run=a,b"],
+    "release": ["out=o"],
+    "reader-study": ["out=o"],
+    "reader-study score": ["key=k", "answers=a"],
+    "ledger show": ["home=h"],
+    "ledger verify": ["home=h"],
+    "ledger export": ["home=h", "out=o"],
+    "data verify": ["data.root=r"],
+    "data preview": ["data.root=r", "out=o"],
+    "data phantom": ["out=o"],
+}
+"""What each command cannot do without."""
+
+
+def composed(command: str, *words: str) -> Stage:
+    """The command's stage, as its function would be given it."""
+    known = COMMANDS[command]
+    given = read_words(words, known.stage, known.word)
+    (job,) = compose_jobs(known.config, known.stage, given)
+    put_in(job.values, given.as_written)
+    return read_stage(known.stage, job.values)
+
+
+def composed_run(command: str, *words: str) -> RunConfig:
+    """The run that the command would make, plan or audit."""
+    return run_config(composed(command, *words).model_dump())
