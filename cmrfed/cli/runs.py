@@ -6,8 +6,8 @@ from typing import Any
 
 from cmrfed.cache import cache_folder
 from cmrfed.cli.commands import Values
-from cmrfed.cli.overrides import configs_folder
 from cmrfed.cli.stages import Generate, Prepare
+from cmrfed.composition import configs_folder
 from cmrfed.config import (
     EvaluationConfig,
     PreprocessingConfig,
