@@ -15,9 +15,9 @@ import numpy as np
 
 from cmrfed.config import GeneratorConfig, PreprocessingConfig, TrainingConfig
 from cmrfed.console import console
-from cmrfed.evaluation import few_of_each
 from cmrfed.evaluation.leakage.attacks import ATTACKS, Claim, Cohort, PatientSlices, Probe, judge, score_patients
 from cmrfed.evaluation.leakage.scene import patient_slices
+from cmrfed.evaluation.subject import few_of_each
 from cmrfed.generators import Generator, build_generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.slices import Slices, concatenate

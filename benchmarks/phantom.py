@@ -20,8 +20,8 @@ import torch
 from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
-from cmrfed.evaluation import thin
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
+from cmrfed.evaluation.subject import thin
 from cmrfed.evaluation.utility.metrics import TrainingSet, predict, stack_scores, summarise, train_segmenter
 from cmrfed.preparation import Source, phantom_slices
 from cmrfed.sampling import synthesise

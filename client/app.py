@@ -15,8 +15,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from cmrfed.config import Stage, UserError, read_stage_json_text
-from cmrfed.evaluation.leakage.site import MembershipAuditRequest, answer_membership_audit
 from cmrfed.site import Home, Request, answer, joint
+from cmrfed.site.membership_audit import MembershipAuditRequest, answer_membership_audit
 from cmrfed.updates import Weights
 
 app = ClientApp()

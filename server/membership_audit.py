@@ -8,9 +8,9 @@ from flwr.serverapp import Grid
 
 from cmrfed.config import UserError
 from cmrfed.core import atomic
-from cmrfed.evaluation.leakage.site import MembershipAuditRequest, MembershipSummary, pooled
 from cmrfed.federation import Arm
 from cmrfed.replies import Attendance, message_of
+from cmrfed.site.membership_audit import MembershipAuditRequest, MembershipSummary, pooled
 
 from .strategy import received, said
 

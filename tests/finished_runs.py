@@ -33,11 +33,26 @@ PLAN = PrivacyPlan(
 ARMS = ("epsilon_0", "private", "non_private")
 
 
+def means(dice: float, half_width: float = 0.02) -> dict:
+    values = {"dice": (dice, half_width), "hd95_mm": (12.3, 2.0), "assd_mm": (4.5, 1.0)}
+    names = ("lv", "myo", "rv", "mean")
+    scores = {metric: dict.fromkeys(names, value) for metric, (value, _) in values.items()}
+    limits = {
+        f"{metric}_ci95": {name: [value - half, value + half] for name in names}
+        for metric, (value, half) in values.items()
+    }
+    return {"patients": 3, **scores, **limits}
+
+
 def segmentation(dice: float, half_width: float = 0.02) -> dict:
-    columns = dict.fromkeys(("lv", "myo", "rv", "mean"), dice)
-    scores = {"dice": columns, "hd95_mm": dict.fromkeys(columns, 12.3), "patients": 3}
-    limits = {name: [dice - half_width, dice + half_width] for name in columns}
-    return {**scores, "dice_ci95": limits, "by_vendor": {"Siemens": scores, "Philips": scores}}
+    own = means(dice, half_width)
+    nothing = {name: {} for name in ("by_dataset", "by_pathology", "by_phase")}
+    return {**own, "by_vendor": {"Siemens": own, "Philips": own}, **nothing, "crossed": []}
+
+
+def paired_test(a: str, b: str, p_holm: float, structure: str = "mean") -> dict:
+    row = {"a": a, "b": b, "metric": "dice", "structure": structure, "difference": -0.05, "ci95": [-0.07, -0.03]}
+    return row | {"p": p_holm / 2, "patients": 3, "non_inferior": False, "p_holm": p_holm}
 
 
 def utility(synthetic: float, half_width: float = 0.02, blind: float = 0.3) -> dict:
@@ -53,17 +68,40 @@ def utility(synthetic: float, half_width: float = 0.02, blind: float = 0.3) -> d
         "real": segmentation(0.82, half_width),
         "synthetic": segmentation(synthetic, half_width),
         "mixed": segmentation(0.83, half_width),
+        "tests": [],
     }
 
 
 def fidelity(fid: float) -> dict:
     values = {"fid": fid, "fid_real": 43.2, "kid": 0.0456, "kid_real": 0.0012}
-    return values | {f"{name}_ci95": [value * 0.9, value * 1.1] for name, value in values.items()} | {"images": 9}
+    limits = {f"{name}_ci95": [value * 0.9, value * 1.1] for name, value in values.items()}
+    parts = {name: {} for name in ("spaces", "pixels", "structure", "faithfulness")}
+    return {**values, **limits, "images": 9, **parts}
+
+
+def attack(auc: float, low: float, high: float, **changes) -> dict:
+    rates = {"auc": auc, "auc_ci95": [low, high], "auc_ci95_simultaneous": [low, high]}
+    for name in ("tpr_at_1pct_fpr", "tpr_at_0_1pct_fpr"):
+        rates |= {name: 0.17, f"{name}_ci95": [0.01, 0.35], f"{name}_at_zero_fp": True}
+    unknown = ("blind_auc", "auc_minus_blind", "auc_minus_blind_ci95", "beats_blind", "epsilon_claimed")
+    return {
+        **rates,
+        **dict.fromkeys((*unknown, "epsilon_lower", "epsilon_lower_possible")),
+        "members": 31,
+        "non_members": 7,
+        "p_value": 0.001,
+        "p_value_adjusted": 0.002,
+        "delta": 0.0,
+        "access": "loss",
+        "family": "loss",
+        "calibrated": False,
+        **{f"by_{field}": {} for field in ("vendor", "pathology", "centre")},
+        **changes,
+    }
 
 
 def leakage(auc: float, low: float, high: float) -> dict:
-    rates = {"auc": auc, "auc_ci95": [low, high], "tpr_at_1pct_fpr": 0.17, "tpr_at_1pct_fpr_ci95": [0.01, 0.35]}
-    return {"loss": {**rates, "members": 31, "non_members": 7}}
+    return {"loss": attack(auc, low, high)}
 
 
 def results(**dice: float) -> dict:
@@ -84,7 +122,8 @@ def results(**dice: float) -> dict:
         "sample_s_per_slice": 0.05,
         "evaluate_s": 300.0,
     }
-    return {"run": "toy", "arm": "private", "sites": {"Siemens": site, "Philips": site}, "timing": timing, "arms": arms}
+    sites = {"Siemens": site, "Philips": site}
+    return {"run": "toy", "arm": "private", "evaluation": {}, "sites": sites, "timing": timing, "arms": arms}
 
 
 def hearts() -> Slices:

@@ -8,7 +8,7 @@ import pytest
 from toy_hearts import SPACING_MM, toy_image, toy_mask
 
 from cmrfed.config import read_stage_json
-from cmrfed.reader_study import Key
+from cmrfed.reader_study import StudyKey
 from cmrfed.volumes import write_volume
 
 
@@ -27,8 +27,8 @@ def run(run_cmrfed):
 def scored(finished_tiny_run, tmp_path_factory) -> Path:
     """A copy of the finished run, scored for fidelity alone."""
     from cmrfed.console import progress_bar
-    from cmrfed.evaluation import evaluate
     from cmrfed.runs import Run
+    from cmrfed.runs.evaluation import evaluate
 
     folder = tmp_path_factory.mktemp("scored") / "run"
     shutil.copytree(finished_tiny_run.folder, folder)
@@ -49,7 +49,7 @@ def test_a_reader_study_is_made_read_and_scored(run, scored, tmp_path):
     code, printed = run("reader-study", f"run={scored}", f"out={tmp_path / 'study'}")
     assert code == 0
     assert "keep it from readers" in printed
-    key = read_stage_json(Key, tmp_path / "study" / "key.json")
+    key = read_stage_json(StudyKey, tmp_path / "study" / "key.json")
     said = {name: {"synthetic": True, "confidence": 1, "seconds": 2.0} for name in key.items}
     answers = tmp_path / "answers, one.json"
     answers.write_text(json.dumps({"study": key.study, "reader": "[red]A[/red]", "answers": said}))

@@ -25,7 +25,7 @@ def simulate(run, run_cmrfed, monkeypatch):
 
     monkeypatch.setattr("cmrfed.apps.simulations.simulate.simulate", lambda config, out, name: did("began", run))
     monkeypatch.setattr("cmrfed.apps.simulations.simulate.resume", lambda run: did("went on", run))
-    monkeypatch.setattr("cmrfed.evaluation.evaluate", lambda *_: did("evaluated", None))
+    monkeypatch.setattr("cmrfed.runs.evaluation.evaluate", lambda *_: did("evaluated", None))
     return call
 
 
@@ -63,7 +63,7 @@ def test_an_interrupted_evaluation_says_that_the_training_is_kept(simulate, run,
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cmrfed.evaluation.evaluate", interrupted)
+    monkeypatch.setattr("cmrfed.runs.evaluation.evaluate", interrupted)
     code, printed = simulate()
     assert code == 130
     assert printed == (

@@ -16,10 +16,10 @@ from cmrfed.apps.server.membership_audit import audit_membership
 from cmrfed.apps.server.strategy import EverySiteRefused, PrivateFederation, received
 from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import AdaptiveClipping
-from cmrfed.evaluation.leakage.site import AttackSummary, MembershipSummary, pooled
 from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing
+from cmrfed.site.membership_audit import AttackSummary, MembershipSummary, pooled
 from cmrfed.updates import load_weights, read_weights
 
 ADAPTIVE = toy_plan(adaptive=AdaptiveClipping(), target_epsilon=1000.0, seed=None)

@@ -20,12 +20,12 @@ from cmrfed.apps.simulations.arms import _Watch
 from cmrfed.apps.simulations.simulate import resume, simulate
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
-from cmrfed.evaluation import evaluate
 from cmrfed.federation import Arm
 from cmrfed.federation.start import pretrained_on_phantom, refuse_poor_start
 from cmrfed.privacy import epsilon
 from cmrfed.report import write_report
 from cmrfed.runs import Run, interrupted_run
+from cmrfed.runs.evaluation import evaluate
 from cmrfed.site import Home, answer
 from cmrfed.slices import Slices
 from cmrfed.training import plain_gradient
@@ -39,7 +39,7 @@ def finished(finished_tiny_run):
 
 @pytest.fixture(scope="module")
 def results(finished):
-    return evaluate(finished, finished.config.evaluation, progress_bar)
+    return evaluate(finished, finished.config.evaluation, progress_bar).plain()
 
 
 def test_no_patient_is_at_two_sites_or_both_trained_on_and_held_out(finished):
@@ -218,8 +218,8 @@ def test_an_evaluation_of_nothing_draws_nothing_and_can_be_reported(finished, tm
     shutil.copytree(finished.folder, tmp_path / "run", ignore=shutil.ignore_patterns("synthetic.safetensors"))
     run = Run.open(tmp_path / "run")
     nothing = dict.fromkeys(("fidelity", "utility", "leakage"))
-    monkeypatch.setattr("cmrfed.evaluation.subject.synthesise", draw)
-    found = evaluate(run, run.config.evaluation.model_copy(update=nothing), progress_bar)
+    monkeypatch.setattr("cmrfed.runs.subject.synthesise", draw)
+    found = evaluate(run, run.config.evaluation.model_copy(update=nothing), progress_bar).plain()
     assert {kind: found[kind] for kind in nothing} == nothing
     assert found["composite"] is None
     assert not list(run.folder.rglob("synthetic.safetensors"))

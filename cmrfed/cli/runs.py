@@ -151,7 +151,7 @@ def evaluate(values: Values) -> None:
 
 def _of_folder(values: Values, evaluation: EvaluationConfig) -> Any:
     """A new run about somebody else's images, against the patients of `data` or, without it, of `run`."""
-    from cmrfed.evaluation.folder import Reference, lay_out_folder
+    from cmrfed.runs.outside_images import Reference, lay_out_folder
 
     out, members = output_folder(values["out"], _ROOM_FOR_A_RUN_BYTES), values["members"]
     if "data" in values:
@@ -181,8 +181,8 @@ def compare(values: Values) -> None:
 
 
 def _evaluate_run(run: Any, config: EvaluationConfig) -> None:
-    from cmrfed import evaluation
     from cmrfed.report import write_report
+    from cmrfed.runs import evaluation
 
     evaluation.evaluate(run, config, progress_bar)
     _done(write_report(run, config.show_real_images))

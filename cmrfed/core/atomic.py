@@ -8,11 +8,11 @@ Text is UTF-8. A mode is what the umask leaves of it, as for any new file; secre
 """
 
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 PRIVATE = 0o600
 """For the owner alone to read."""
@@ -99,7 +99,7 @@ def _draft(path: Path, mode: int) -> Iterator[Path]:
 def _beside(path: Path) -> Path:
     """A name that nobody else takes, threads and other machines included; with the suffix, by which some writers
     choose the format."""
-    return path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    return path.with_name(f".{uuid4().hex[:8]}.{path.name}")
 
 
 def _sync(path: Path) -> None:

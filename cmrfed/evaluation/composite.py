@@ -8,11 +8,11 @@ must not be saved by the other two.
 import math
 
 from cmrfed.config import CompositeConfig
-from cmrfed.evaluation.subject import Results
+from cmrfed.evaluation.schema import ArmScores, Composite, Utility
 
 
-def composite(scores: Results, weights: CompositeConfig) -> Results | None:
-    """{"value", "parts", "weights", "void"} of one arm's scores; None where one of the three was not measured.
+def composite(scores: ArmScores, weights: CompositeConfig) -> Composite | None:
+    """Of one arm's scores; None where one of the three was not measured, or too few images were for an FID.
 
     fidelity: floor over FID, at most 1. utility: how far a segmenter trained on synthetic images gets from the blind
     mask, which looks at no image, to one trained on real images: (Dice - blind) / (real - blind), at most 1, and 0
@@ -22,29 +22,31 @@ def composite(scores: Results, weights: CompositeConfig) -> Results | None:
     Where the segmenter trained on real images does not beat blind, utility is not known: it and the value are None, and
     `void` says why.
     """
-    if not all(scores.get(kind) for kind in ("fidelity", "utility", "leakage")):
+    frechet = scores.fidelity.frechet if scores.fidelity else None
+    utility, attacks = scores.utility, scores.leakage
+    if frechet is None or frechet.floor is None or utility is None or not attacks:
         return None
-    fidelity, void = scores["fidelity"], scores["utility"]["void"]
-    strongest = max(attack["auc"] for attack in scores["leakage"].values())
     parts = {
-        "fidelity": _share(fidelity["fid_real"], fidelity["fid"]),
-        "utility": None if void else _use(scores["utility"]),
-        "privacy": min(1.0, 2 - 2 * strongest),
+        "fidelity": _share(frechet.floor, frechet.value),
+        "utility": None if utility.void else _use(utility),
+        "privacy": min(1.0, 2 - 2 * max(attack.auc for attack in attacks.values())),
     }
     shares = weights.model_dump()
     total = sum(shares.values())
     known = [(part, shares[name] / total) for name, part in parts.items() if part is not None]
-    return {
-        "value": None if void else math.prod(part**share for part, share in known),
-        "parts": parts,
-        "weights": {name: share / total for name, share in shares.items()},
-        "void": void,
-    }
+    return Composite.model_validate(
+        {
+            "value": None if utility.void else math.prod(part**share for part, share in known),
+            "parts": parts,
+            "weights": {name: share / total for name, share in shares.items()},
+            "void": utility.void,
+        }
+    )
 
 
-def _use(utility: Results) -> float:
-    synthetic, real = (utility["over_blind"][name] for name in ("synthetic", "real"))
-    return _share(synthetic["value"], real["value"]) if synthetic["beats_blind"] else 0.0
+def _use(utility: Utility) -> float:
+    gains = utility.over_blind
+    return 0.0 if utility.of_no_use else _share(gains.synthetic.value, gains.real.value)
 
 
 def _share(part: float, whole: float) -> float:

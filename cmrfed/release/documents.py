@@ -8,7 +8,7 @@ from cmrfed.report import formats
 from cmrfed.report.attacks import attack_table
 from cmrfed.report.card import largest_epsilon, privacy_card
 from cmrfed.report.material import Material
-from cmrfed.report.tables import fidelity_table, utility_table, void_comparison
+from cmrfed.report.tables import fidelity_table, utility_table
 
 _NAMES = ("README.md", "DATASHEET.md", "TERMS.md")
 
@@ -31,7 +31,7 @@ def documents(material: Material, policy: ReleasePolicy) -> dict[str, str]:
         "epsilon": formats.epsilon(largest_epsilon(material)),
         "only_phantoms": material.only_phantoms,
         "tables": {name: table for name, of in tables.items() if (table := of(material))},
-        "void": void_comparison(material),
+        "void": material.why_void,
         "policy": policy,
     }
     return {name: templates.get_template(f"{name}.jinja").render(facts) for name in _NAMES}

@@ -6,9 +6,9 @@ An attack that finds nothing is not proof; it is the least that somebody owes be
 from collections.abc import Iterator
 
 from cmrfed.config import ReleasePolicy
-from cmrfed.evaluation.leakage.attacks import blind_does_as_well
+from cmrfed.evaluation.schema import AttackRates
 from cmrfed.report.card import largest_epsilon
-from cmrfed.report.material import Material, Results
+from cmrfed.report.material import Material
 
 
 def reasons_against(material: Material, policy: ReleasePolicy) -> list[str]:
@@ -34,25 +34,25 @@ def _guarantee(material: Material, policy: ReleasePolicy) -> Iterator[str]:
 
 
 def _leakage(material: Material, policy: ReleasePolicy) -> Iterator[str]:
-    measured = (material.scores.get(material.main_arm) or {}).get("leakage") or {}
-    for name in policy.attacks:
-        if name not in measured:
-            yield f"the {name} attack was not run (cmrfed evaluate)"
+    measured = material.main.leakage or {}
+    for wanted in policy.attacks:
+        if wanted not in measured:
+            yield f"the {wanted} attack was not run (cmrfed evaluate)"
     for name, attack in measured.items():
-        fewest = min(attack["members"], attack["non_members"])
+        fewest = min(attack.members, attack.non_members)
         if name in policy.attacks and fewest < policy.minimum_members:
             yield f"the {name} attack had {fewest} patients on one side, the policy wants {policy.minimum_members}"
         yield from _found(name, attack, material, policy)
 
 
-def _found(name: str, attack: Results, material: Material, policy: ReleasePolicy) -> Iterator[str]:
+def _found(name: str, attack: AttackRates, material: Material, policy: ReleasePolicy) -> Iterator[str]:
     """A leak found, and a guarantee refuted, which no blind baseline excuses."""
-    limits = {"TPR": (attack["tpr_at_1pct_fpr_ci95"], policy.blind_tpr)}
-    if not blind_does_as_well(attack):
-        limits["AUC"] = (attack["auc_ci95"], policy.blind_auc)
+    limits = {"TPR": (attack.tpr_at_1pct_fpr_ci95, policy.blind_tpr)}
+    if not attack.blind_does_as_well:
+        limits["AUC"] = (attack.auc_ci95, policy.blind_auc)
     for rate, ((low, high), blind) in limits.items():
         if low > blind:
             yield f"the {name} attack finds members ({rate} [{low:.2f}, {high:.2f}], above {blind:g})"
-    claimed, lower = largest_epsilon(material), attack.get("epsilon_lower") or 0.0
+    claimed, lower = largest_epsilon(material), attack.epsilon_lower or 0.0
     if claimed is not None and lower > claimed:
         yield f"the {name} attack refutes the guarantee (epsilon at least {lower:.3g}, claimed {claimed:.3g})"

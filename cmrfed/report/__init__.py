@@ -25,7 +25,6 @@ from cmrfed.report.tables import (
     timing_table,
     utility_table,
     vendor_table,
-    void_comparison,
 )
 from cmrfed.report.usefulness import usefulness_tables
 from cmrfed.report.verdict import remarks, verdicts
@@ -58,7 +57,7 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         colours={label.name: colour for label, colour in COLOURS.items()},
         plates=plates(material),
         real_images=material.held_out is not None,
-        void=void_comparison(material),
+        void=material.why_void,
         utility=utility_table(material),
         vendors=vendor_table(material),
         usefulness=usefulness_tables(material),

@@ -8,9 +8,10 @@ one that is quoted (`cmrfed.privacy.strongest_attack`).
 import math
 from dataclasses import dataclass
 
+from cmrfed.evaluation.schema import Site
 from cmrfed.privacy import PrivacyPlan, epsilon, strongest_attack
 from cmrfed.report import formats
-from cmrfed.report.material import Material, Results
+from cmrfed.report.material import Material
 
 
 def auc_bound(epsilon: float, delta: float) -> float:
@@ -64,7 +65,7 @@ def privacy_card(material: Material) -> PrivacyCard:
         seeded=seeded,
         private=plan is not None,
         facts=_mechanism(material) + _start(material),
-        sites=[_site_row(name, site) for name, site in material.results["sites"].items()],
+        sites=[_site_row(name, site) for name, site in material.results.sites.items()],
         meaning=None if seeded else _meaning(material),
         tested=_tested(material),
         not_covered=_not_covered(material),
@@ -73,7 +74,7 @@ def privacy_card(material: Material) -> PrivacyCard:
 
 def largest_epsilon(material: Material) -> float | None:
     """What the most exposed patients have spent: each patient is at one site, so sites do not add up."""
-    spent = [site["epsilon"] for site in material.results["sites"].values() if site["epsilon"] is not None]
+    spent = [site.epsilon for site in material.results.sites.values() if site.epsilon is not None]
     return max(spent) if spent else None
 
 
@@ -140,15 +141,15 @@ def _start(material: Material) -> list[tuple[str, str]]:
     return [("Pretrained on", start), ("Trained on patients", trained)]
 
 
-def _site_row(name: str, site: Results) -> SiteRow:
+def _site_row(name: str, site: Site) -> SiteRow:
     return SiteRow(
         name=name,
-        patients=str(site["patients"]),
-        epsilon=formats.epsilon(site["epsilon"]),
-        delta=formats.MISSING if site["delta"] is None else f"{site['delta']:g}",
-        noise_multiplier=formats.number(site["noise_multiplier"], 3),
-        sample_rate=formats.MISSING if site["sample_rate"] is None else f"{site['sample_rate']:g}",
-        steps=str(site["steps"]),
+        patients=str(site.patients),
+        epsilon=formats.epsilon(site.epsilon),
+        delta=formats.MISSING if site.delta is None else f"{site.delta:g}",
+        noise_multiplier=formats.number(site.noise_multiplier, 3),
+        sample_rate=formats.MISSING if site.sample_rate is None else f"{site.sample_rate:g}",
+        steps=str(site.steps),
     )
 
 
@@ -156,7 +157,7 @@ def _meaning(material: Material) -> EpsilonMeaning | None:
     plan, spent = material.run.record.plan, largest_epsilon(material)
     if plan is None or spent is None:
         return None
-    events = [plan.event(max(site["steps"] for site in material.results["sites"].values()))]
+    events = [plan.event(max(site.steps for site in material.results.sites.values()))]
     found = strongest_attack(events, plan.delta, 0.01, plan.accountant)
     spent = formats.up(spent, 2)  # what is read off the card must agree with the epsilon printed on it
     return EpsilonMeaning(
@@ -185,41 +186,39 @@ def _not_covered(material: Material) -> list[str]:
     lines = _NEVER_COVERED.strip().splitlines()
     if not material.public_start:
         lines.insert(0, "The start: another run's generator. What that run spent on its patients comes on top.")
-    if "non_private" in material.results["arms"] and material.run.record.plan:
+    if "non_private" in material.results.arms and material.run.record.plan:
         lines.insert(0, "The arm “without privacy”: its generator and its pictures in this file have no guarantee.")
     return [*lines, *_not_tested(material)]
 
 
 def _tested(material: Material) -> list[tuple[str, str]]:
     """Which attacks were run, how, and against which baseline: what a reader needs to know how much a low AUC says."""
-    scores, settings = material.scores.get(material.main_arm) or {}, material.results.get("evaluation") or {}
-    attacks, audits, used = scores.get("leakage"), scores.get("audits") or {}, settings.get("leakage") or {}
+    attacks, audits, used = material.main.leakage, material.main.audits, material.results.evaluation.leakage
     if not attacks:
         return []
-    families = sorted({attack.get("family", name) for name, attack in attacks.items()})
+    families = sorted({attack.family for attack in attacks.values()})
     patients = next(iter(attacks.values()))
     found = [
         ("Attacks run", f"{len(attacks)} of {len(families)} kinds: {', '.join(families)}"),
-        ("On", f"{patients['members']} training patients and {patients['non_members']} others, by patient"),
+        ("On", f"{patients.members} training patients and {patients.non_members} others, by patient"),
     ]
     if used:
-        slices, times, draws = (used[key] for key in ("slices_per_patient", "times", "draws"))
-        found.append(("With", f"{slices} slices a patient, {times} noise levels with {draws} noises each"))
-    if blind := audits.get("blind"):
-        auc = formats.with_interval(blind["auc"], blind["auc_ci95"])
+        noises = f"{used.times} noise levels with {used.draws} noises each"
+        found.append(("With", f"{used.slices_per_patient} slices a patient, {noises}"))
+    if audits and audits.blind:
+        auc = formats.with_interval(audits.blind.auc, audits.blind.auc_ci95)
         found.append(("Blind baseline", f"a classifier that never saw the generator: AUC {auc}"))
-    if known := audits.get("calibration_patients"):
+    if audits and (known := audits.calibration_patients):
         found.append(("Calibration", f"{known} patients of known membership, whom no calibrated attack is judged on"))
-    if any(attack.get("by_vendor") for attack in attacks.values()):
+    if any(attack.by_vendor for attack in attacks.values()):
         found.append(("Subgroups", "vendor, pathology and centre, in the leakage section"))
     return found
 
 
 def _not_tested(material: Material) -> list[str]:
     """What no attack of this report covers."""
-    scores = material.scores.get(material.main_arm) or {}
-    left = sorted((scores.get("audits") or {}).get("left_out") or {})
-    if not scores.get("leakage"):
+    left = sorted(material.main.audits.left_out) if material.main.audits else []
+    if not material.main.leakage:
         return ["Not tested: any attack. A measurement can find a leak; it cannot exclude one."]
     named = f"the attacks {', '.join(left)}; " if left else ""
     others = "attackers who see single updates (`cmrfed canary-audit` has canaries for those), attribute inference"

@@ -1,16 +1,30 @@
 """Several runs side by side, in one HTML file: what each was, what it scored, and what privacy cost in usefulness."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cmrfed.config import UserError
+from cmrfed.evaluation.schema import ArmScores, AttackRates, Composite, Fidelity, SegmenterScores, Utility
 from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.html import write_page
-from cmrfed.report.material import Material, Results, read_material, why_void
+from cmrfed.report.material import Material, read_material
 from cmrfed.report.plots import Plot, utility_by_epsilon
-from cmrfed.report.tables import REFERENCES, Figure, Row, Table
+from cmrfed.report.tables import (
+    BLIND,
+    KID_SCALE,
+    NOTHING,
+    REAL,
+    REFERENCES,
+    Figure,
+    Row,
+    Table,
+    estimated,
+    figure,
+    floor_of,
+    value_of,
+)
 from cmrfed.runs import Run
 
 
@@ -25,8 +39,8 @@ class ComparedRun:
         return self.material.run.record.name
 
     @property
-    def scores(self) -> Results:
-        return self.material.scores.get(self.material.main_arm, {})
+    def scores(self) -> ArmScores:
+        return self.material.main
 
 
 _AUTHOR = "cmrfed report compare"
@@ -98,60 +112,60 @@ def _scores(columns: Sequence[ComparedRun]) -> list[tuple[str, list[Row]]]:
 
 
 def _utility(columns: Sequence[ComparedRun]) -> list[Row]:
-    names = {**REFERENCES, "synthetic": "synthetic images", "mixed": "real + synthetic images"}
-    return _rows(
-        {
-            title: [_interval((column.scores.get("utility") or {}).get(name), "dice") for column in columns]
-            for name, title in names.items()
-        },
-        references=tuple(REFERENCES.values()),
-    )
+    utilities = [column.scores.utility for column in columns]
+    rows = {title: [_dice(find(one)) if one else NOTHING for one in utilities] for title, find in _SETS.items()}
+    return _rows(rows, references=REFERENCES)
 
 
-def _interval(scores: Results | None, metric: str) -> Figure:
-    if not scores:
-        return Figure(formats.MISSING)
-    return Figure(formats.number(scores[metric]["mean"]), formats.interval(scores[f"{metric}_ci95"]["mean"]))
+_SETS: dict[str, Callable[[Utility], SegmenterScores]] = {
+    REAL: lambda utility: utility.real,
+    BLIND: lambda utility: utility.blind,
+    "synthetic images": lambda utility: utility.synthetic,
+    "real + synthetic images": lambda utility: utility.mixed,
+}
+
+
+def _dice(scores: SegmenterScores) -> Figure:
+    return estimated(scores.mean_dice)
 
 
 def _fidelity(columns: Sequence[ComparedRun]) -> list[Row]:
-    scales = {"fid": ("FID", 1.0, 0), "kid": ("KID × 1000", 1000.0, 0)}
-    rows = {}
-    for metric, (title, scale, digits) in scales.items():
-        for suffix, of in (("_real", "other real patients (the floor)"), ("", "synthetic images")):
-            rows[f"{title}, {of}"] = [_distance(column, f"{metric}{suffix}", scale, digits) for column in columns]
-    return _rows(rows, references=tuple(row for row in rows if "floor" in row))
+    found = [column.scores.fidelity for column in columns]
+    rows = {title: [tell(one) if one else NOTHING for one in found] for title, tell in _DISTANCES.items()}
+    return _rows(rows, references=tuple(title for title in rows if "floor" in title))
 
 
-def _distance(column: ComparedRun, key: str, scale: float, digits: int) -> Figure:
-    fidelity = column.scores.get("fidelity")
-    if not fidelity:
-        return Figure(formats.MISSING)
-    limits = [scale * limit for limit in fidelity[f"{key}_ci95"]]
-    return Figure(formats.number(scale * fidelity[key], digits), formats.interval(limits, digits))
+_DISTANCES: dict[str, Callable[[Fidelity], Figure]] = {
+    "FID, other real patients (the floor)": lambda fidelity: floor_of(fidelity.frechet, 0),
+    "FID, synthetic images": lambda fidelity: value_of(fidelity.frechet, 0),
+    "KID × 1000, other real patients (the floor)": lambda fidelity: floor_of(fidelity.kernel, 0, KID_SCALE),
+    "KID × 1000, synthetic images": lambda fidelity: value_of(fidelity.kernel, 0, KID_SCALE),
+}
 
 
 def _leakage(columns: Sequence[ComparedRun]) -> list[Row]:
-    attacks = dict.fromkeys(name for column in columns for name in column.scores.get("leakage") or {})
-    return _rows(
-        {name: [_auc((column.scores.get("leakage") or {}).get(name)) for column in columns] for name in attacks}
-    )
+    found = [column.scores.leakage or {} for column in columns]
+    names = dict.fromkeys(name for attacks in found for name in attacks)
+    return _rows({name: [_auc(attacks.get(name)) for attacks in found] for name in names})
 
 
-def _auc(attack: Results | None) -> Figure:
-    if not attack:
-        return Figure(formats.MISSING)
-    return Figure(formats.number(attack["auc"]), formats.interval(attack["auc_ci95"]))
+def _auc(attack: AttackRates | None) -> Figure:
+    return figure(attack.auc, attack.auc_ci95) if attack else NOTHING
 
 
 def _composite(columns: Sequence[ComparedRun]) -> list[Row]:
-    found = [column.material.results["arms"][column.material.main_arm].get("composite") for column in columns]
-    parts = {name: [formats.number(one and one["parts"][name]) for one in found] for name in _PARTS}
-    rows = {"weighted geometric mean of the three": [formats.number(one and one["value"]) for one in found], **parts}
-    return _rows({title: [Figure(cell) for cell in cells] for title, cells in rows.items()})
+    found = [column.scores.composite for column in columns]
+    return _rows(
+        {title: [figure(tell(one), None) if one else NOTHING for one in found] for title, tell in _PARTS.items()}
+    )
 
 
-_PARTS = ("fidelity", "utility", "privacy")
+_PARTS: dict[str, Callable[[Composite], float | None]] = {
+    "weighted geometric mean of the three": lambda one: one.value,
+    "fidelity": lambda one: one.parts.fidelity,
+    "utility": lambda one: one.parts.utility,
+    "privacy": lambda one: one.parts.privacy,
+}
 
 
 def _rows(cells: dict[str, list[Figure]], references: tuple[str, ...] = ()) -> list[Row]:
@@ -174,22 +188,23 @@ def _differences(columns: Sequence[ComparedRun]) -> list[str]:
             (record.config.seed, record.config.federation.held_out_fraction) for record in records
         ],
         "They were evaluated with other settings: segmenters and attacks are not the same.": [
-            column.material.results.get("evaluation") for column in columns
+            column.material.results.evaluation for column in columns
         ],
     }
     void = [
         f"{column.name}: its comparison of usefulness is void, for in it {reason}."
         for column in columns
-        if (reason := why_void(column.scores.get("utility")))
+        if (reason := column.material.why_void)
     ]
     return [*void, *(reason for reason, values in checks.items() if any(value != values[0] for value in values))]
 
 
 def _privacy_utility(columns: Sequence[ComparedRun]) -> Plot | None:
-    points: list[tuple[float, float, list[float]]] = []
+    points = []
     for column in columns:
-        spent, utility = largest_epsilon(column.material), column.scores.get("utility")
+        spent, utility = largest_epsilon(column.material), column.scores.utility
         if spent and utility and column.material.run.record.plan:
-            points.append((spent, utility["synthetic"]["dice"]["mean"], utility["synthetic"]["dice_ci95"]["mean"]))
-    real = [column.scores["utility"]["real"]["dice"]["mean"] for column in columns if column.scores.get("utility")]
-    return utility_by_epsilon(sorted(points), real) if len({epsilon for epsilon, *_ in points}) > 1 else None
+            points.append((spent, utility.synthetic.mean_dice))
+    points.sort(key=lambda point: (point[0], point[1].value))
+    real = [column.scores.utility.real.dice.mean for column in columns if column.scores.utility]
+    return utility_by_epsilon(points, real) if len({epsilon for epsilon, _ in points}) > 1 else None

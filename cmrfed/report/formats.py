@@ -12,14 +12,14 @@ def number(value: float | None, digits: int = 2) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def interval(limits: Sequence[float], digits: int = 2) -> str:
-    """[low, high], never broken over two lines."""
-    return f"[{limits[0]:.{digits}f},{UNBROKEN}{limits[1]:.{digits}f}]"
+def interval(limits: Sequence[float] | None, digits: int = 2) -> str:
+    """[low, high], never broken over two lines; nothing where there is none."""
+    return f"[{limits[0]:.{digits}f},{UNBROKEN}{limits[1]:.{digits}f}]" if limits else ""
 
 
-def with_interval(value: float, limits: Sequence[float], digits: int = 2) -> str:
+def with_interval(value: float | None, limits: Sequence[float] | None, digits: int = 2) -> str:
     """A number and its 95 % interval."""
-    return f"{number(value, digits)} {interval(limits, digits)}"
+    return f"{number(value, digits)} {interval(limits, digits)}".rstrip()
 
 
 def epsilon(value: float | None) -> str:
@@ -54,6 +54,6 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
-def overlap(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether two intervals share a point."""
-    return one[0] <= other[1] and other[0] <= one[1]
+def overlap(one: Sequence[float] | None, other: Sequence[float] | None) -> bool:
+    """Whether two intervals share a point, as one that is not known may."""
+    return not (one and other) or (one[0] <= other[1] and other[0] <= one[1])

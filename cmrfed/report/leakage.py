@@ -1,9 +1,11 @@
 """What the attacks found, in words: against chance, against what a classifier that never saw the generator can do, and
 against the same attack on a start that never saw the patients."""
 
-from cmrfed.evaluation.leakage.attacks import blind_does_as_well
+from cmrfed.evaluation.schema import AttackRates
 from cmrfed.report import formats
-from cmrfed.report.material import Material, Results
+from cmrfed.report.material import Material
+
+Attacks = dict[str, AttackRates]
 
 _MEMBERS_UNKNOWN = (
     "It is not known on whom this generator was trained, so whether those patients can be found was not measured; "
@@ -11,54 +13,51 @@ _MEMBERS_UNKNOWN = (
 )
 
 
-def strongest_headline(attacks: Results | None) -> tuple[str, str]:
+def strongest_headline(attacks: Attacks | None) -> tuple[str, str]:
     """The largest AUC of all attacks, with an interval wide enough for all of them together, and how many they were."""
     if not attacks:
         return formats.MISSING, "no attack was tried"
     name, attack = _strongest(attacks)
     tried = f"the {name} attack" if len(attacks) == 1 else f"{name}, the strongest of {len(attacks)} attacks"
-    limits = formats.interval(_simultaneous(attack))
-    return f"AUC {attack['auc']:.2f}", f"{tried}, 95 % interval {limits}; blind guessing: 0.50"
+    limits = formats.interval(attack.auc_ci95_simultaneous)
+    return f"AUC {attack.auc:.2f}", f"{tried}, 95 % interval {limits}; blind guessing: 0.50"
 
 
 def leakage_sentences(material: Material) -> list[str]:
     """One attack is told by itself; of many, how many found something, the strongest, and what chance would do."""
-    attacks = (material.scores.get(material.main_arm) or {}).get("leakage")
+    attacks = material.main.leakage
     if not material.run.record.members_known:
         return [_MEMBERS_UNKNOWN]
     if not attacks:
         return ["Membership inference was not tried."]
-    control = (material.scores.get("epsilon_0") or {}).get("leakage") or {}
-    controls = control if material.public_start else {}
+    start = material.scores.get("epsilon_0")
+    controls = (start.leakage or {}) if start and material.public_start else {}
     if len(attacks) == 1:
         ((name, attack),) = attacks.items()
         return [_one(name, attack, controls.get(name))]
     return _many(attacks, controls)
 
 
-def found_something(attack: Results, control: Results | None) -> bool:
+def found_something(attack: AttackRates, control: AttackRates | None) -> bool:
     """Whether the attack beats chance, the blind classifier beside it, and itself on a start without the patients."""
-    return bool(
-        attack["auc_ci95"][0] > 0.5 and not blind_does_as_well(attack) and not _start_does_as_well(attack, control)
-    )
+    return _beats_chance(attack) and not attack.blind_does_as_well and not _start_does_as_well(attack, control)
 
 
-def _start_does_as_well(attack: Results, control: Results | None) -> bool:
-    return control is not None and control["auc_ci95"][0] > 0.5 and control["auc"] >= attack["auc"]
+def _beats_chance(attack: AttackRates) -> bool:
+    return attack.auc_ci95[0] > 0.5
 
 
-def _strongest(attacks: Results) -> tuple[str, Results]:
-    return max(attacks.items(), key=lambda pair: pair[1]["auc"])
+def _start_does_as_well(attack: AttackRates, control: AttackRates | None) -> bool:
+    return control is not None and _beats_chance(control) and control.auc >= attack.auc
 
 
-def _simultaneous(attack: Results) -> list[float]:
-    """An attack's interval corrected for having been chosen among all that were run; its own where it was alone."""
-    return attack.get("auc_ci95_simultaneous") or attack["auc_ci95"]
+def _strongest(attacks: Attacks) -> tuple[str, AttackRates]:
+    return max(attacks.items(), key=lambda pair: pair[1].auc)
 
 
-def _one(name: str, attack: Results, control: Results | None) -> str:
+def _one(name: str, attack: AttackRates, control: AttackRates | None) -> str:
     """One attack's finding; a blind control that is not blind says that the two groups of patients differ."""
-    low, high = attack["auc_ci95"]
+    low, high = attack.auc_ci95
     text = f"Membership inference ({name} attack): AUC {_auc(attack)}"
     if low <= 0.5 <= high:
         found = "no leak found by this attack, which is not proof that there is none"
@@ -68,13 +67,13 @@ def _one(name: str, attack: Results, control: Results | None) -> str:
     text += (
         ": the attack tells training patients from others better than chance, so the generator may leak who was in it"
     )
-    if control and control["auc_ci95"][0] > 0.5:
+    if control and _beats_chance(control):
         part = "all" if _start_does_as_well(attack, control) else "some"
         text += (
             f"; but the start that never saw them scores {_auc(control)}, "
             f"so {part} of it is a difference between the two groups"
         )
-    elif blind_does_as_well(attack):
+    elif attack.blind_does_as_well:
         text += (
             "; but a classifier that never saw the generator does as well, "
             "so that this shows a difference between the two groups"
@@ -82,11 +81,11 @@ def _one(name: str, attack: Results, control: Results | None) -> str:
     return f"{text}."
 
 
-def _many(attacks: Results, controls: Results) -> list[str]:
+def _many(attacks: Attacks, controls: Attacks) -> list[str]:
     name, strongest = _strongest(attacks)
-    above = [attack for attack, found in attacks.items() if found["auc_ci95"][0] > 0.5]
+    above = [attack for attack, found in attacks.items() if _beats_chance(found)]
     leaks = [attack for attack in above if found_something(attacks[attack], controls.get(attack))]
-    auc = formats.with_interval(strongest["auc"], _simultaneous(strongest))
+    auc = formats.with_interval(strongest.auc, strongest.auc_ci95_simultaneous)
     text = f"Of {len(attacks)} membership attacks the strongest, {name}, has AUC {auc}, corrected for their number."
     if not above:
         return [text, "None tells training patients from others: no leak found, which is not proof that there is none."]
@@ -96,7 +95,7 @@ def _many(attacks: Results, controls: Results) -> list[str]:
             text,
             f"{_names(above)} beat chance, but {excuse}: the two groups of patients differ, and no leak is shown.",
         ]
-    kept = [attack for attack in leaks if attacks[attack].get("p_value_adjusted", 0.0) < 0.05]
+    kept = [attack for attack in leaks if attacks[attack].p_value_adjusted < 0.05]
     verb = "tells" if len(leaks) == 1 else "tell"
     said = f"{_names(leaks)} {verb} training patients from others better than chance"
     if kept:
@@ -111,5 +110,5 @@ def _names(attacks: list[str]) -> str:
     return attacks[0] if len(attacks) == 1 else f"{', '.join(attacks[:-1])} and {attacks[-1]}"
 
 
-def _auc(attack: Results) -> str:
-    return formats.with_interval(attack["auc"], attack["auc_ci95"])
+def _auc(attack: AttackRates) -> str:
+    return formats.with_interval(attack.auc, attack.auc_ci95)

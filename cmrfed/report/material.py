@@ -1,17 +1,20 @@
 """All that a report is made of, read from the run's folder once."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from cmrfed.config import UserError, not_readable
 from cmrfed.core.json_lines import read_lines
+from cmrfed.evaluation.schema import ArmScores, Results
 from cmrfed.runs import Run
 from cmrfed.site import Home
 from cmrfed.slices import Slices
 
-Results = dict[str, Any]
+Line = dict[str, Any]
+"""Of a log."""
 
 _ARMS = ("epsilon_0", "private", "non_private", "external")
 
@@ -20,15 +23,14 @@ _ARMS = ("epsilon_0", "private", "non_private", "external")
 class Material:
     """A run as its files tell it.
 
-    results: results.json. rounds: by arm, the whole lines of rounds.jsonl. stopped: by arm, after how many rounds
-    and why it ended early.
+    rounds: by arm, the whole lines of rounds.jsonl. stopped: by arm, after how many rounds and why it ended early.
     synthetic: by arm, its slices for held-out masks. spent: by site, (round, epsilon after it) of this run's ledger
     rows. held_out: real slices, None unless they were asked for.
     """
 
     run: Run
     results: Results
-    rounds: dict[str, list[Results]]
+    rounds: dict[str, list[Line]]
     stopped: dict[str, str]
     synthetic: dict[str, Slices]
     spent: dict[str, list[tuple[int, float]]]
@@ -36,13 +38,22 @@ class Material:
 
     @property
     def main_arm(self) -> str:
-        return str(self.results["arm"])
+        return self.results.arm
 
     @property
-    def scores(self) -> dict[str, Results]:
-        """Scores by arm, the one without private data first; a kind of score that was not measured is None."""
-        kinds = dict.fromkeys(("fidelity", "utility", "leakage", "audits"))
-        return {arm: kinds | self.results["arms"][arm] for arm in _ARMS if arm in self.results["arms"]}
+    def main(self) -> ArmScores:
+        """The run's own arm's scores."""
+        return self.results.arms.get(self.main_arm, ArmScores())
+
+    @property
+    def scores(self) -> dict[str, ArmScores]:
+        """Scores by arm, the one without private data first."""
+        return {arm: self.results.arms[arm] for arm in _ARMS if arm in self.results.arms}
+
+    @property
+    def why_void(self) -> str | None:
+        """Why the comparison of segmenters says nothing of usefulness; None where it does, or was not made."""
+        return self.main.utility.void if self.main.utility else None
 
     @property
     def public_start(self) -> bool:
@@ -68,16 +79,6 @@ class Material:
         return titles[arm]
 
 
-def why_void(utility: Results | None) -> str | None:
-    """Why a comparison of usefulness says nothing; None where it does, or where nothing was measured."""
-    return (utility or {}).get("void")
-
-
-def of_no_use(utility: Results) -> bool:
-    """Whether a segmenter that learnt from synthetic images is not known to beat one that looks at no image."""
-    return "over_blind" in utility and not utility["over_blind"]["synthetic"]["beats_blind"]
-
-
 def read_material(run: Run, show_real_images: bool) -> Material:
     """Read a run. Raises UserError when results.json is missing or is not one, or when a ledger was tampered with."""
     arms = [arm for arm in _ARMS if run.arm_folder(arm).is_dir()]
@@ -95,15 +96,14 @@ def read_material(run: Run, show_real_images: bool) -> Material:
 
 def _read_results(path: Path) -> Results:
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        kept: Results = {key: results[key] for key in ("arm", "arms", "sites", "timing")} | results
+        return Results.model_validate_json(path.read_bytes())
     except OSError as error:
         otherwise = f"{path}: is missing; run `cmrfed evaluate run={path.parent}` first"
         raise not_readable(path, error, otherwise) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]] if first["loc"] else [first["msg"]])
         raise UserError(f"{path}: is not a run's results ({reason}); run `cmrfed evaluate` again") from None
-    return kept
 
 
 def _spent(run: Run, site: str) -> list[tuple[int, float]]:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cmrfed.conditions import VENDORS
+from cmrfed.evaluation.schema import Estimate
 from cmrfed.pictures import png_uri
 from cmrfed.report.material import Material
 from cmrfed.report.tables import REFERENCES, training_sets
@@ -40,24 +41,24 @@ def dice_plot(material: Material) -> Plot | None:
         return None
     figure, axes = _canvas(6.4, 0.9 + 0.32 * len(sets))
     for row, (name, scores, lead) in enumerate(reversed(sets)):
-        value, limits = scores["dice"]["mean"], scores["dice_ci95"]["mean"]
-        colour = "#444444" if name in REFERENCES.values() else "#0072B2" if lead else "#8FB8D4"
-        axes.plot(limits, [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
-        axes.plot(value, row, "o", color=colour, markersize=6)
-    real = sets[0][1]["dice"]["mean"]
-    axes.axvline(real, color="#444444", linewidth=0.8, linestyle=":")
+        dice = scores.mean_dice
+        colour = "#444444" if name in REFERENCES else "#0072B2" if lead else "#8FB8D4"
+        axes.plot(dice.ci95 or [dice.value] * 2, [row, row], color=colour, linewidth=2.2, solid_capstyle="round")
+        axes.plot(dice.value, row, "o", color=colour, markersize=6)
+    axes.axvline(sets[0][1].dice.mean, color="#444444", linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(sets)), [name for name, *_ in reversed(sets)])
     axes.set_xlabel("mean Dice with its 95 % interval")
     caption = "Each line is one training set of the same segmentation network; dotted: real images."
     return Plot(_png(figure), "Dice by training set", caption)
 
 
-def utility_by_epsilon(points: Sequence[tuple[float, float, Sequence[float]]], real: Sequence[float]) -> Plot:
-    """What privacy costs in usefulness: (epsilon, mean Dice, its interval) of several runs, and Dice of real images."""
+def utility_by_epsilon(points: Sequence[tuple[float, Estimate]], real: Sequence[float]) -> Plot:
+    """What privacy costs in usefulness: (epsilon, mean Dice) of several runs, and Dice of real images."""
     figure, axes = _canvas(6.4, 3.6)
-    spent, dice, limits = zip(*points, strict=True)
+    spent, values = [epsilon for epsilon, _ in points], [dice.value for _, dice in points]
+    limits = [dice.ci95 or [dice.value] * 2 for _, dice in points]
     axes.vlines(spent, [low for low, _ in limits], [high for _, high in limits], color="#8FB8D4", linewidth=2.2)
-    axes.plot(spent, dice, "o-", color="#0072B2", linewidth=1.4, markersize=6, label="synthetic images")
+    axes.plot(spent, values, "o-", color="#0072B2", linewidth=1.4, markersize=6, label="synthetic images")
     axes.axhline(sum(real) / len(real), color="#444444", linewidth=0.8, linestyle=":", label="real images")
     axes.set_xscale("log")
     axes.set_xticks(spent, [f"{value:g}" for value in spent])

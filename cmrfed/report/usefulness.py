@@ -1,13 +1,18 @@
 """What images are worth beyond mean Dice, as tables of the run's own arm: tests, strata, function, unseen vendors,
 diseases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from cmrfed.evaluation.schema import Agreement, LeftOut, Means, SegmenterComparison, SegmenterScores, Utility
 from cmrfed.report import formats
-from cmrfed.report.material import Material, Results
-from cmrfed.report.tables import Figure, Row, Table
+from cmrfed.report.material import Material
+from cmrfed.report.tables import NOTHING, Figure, Row, Table, estimated, figure
 
-_STRATA = {"by_phase": "phase", "by_pathology": "pathology", "by_dataset": "data set"}
+_STRATA: dict[str, Callable[[SegmenterScores], dict[str, Means]]] = {
+    "phase": lambda scores: scores.by_phase,
+    "pathology": lambda scores: scores.by_pathology,
+    "data set": lambda scores: scores.by_dataset,
+}
 _FUNCTION = {
     f"{side}_{key}": f"{side.upper()} {title}"
     for side in ("lv", "rv")
@@ -18,17 +23,23 @@ _FUNCTION = {
         "mass_g": "mass, g",
     }.items()
 }
-_PROTOCOLS = {
-    "leave_one_vendor_out": "A vendor that real training images lack: what its synthetic images give back",
-    "translation": "The same, with its images drawn for other vendors' masks",
-    "cross_dataset": "A data set that real training images lack",
+_PROTOCOLS: dict[str, Callable[[Utility], LeftOut | None]] = {
+    "A vendor that real training images lack: what its synthetic images give back": (
+        lambda utility: utility.leave_one_vendor_out
+    ),
+    "The same, with its images drawn for other vendors' masks": lambda utility: utility.translation,
+    "A data set that real training images lack": lambda utility: utility.cross_dataset,
 }
-_SETS = ("real", "synthetic", "mixed")
+_SETS: dict[str, Callable[[SegmenterComparison], SegmenterScores]] = {
+    "real": lambda comparison: comparison.real,
+    "synthetic": lambda comparison: comparison.synthetic,
+    "mixed": lambda comparison: comparison.mixed,
+}
 
 
 def usefulness_tables(material: Material) -> list[tuple[str, str, Table]]:
     """(title, how its first column is called, table) of what was measured."""
-    utility = (material.scores.get(material.main_arm) or {}).get("utility")
+    utility = material.main.utility
     if not utility:
         return []
     return [
@@ -41,34 +52,20 @@ def usefulness_tables(material: Material) -> list[tuple[str, str, Table]]:
     ]
 
 
-def _figure(scored: Results | None, digits: int = 2) -> Figure:
-    """A value with its interval, each where it is known."""
-    if not scored:
-        return Figure(formats.MISSING)
-    limits = scored.get("ci95")
-    return Figure(formats.number(scored["value"], digits), formats.interval(limits, digits) if limits else "")
-
-
-def _dice(scores: Results) -> Figure:
-    return _figure({"value": scores["dice"]["mean"], "ci95": (scores.get("dice_ci95") or {}).get("mean")})
-
-
-def _other_sets(utility: Results) -> Iterator[tuple[str, str, Table]]:
-    others = [name for name in utility if name == "real_augmented" or name.startswith("mixed_")]
+def _other_sets(utility: Utility) -> Iterator[tuple[str, str, Table]]:
+    others = {f"real + synthetic, {name[6:]}": scores for name, scores in utility.other_ratios.items()}
+    if utility.real_augmented:
+        others = {"real images, strong augmentation": utility.real_augmented, **others}
     if others:
-        names = {"real_augmented": "real images, strong augmentation"}
-        rows = [Row(names.get(name, f"real + synthetic, {name[6:]}"), [_dice(utility[name])]) for name in others]
+        rows = [Row(name, [estimated(scores.mean_dice)]) for name, scores in others.items()]
         yield "Other training sets of the same budget", "Trained on", Table(["Dice mean"], rows)
 
 
-def _tests(utility: Results) -> Iterator[tuple[str, str, Table]]:
-    rows = [row for row in utility.get("tests", []) if (row["metric"], row["structure"]) == ("dice", "mean")]
+def _tests(utility: Utility) -> Iterator[tuple[str, str, Table]]:
+    rows = [row for row in utility.tests if (row.metric, row.structure) == ("dice", "mean")]
     if rows:
         lines = [
-            Row(
-                f"{_set(row['a'])} − {_set(row['b'])}",
-                [_figure({"value": row["difference"], "ci95": row["ci95"]}, 3), Figure(_p(row["p_holm"]))],
-            )
+            Row(f"{_set(row.a)} − {_set(row.b)}", [figure(row.difference, row.ci95, 3), Figure(_p(row.p_holm))])
             for row in rows
         ]
         title = "Differences of mean Dice over the same patients, with p corrected for all tests made (Holm)"
@@ -83,28 +80,28 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _strata(utility: Results) -> Iterator[tuple[str, str, Table]]:
+def _strata(utility: Utility) -> Iterator[tuple[str, str, Table]]:
+    sets = [find(utility) for find in _SETS.values()]
     rows = [
-        Row(f"{title}: {label}", [Figure(str(utility["real"][key][label]["patients"])), *_by_set(utility, key, label)])
-        for key, title in _STRATA.items()
-        for label in utility["real"].get(key, {})
+        Row(f"{title}: {label}", [Figure(str(real.patients)), *(_dice(strata(one).get(label)) for one in sets)])
+        for title, strata in _STRATA.items()
+        for label, real in strata(utility.real).items()
     ]
     if rows:
         yield "Mean Dice by phase, pathology and data set", "Patients", Table(["patients", *_SETS], rows)
 
 
-def _by_set(utility: Results, key: str, label: str) -> list[Figure]:
-    found = [utility[name].get(key, {}).get(label) for name in _SETS]
-    return [_dice(one) if one else Figure(formats.MISSING) for one in found]
+def _dice(scores: Means | None) -> Figure:
+    return estimated(scores.mean_dice) if scores else NOTHING
 
 
-def _function(utility: Results) -> Iterator[tuple[str, str, Table]]:
-    known = [name for name in _SETS if utility[name].get("function")]
-    measures = [name for name in utility[known[0]]["function"] if name != "left_out"] if known else []
+def _function(utility: Utility) -> Iterator[tuple[str, str, Table]]:
+    known = {name: function.measures for name, find in _SETS.items() if (function := find(utility).function)}
+    measures = dict.fromkeys(measure for found in known.values() for measure in found)
     rows = [
-        Row(f"{_FUNCTION.get(measure, measure)}; {name}", _agreement(utility[name]["function"][measure]))
+        Row(f"{_FUNCTION.get(measure, measure)}; {name}", _agreement(found[measure]))
         for measure in measures
-        for name in known
+        for name, found in known.items()
     ]
     if rows:
         columns = ["bias", "95 % of differences lie between", "patients"]
@@ -115,29 +112,28 @@ def _function(utility: Results) -> Iterator[tuple[str, str, Table]]:
         )
 
 
-def _agreement(found: Results) -> list[Figure]:
-    limits = [found["lower_limit"], found["upper_limit"]]
-    shown = formats.interval([limit["value"] for limit in limits], 1) if all(limits) else formats.MISSING
-    return [_figure(found["bias"], 1), Figure(shown), Figure(str(found["patients"]))]
+def _agreement(found: Agreement) -> list[Figure]:
+    lower, upper = found.lower_limit, found.upper_limit
+    shown = formats.interval([lower.value, upper.value], 1) if lower and upper else formats.MISSING
+    return [estimated(found.bias, 1), Figure(shown), Figure(str(found.patients))]
 
 
-def _unseen(utility: Results) -> Iterator[tuple[str, str, Table]]:
-    names = ("seen", "unseen", "helped", "drop", "removed")
-    for protocol, title in _PROTOCOLS.items():
-        if found := utility.get(protocol):
-            groups = {**found["groups"], "mean": found["mean"]}
-            rows = [Row(group, [_figure(of[name], 3) for name in names]) for group, of in groups.items()]
+def _unseen(utility: Utility) -> Iterator[tuple[str, str, Table]]:
+    for title, find in _PROTOCOLS.items():
+        if found := find(utility):
+            rows = [
+                Row(group, [estimated(of, 3) for of in (drop.seen, drop.unseen, drop.helped, drop.drop, drop.removed)])
+                for group, drop in {**found.groups, "mean": found.mean}.items()
+            ]
             columns = ["trained on all", "without it", "without it + synthetic", "drop", "given back"]
             yield title, "Left out", Table(columns, rows)
 
 
-def _disease(utility: Results) -> Iterator[tuple[str, str, Table]]:
-    found = utility.get("disease")
-    rows = [
-        Row(name, [_figure(one.get("balanced_accuracy")), _figure(one.get("macro_auc")), Figure(_p(one["p"]))])
-        for name, one in (found or {}).items()
-        if isinstance(one, dict) and "balanced_accuracy" in one
-    ]
-    if rows:
+def _disease(utility: Utility) -> Iterator[tuple[str, str, Table]]:
+    if utility.disease:
+        rows = [
+            Row(name, [estimated(one.balanced_accuracy), estimated(one.macro_auc), Figure(_p(one.p))])
+            for name, one in utility.disease.by_set.items()
+        ]
         columns = ["balanced accuracy", "AUC", "p against chance"]
         yield "A classifier of diseases, by what it and its segmenter learnt from", "Trained on", Table(columns, rows)

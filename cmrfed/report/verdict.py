@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from cmrfed.evaluation.schema import ArmScores, Fidelity, PairedTest, SegmenterScores, Utility
 from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.incidents import incidents
 from cmrfed.report.leakage import leakage_sentences, strongest_headline
-from cmrfed.report.material import Material, Results, of_no_use, why_void
+from cmrfed.report.material import Material
 
 _SIGNIFICANT = 0.05
 _FAR = 2.0
@@ -26,11 +27,11 @@ class Verdict:
 
 def verdicts(material: Material) -> list[Verdict]:
     """The verdicts by dimension, in the order in which a reader asks."""
-    main = material.scores.get(material.main_arm, {})
+    main = material.main
     return [
-        Verdict("Are the images useful?", *_dice_headline(main), [_utility(main.get("utility")), _gain(material)]),
-        Verdict("Do they look real?", *_fid_headline(main), [_fidelity(main.get("fidelity"))]),
-        Verdict("Do they give patients away?", *strongest_headline(main.get("leakage")), leakage_sentences(material)),
+        Verdict("Are the images useful?", *_dice_headline(main), [_utility(main.utility), _gain(material)]),
+        Verdict("Do they look real?", *_fid_headline(main), [_fidelity(main.fidelity)]),
+        Verdict("Do they give patients away?", *strongest_headline(main.leakage), leakage_sentences(material)),
         Verdict("What is promised?", *_epsilon_headline(material), [_privacy(material)]),
     ]
 
@@ -51,29 +52,27 @@ def remarks(material: Material) -> list[str]:
     return said
 
 
-def _dice_headline(main: Results) -> tuple[str, str]:
-    if not (utility := main.get("utility")):
+def _dice_headline(main: ArmScores) -> tuple[str, str]:
+    if not (utility := main.utility):
         return formats.MISSING, "not measured"
-    synthetic, real = (utility[name]["dice"]["mean"] for name in ("synthetic", "real"))
-    if why_void(utility):
-        return (
-            "void",
-            f"real images themselves: Dice {real:.2f}; without looking at any image {_blind(utility)}",
-        )
-    if of_no_use(utility):
-        return "none", f"Dice {synthetic:.2f}; without looking at any image {_blind(utility)}, on real ones {real:.2f}"
-    blind = f"; without looking at any image {_blind(utility)}" if "blind" in utility else ""
-    return f"Dice {synthetic:.2f}", f"trained on synthetic images only; on real ones {real:.2f}{blind}"
+    synthetic, real = utility.synthetic.dice.mean, utility.real.dice.mean
+    blind = f"without looking at any image {utility.blind.dice.mean:.2f}"
+    if utility.void:
+        return "void", f"real images themselves: Dice {real:.2f}; {blind}"
+    if utility.of_no_use:
+        return "none", f"Dice {synthetic:.2f}; {blind}, on real ones {real:.2f}"
+    return f"Dice {synthetic:.2f}", f"trained on synthetic images only; on real ones {real:.2f}; {blind}"
 
 
-def _blind(utility: Results) -> str:
-    return formats.number(utility["blind"]["dice"]["mean"])
-
-
-def _fid_headline(main: Results) -> tuple[str, str]:
-    if not (fidelity := main.get("fidelity")):
+def _fid_headline(main: ArmScores) -> tuple[str, str]:
+    if not main.fidelity:
         return formats.MISSING, "not measured"
-    return f"FID {fidelity['fid']:.0f}", f"other real patients score {fidelity['fid_real']:.0f}"
+    if not (frechet := main.fidelity.frechet):
+        return formats.MISSING, _TOO_FEW
+    return f"FID {frechet.value:.0f}", f"other real patients score {formats.number(frechet.floor, 0)}"
+
+
+_TOO_FEW = "too few images for an FID"
 
 
 def _epsilon_headline(material: Material) -> tuple[str, str]:
@@ -83,100 +82,100 @@ def _epsilon_headline(material: Material) -> tuple[str, str]:
     return f"ε{_EQUALS}{formats.epsilon(spent)}", f"at δ = {plan.delta:g}, spent by any patient at most"
 
 
-def _utility(utility: Results | None) -> str:
+def _utility(utility: Utility | None) -> str:
     if not utility:
         return "How useful the images are for training a segmentation network was not measured."
-    if why_void(utility):
+    if utility.void:
         return _void(utility)
-    if of_no_use(utility):
+    if utility.of_no_use:
         return _no_use(utility)
-    synthetic, real, mixed = (_dice(utility[name]) for name in ("synthetic", "real", "mixed"))
-    ratio = f" ({_ratio(utility):.2f} times as high)" if utility["real"]["dice"]["mean"] > 0 else ""
+    synthetic, real = utility.synthetic, utility.real
+    ratio = f" ({synthetic.dice.mean / real.dice.mean:.2f} times as high)" if real.dice.mean > 0 else ""
     text = (
-        f"A segmentation network trained only on this generator's images reaches mean Dice {synthetic} on "
-        f"{utility['real']['patients']} held-out patients, against {real} for the same network trained on real "
-        f"images{ratio}"
+        f"A segmentation network trained only on this generator's images reaches mean Dice {_dice(synthetic)} on "
+        f"{real.patients} held-out patients, against {_dice(real)} for the same network trained on real images{ratio}"
     )
-    if doubt := _doubt(utility, "synthetic", "real", utility["real"]):
+    if doubt := _doubt(utility.tests, ("synthetic", synthetic), ("real", real)):
         text += f"; {doubt}, so this run cannot tell the two apart"
-    return f"{text}. Trained on both together it reaches {mixed}{_against_real(utility)}."
+    return f"{text}. Trained on both together it reaches {_dice(utility.mixed)}{_against_real(utility)}."
 
 
-def _void(utility: Results) -> str:
-    real, blind = (_dice(utility[name]) for name in ("real", "blind"))
+def _void(utility: Utility) -> str:
+    real, blind = _dice(utility.real), _dice(utility.blind)
     return (
         f"Nothing can be said of it: a segmentation network trained on real images themselves reaches mean Dice {real} "
-        f"on {utility['real']['patients']} held-out patients, which is no better than {blind}, what one and the same "
+        f"on {utility.real.patients} held-out patients, which is no better than {blind}, what one and the same "
         "mask in every slice reaches without looking at any image. Whatever synthetic images score beside it means "
         "nothing; evaluate again with more steps or images (evaluation.utility.steps, .slices) or more patients."
     )
 
 
-def _no_use(utility: Results) -> str:
-    synthetic, real, blind = (_dice(utility[name]) for name in ("synthetic", "real", "blind"))
+def _no_use(utility: Utility) -> str:
+    synthetic, real, blind = _dice(utility.synthetic), _dice(utility.real), _dice(utility.blind)
     return (
         "No use of the images was found: a segmentation network trained on them alone reaches mean Dice "
-        f"{synthetic} on {utility['real']['patients']} held-out patients, no better than {blind}, what one and "
+        f"{synthetic} on {utility.real.patients} held-out patients, no better than {blind}, what one and "
         f"the same mask in every slice reaches without looking at any image. Trained on real images it reaches {real}."
     )
 
 
-def _against_real(utility: Results) -> str:
+def _against_real(utility: Utility) -> str:
     """What adding synthetic images to real ones brought."""
-    difference = utility["mixed"]["dice"]["mean"] - utility["real"]["dice"]["mean"]
-    if _doubt(utility, "mixed", "real", utility["real"]):
+    mixed, real = utility.mixed, utility.real
+    if _doubt(utility.tests, ("mixed", mixed), ("real", real)):
         return ", not clearly different from real images alone"
-    return ", more than real images alone" if difference > 0 else ", less than real images alone"
+    return ", more than real images alone" if mixed.dice.mean > real.dice.mean else ", less than real images alone"
 
 
-def _doubt(utility: Results, a: str, b: str, other: Results) -> str:
-    """Why mean Dice of training sets a and b, whose scores are `other`, may be the same; empty where they differ.
+def _doubt(tests: list[PairedTest], one: tuple[str, SegmenterScores], other: tuple[str, SegmenterScores]) -> str:
+    """Why mean Dice of two training sets, each by name and scores, may be the same; empty where they differ.
 
     Where a paired test was made it decides: it sees what overlapping intervals of the same patients hide.
     """
-    wanted = {"a": a, "b": b, "metric": "dice", "structure": "mean"}
-    if test := next((row for row in utility.get("tests", ()) if wanted.items() <= row.items()), None):
-        return "the same patients' scores differ by no more than chance" if test["p_holm"] >= _SIGNIFICANT else ""
-    overlap = formats.overlap(utility[a]["dice_ci95"]["mean"], other["dice_ci95"]["mean"])
-    return "the intervals overlap" if overlap else ""
+    (a, own), (b, others) = one, other
+    wanted = (a, b, "dice", "mean")
+    if test := next((row for row in tests if (row.a, row.b, row.metric, row.structure) == wanted), None):
+        return "the same patients' scores differ by no more than chance" if test.p_holm >= _SIGNIFICANT else ""
+    return "the intervals overlap" if formats.overlap(own.dice_ci95.mean, others.dice_ci95.mean) else ""
 
 
-def _ratio(utility: Results) -> float:
-    return float(utility["synthetic"]["dice"]["mean"] / utility["real"]["dice"]["mean"])
-
-
-def _dice(scores: Results) -> str:
-    return formats.with_interval(scores["dice"]["mean"], scores["dice_ci95"]["mean"])
+def _dice(scores: SegmenterScores) -> str:
+    return formats.with_interval(scores.dice.mean, scores.dice_ci95.mean)
 
 
 def _gain(material: Material) -> str:
     """What the patients' data added to the start; an improvement only where there is one."""
-    arms, arm = material.scores, material.main_arm
-    before, after = (arms.get(name, {}).get("utility") for name in ("epsilon_0", arm))
-    if not (before and after) or why_void(after) or of_no_use(after):
+    first, after = material.scores.get("epsilon_0"), material.main.utility
+    before = first.utility if first else None
+    if not (before and after) or after.void or after.of_no_use:
         return ""
-    training = "Private training" if arm == "private" else "Training"
+    training = "Private training" if material.main_arm == "private" else "Training"
     start = "the public start (no patient seen)" if material.public_start else "the start"
-    difference = after["synthetic"]["dice"]["mean"] - before["synthetic"]["dice"]["mean"]
-    change = f"Dice {_dice(before['synthetic'])} before, {_dice(after['synthetic'])} after"
+    difference = after.synthetic.dice.mean - before.synthetic.dice.mean
+    change = f"Dice {_dice(before.synthetic)} before, {_dice(after.synthetic)} after"
     if difference < 0.005:
         return f"{training} did not improve on {start}: {change}."
-    if doubt := _doubt(after, "synthetic", "epsilon_0/synthetic", before["synthetic"]):
+    pair = ("synthetic", after.synthetic), ("epsilon_0/synthetic", before.synthetic)
+    if doubt := _doubt(after.tests, *pair):
         unsure = f"{doubt}, so an improvement is not established"
         return f"{training} changed Dice by {difference:+.2f} from {start} ({change}); {unsure}."
     return f"{training} improved on {start} by {difference:+.2f}: {change}."
 
 
-def _fidelity(fidelity: Results | None) -> str:
+def _fidelity(fidelity: Fidelity | None) -> str:
     if not fidelity:
         return "How close the images are to real ones was not measured."
-    fid, floor = (formats.with_interval(fidelity[k], fidelity[f"{k}_ci95"], 0) for k in ("fid", "fid_real"))
+    frechet = fidelity.frechet
+    if not (frechet and frechet.floor):
+        return f"How close the images are to real ones is not known: {_TOO_FEW}."
+    fid = formats.with_interval(frechet.value, frechet.ci95, 0)
+    floor = formats.with_interval(frechet.floor, frechet.floor_ci95, 0)
     text = f"The images' distance from held-out real ones is FID {fid}, where other real patients score {floor}"
-    if formats.overlap(fidelity["fid_ci95"], fidelity["fid_real_ci95"]):
+    if formats.overlap(frechet.ci95, frechet.floor_ci95):
         return f"{text}; the intervals overlap, so this run cannot tell the two apart."
-    if fidelity["fid"] < fidelity["fid_real"]:
+    if frechet.value < frechet.floor:
         return f"{text}: nearer than other patients, which sharing the held-out masks can explain."
-    times = fidelity["fid"] / fidelity["fid_real"]
+    times = frechet.value / frechet.floor
     if times >= _FAR:
         return f"{text}: {times:.1f} times as far, so these images are far from real ones."
     return f"{text}: a gap remains, {times:.1f} times as far."

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from finished_runs import PLAN
+from finished_runs import attack as finished_attack
 from refusals import refuses
 
 from cmrfed.config import DataConfig, GeneratorConfig, RunConfig
+from cmrfed.evaluation.schema import Results
 from cmrfed.generators import build_generator
 from cmrfed.release import ReleasePolicy, reasons_against, release
 from cmrfed.report.material import Material
@@ -16,8 +18,8 @@ POLICY = ReleasePolicy(contact="dpo@hospital.example")
 
 
 def attack(auc=0.52, low=0.41, high=0.63, **more) -> dict:
-    rates = {"auc": auc, "auc_ci95": [low, high], "tpr_at_1pct_fpr": 0.03, "tpr_at_1pct_fpr_ci95": [0.0, 0.1]}
-    return rates | {"members": 31, "non_members": 25} | more
+    rates = {"tpr_at_1pct_fpr": 0.03, "tpr_at_1pct_fpr_ci95": [0.0, 0.1], "non_members": 25}
+    return finished_attack(auc, low, high, **rates | more)
 
 
 @pytest.fixture
@@ -40,8 +42,9 @@ def make(tmp_path):
         save_generator(run.arm_folder("private") / "model.safetensors", generator, read_weights(generator), secret="S1")
         site = {"patients": 12, "epsilon": epsilon, "delta": 1e-4, "noise_multiplier": 2.0, "sample_rate": 0.5}
         scores = {"leakage": {"loss": attack()} if leakage is None else leakage}
-        results = {"arm": "private", "arms": {"private": scores}, "sites": {"A": site | {"steps": 4}}, "timing": {}}
-        return Material(run, results, {}, {}, {}, {}, None)
+        results = {"run": "toy", "arm": "private", "evaluation": {}, "arms": {"private": scores}, "timing": {}}
+        found = Results.model_validate(results | {"sites": {"A": site | {"steps": 4}}})
+        return Material(run, found, {}, {}, {}, {}, None)
 
     return made
 

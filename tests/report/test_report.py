@@ -19,6 +19,7 @@ from finished_runs import (
     leakage,
     log_rounds,
     noise_for,
+    paired_test,
     real_hearts,
     results,
     utility,
@@ -31,6 +32,7 @@ from toy_hearts import toy_case
 
 from cmrfed.config import CompositeConfig, DataConfig, EvaluationConfig, GeneratorConfig
 from cmrfed.evaluation.composite import composite
+from cmrfed.evaluation.schema import ArmScores
 from cmrfed.pictures import image_uri
 from cmrfed.privacy import attacker_true_positive_rate
 from cmrfed.report import write_report
@@ -154,9 +156,10 @@ def test_results_that_are_missing_or_broken_are_one_line(tmp_path):
     run = lay_out(tmp_path / "run", None)
     with refuses("results.json", "cmrfed evaluate"):
         write_report(run, None)
-    (run.folder / "results.json").write_text('{"arm": "priv')
-    with refuses("results.json", "cmrfed evaluate"):
-        write_report(run, None)
+    for broken in ('{"arm": "priv', "[" * 100_000, '{"arm": "private", "arms": {"private": {"leakage": 3}}}'):
+        (run.folder / "results.json").write_text(broken)
+        with refuses("results.json", "cmrfed evaluate"):
+            write_report(run, None)
     assert not (run.folder / "report.html").exists()
 
 
@@ -231,9 +234,8 @@ def test_the_verdict_claims_an_improvement_only_where_intervals_part(tmp_path, b
 )
 def test_a_paired_test_decides_what_overlapping_intervals_of_the_same_patients_hide(tmp_path, a, b, p, said):
     found = results(epsilon_0=0.69, private=0.71)
-    row = {"a": a, "b": b, "metric": "dice", "structure": "mean", "p_holm": p}
     for arm in found["arms"].values():
-        arm["utility"] = arm["utility"] | {"tests": [row]}
+        arm["utility"] = arm["utility"] | {"tests": [paired_test(a, b, p)]}
     verdict = verdict_of(lay_out(tmp_path, found))
     assert said in verdict
     assert ("not clearly different" in verdict) == (a == "synthetic" or p > 0.05)
@@ -244,8 +246,7 @@ def test_a_small_difference_that_a_paired_test_finds_is_not_called_none(tmp_path
     utility = found["arms"]["private"]["utility"]
     utility["synthetic"]["dice_ci95"]["mean"] = utility["real"]["dice_ci95"]["mean"]
     assert "so this run cannot tell the two apart" in verdict_of(lay_out(tmp_path / "overlap", found))
-    row = {"a": "synthetic", "b": "real", "metric": "dice", "structure": "mean", "p_holm": 0.001}
-    utility["tests"] = [row]
+    utility["tests"] = [paired_test("synthetic", "real", 0.001)]
     assert "so this run cannot tell the two apart" not in verdict_of(lay_out(tmp_path / "paired", found))
 
 
@@ -254,7 +255,7 @@ def with_blind(blind: float) -> dict:
     found = results()
     for arm in found["arms"].values():
         arm["utility"] = utility(0.7, blind=blind)
-        arm["composite"] = composite(arm, CompositeConfig())
+        arm["composite"] = composite(ArmScores.model_validate(arm), CompositeConfig()).plain()
     return found
 
 

@@ -4,25 +4,26 @@ The floor of every score is what other real patients get in the place of the syn
 """
 
 from cmrfed.config import FidelityConfig
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import headline, refuse_unusable_spaces
 from cmrfed.evaluation.fidelity.outlines import outlined
 from cmrfed.evaluation.fidelity.pixels import measure_pixels
 from cmrfed.evaluation.fidelity.sets import compared
 from cmrfed.evaluation.fidelity.spaces import measure_spaces
 from cmrfed.evaluation.fidelity.structure import measure_structure
-from cmrfed.evaluation.subject import ProgressBar, Results, Subject
+from cmrfed.evaluation.schema import Fidelity
+from cmrfed.evaluation.subject import Subject
 
 __all__ = ["measure_fidelity"]
 
 _HEADLINE = ("fid", "kid")
 
 
-def measure_fidelity(subject: Subject, config: FidelityConfig, bar: ProgressBar) -> dict[str, Results]:
-    """By arm: {"fid", "kid", each with "_ci95", "_real" and "_real_ci95", "images"} of the first space, and under
-    "spaces", "pixels", "structure" and "faithfulness" every score by its name in `metrics.SCORES`.
+def measure_fidelity(subject: Subject, config: FidelityConfig, bar: ProgressBar) -> dict[str, Fidelity]:
+    """By arm: FID and KID of the first space, and every score by part and its name in `metrics.SCORES`.
 
-    The real reference has as many images as the test set, and its mix of vendors. Raises
-    UserError for a space that is not known, or whose weights are not there.
+    The real reference has as many images as the test set, and its mix of vendors. Raises UserError for a space that is
+    not known, or whose weights are not there.
     """
     refuse_unusable_spaces(config.spaces, config.weights)
     sets = compared(subject)
@@ -32,13 +33,15 @@ def measure_fidelity(subject: Subject, config: FidelityConfig, bar: ProgressBar)
     structure = measure_structure(sets, outlines, bar) if config.structure else {}
     first = config.spaces[0]
     return {
-        arm: {
-            **headline({name: spaces[arm][first][name] for name in _HEADLINE if name in spaces[arm][first]}),
-            "images": sets.images,
-            "spaces": spaces[arm],
-            "pixels": pixels.get(arm, {}),
-            "structure": structure.get(arm, {}),
-            "faithfulness": outlines.faithfulness.get(arm, {}) if outlines else {},
-        }
+        arm: Fidelity.model_validate(
+            {
+                **headline({name: spaces[arm][first][name] for name in _HEADLINE if name in spaces[arm][first]}),
+                "images": sets.images,
+                "spaces": spaces[arm],
+                "pixels": pixels.get(arm, {}),
+                "structure": structure.get(arm, {}),
+                "faithfulness": outlines.faithfulness.get(arm, {}) if outlines else {},
+            }
+        )
         for arm in subject.synthetic
     }

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import FAITHFULNESS, Score, SliceScores, faithfulness, mean_scores
 from cmrfed.evaluation.fidelity.sets import Compared, outlines_of
-from cmrfed.evaluation.subject import ProgressBar, thin
+from cmrfed.evaluation.subject import thin
 from cmrfed.evaluation.utility.metrics import TrainingSet, predict, train_segmenter
 from cmrfed.shapes import Mask
 from cmrfed.slices import Slices

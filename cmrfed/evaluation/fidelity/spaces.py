@@ -36,14 +36,14 @@ def measure_spaces(sets: Compared, config: FidelityConfig, bar: ProgressBar) -> 
     found: dict[str, ByArm] = {arm: {} for arm in sets.made}
     for number, name in enumerate(config.spaces):
         restored = reconstructed(sets, bar) if config.reconstruct and number == 0 else {}
-        space = Space(name, _weights(name, config, sets.subject, bar), sets.subject)
+        space = FeatureSpace(name, _weights(name, config, sets.subject, bar), sets.subject)
         for arm, scores in _measure(space, sets, restored, bar).items():
             found[arm][name] = scores
     return found
 
 
 @dataclass(frozen=True)
-class Space:
+class FeatureSpace:
     """A feature space by name, with the file of its weights where it is not the one that comes with it."""
 
     name: str
@@ -75,7 +75,7 @@ def _weights(name: str, config: FidelityConfig, subject: Subject, bar: ProgressB
     return config.weights.get(name)
 
 
-def _measure(space: Space, sets: Compared, restored: dict[str, Slices], bar: ProgressBar) -> ByArm:
+def _measure(space: FeatureSpace, sets: Compared, restored: dict[str, Slices], bar: ProgressBar) -> ByArm:
     """All scores of one space by arm."""
     rest = unseen(sets)
     wanted = {"test": sets.test, "reference": sets.reference}

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cmrfed.conditions import PHASES
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, Score, scores_beside_floor
 from cmrfed.evaluation.fidelity.metrics.structure import (
     APPEARANCES,
@@ -23,7 +24,6 @@ from cmrfed.evaluation.fidelity.metrics.structure import (
 )
 from cmrfed.evaluation.fidelity.outlines import Outlines
 from cmrfed.evaluation.fidelity.sets import Compared, outlines_of
-from cmrfed.evaluation.subject import ProgressBar
 from cmrfed.shapes import Mask
 from cmrfed.slices import Slices
 

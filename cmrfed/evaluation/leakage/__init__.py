@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from cmrfed.config import LeakageConfig
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     Claim,
@@ -23,10 +24,13 @@ from cmrfed.evaluation.leakage.attacks import (
 from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
 from cmrfed.evaluation.leakage.audits import copies, styles, worst_patients
 from cmrfed.evaluation.leakage.scene import Scene
-from cmrfed.evaluation.subject import ProgressBar, Results, Subject, Synthetic
-from cmrfed.federation import Arm
+from cmrfed.evaluation.schema import AttackRates, Audits
+from cmrfed.evaluation.subject import Subject, Synthetic
 
 __all__ = ["Scene", "measure_leakage"]
+
+Attacks = dict[str, AttackRates]
+"""By the attack's name."""
 
 NO_NOISE_VIEW = "not applicable: the generator draws in one go, and cannot be asked at a noise of one's choice"
 MEMBERS_UNKNOWN = "it is not known on whom the generator was trained"
@@ -34,7 +38,7 @@ MEMBERS_UNKNOWN = "it is not known on whom the generator was trained"
 
 def measure_leakage(
     subject: Subject, config: LeakageConfig, bar: ProgressBar
-) -> tuple[dict[str, Results], dict[str, Results]]:
+) -> tuple[dict[str, Attacks], dict[str, Audits]]:
     """(Attacks, audits), each by arm. Where the generator is not at hand only its samples are attacked; where it is not
     known who it was trained on nobody is, for a membership that was drawn by lot cannot be found.
 
@@ -47,11 +51,11 @@ def measure_leakage(
     return attacks, audits
 
 
-def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Results, Results]:
+def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Attacks, Audits]:
     """One arm's attacks and audits."""
-    copied = {space: copies(scene, made, space) for space in _spaces(scene) if len(made.shown)}
+    copied = {str(space): copies(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     if not scene.subject.members_known:
-        return {}, {"left_out": dict.fromkeys(scene.names, MEMBERS_UNKNOWN), "copies": copied}
+        return {}, Audits(left_out=dict.fromkeys(scene.names, MEMBERS_UNKNOWN), copies=copied)
     subject, cohort = scene.subject, scene.cohort
     evidence: dict[Evidence, Any] = {}
     probe = scene.probe(made.load()) if made.generator else None
@@ -60,8 +64,8 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
     evidence |= {space: _samples(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     with bar(f"membership inference, {arm}") as progress:
         scores = score_patients(evidence, cohort, scene.names, progress)
-    attacks = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
-    audits: Results = {
+    judged = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
+    audits: dict[str, object] = {
         "left_out": left_out(evidence, cohort, scene.names) | _without_noise_view(scene, made, probe),
         "calibration_patients": int(cohort.calibration.sum()),
         "strongest": strongest(scores, cohort, subject.bootstrap, subject.seed),
@@ -75,7 +79,8 @@ def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple
         losses = -loss_scores(evidence["probe"])
         sides = cohort.sides(losses, np.ones_like(cohort.member))
         audits["overfitting"] = overfitting_gap(*sides, subject.bootstrap, subject.seed)
-    return attacks, audits
+    attacks = {name: AttackRates.model_validate(rates) for name, rates in judged.items()}
+    return attacks, Audits.model_validate(audits)
 
 
 def _without_noise_view(scene: Scene, made: Synthetic, probe: Probe | None) -> dict[str, str]:
@@ -86,19 +91,16 @@ def _without_noise_view(scene: Scene, made: Synthetic, probe: Probe | None) -> d
 
 def _claim(made: Synthetic) -> Claim:
     """What the arm's plan promises; nothing where it has none."""
-    folder = made.generator.parent if made.generator else None
-    plan = Arm.open(folder).plan if folder and (folder / "arm.json").exists() else None
-    return Claim(plan.target_epsilon, plan.delta) if plan else Claim()
+    return Claim(made.plan.target_epsilon, made.plan.delta) if made.plan else Claim()
 
 
 def _shadows(scene: Scene, made: Synthetic, probe: Probe, bar: ProgressBar) -> dict[Evidence, Any]:
     """What shadow models answer, where an attack needs them and the arm's start is at hand."""
-    assert made.generator
-    start, cohort = made.generator.with_name("initial.safetensors"), scene.cohort
+    cohort = scene.cohort
     wanted = any(ATTACKS[name].needs == "shadows" for name in scene.names)
-    if not (scene.config.shadow_models and start.exists() and wanted and cohort.calibrates):
+    if not (scene.config.shadow_models and made.start and wanted and cohort.calibrates):
         return {}
-    trained_on, answers = scene.shadows(made, bar)
+    trained_on, answers = scene.shadows(made, made.start, bar)
     return {"shadows": Shadows(scene.answers(probe), answers, trained_on, cohort.calibration & ~cohort.member)}
 
 

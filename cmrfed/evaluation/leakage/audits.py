@@ -16,14 +16,15 @@ from cmrfed.evaluation.leakage.attacks import (
     style_statistics,
 )
 from cmrfed.evaluation.leakage.scene import Scene, patient_slices
-from cmrfed.evaluation.subject import Results, Subject, Synthetic, few_of_each, thin
+from cmrfed.evaluation.schema import Copies, ExposedPatient, StyleRecovery
+from cmrfed.evaluation.subject import Subject, Synthetic, few_of_each, thin
 from cmrfed.slices import Patient, Slices
 
 _FEWEST_AT_A_SITE = 3
 """Patients a site needs on either side before its style is looked for."""
 
 
-def copies(scene: Scene, made: Synthetic, space: Evidence) -> Results:
+def copies(scene: Scene, made: Synthetic, space: Evidence) -> Copies:
     """Images for held-out masks, against the training archive, beside the real images of those masks."""
     subject, few = scene.subject, scene.few
     train = (
@@ -31,12 +32,11 @@ def copies(scene: Scene, made: Synthetic, space: Evidence) -> Results:
     )
     count = min(len(made.shown), len(subject.shown))
     sides = (scene.shown(thin(side, count, subject.seed), space) for side in (made.shown, subject.shown))
-    return {
-        **copying(CopyTest(*(scene.points(side, space) for side in (*sides, train))), subject.bootstrap, subject.seed)
-    }
+    test = CopyTest(*(scene.points(side, space) for side in (*sides, train)))
+    return Copies.model_validate(copying(test, subject.bootstrap, subject.seed))
 
 
-def styles(scene: Scene, made: Synthetic) -> dict[str, Results]:
+def styles(scene: Scene, made: Synthetic) -> dict[str, StyleRecovery]:
     """By vendor, whether a site of that vendor can be told from images that were drawn for its masks, for vendors with
     two sites or more on either side. A site is a centre of a data set."""
     subject = scene.subject
@@ -48,11 +48,12 @@ def styles(scene: Scene, made: Synthetic) -> dict[str, Results]:
         if len(set(map(_site, shown.records))) < 2:
             continue
         drawn = made.shown.subset(shown.patient_names)
-        found[vendor] = style_recovery(
+        accuracy = style_recovery(
             style_statistics(patient_slices(few_of_each(train, 4))), [*map(_site, train.records)],
             style_statistics(patient_slices(shown)), style_statistics(patient_slices(drawn)),
             [*map(_site, shown.records)], subject.bootstrap, subject.seed,
         )  # fmt: skip
+        found[vendor] = StyleRecovery.model_validate(accuracy)
     return found
 
 
@@ -69,11 +70,11 @@ def _site(patient: Patient) -> str:
     return f"{patient.dataset} {patient.centre}"
 
 
-def worst_patients(scene: Scene, scores: Mapping[str, np.ndarray]) -> list[Results]:
+def worst_patients(scene: Scene, scores: Mapping[str, np.ndarray]) -> list[ExposedPatient]:
     """The most exposed members by a keyed hash of their names; the key stays with the patients' data."""
     cohort = scene.cohort
     exposed, rank = exposure(scores, cohort)
     names = [one.patient for one, member in zip(cohort.patients, cohort.member, strict=True) if member]
     hashes = hashed_names(names, name_key(scene.subject.cache.parent / "names.key"))
     order = np.lexsort((-rank, -exposed))[: scene.config.worst_patients]
-    return [{"patient": hashes[one], "exposure": float(exposed[one]), "rank": float(rank[one])} for one in order]
+    return [ExposedPatient(patient=hashes[one], exposure=float(exposed[one]), rank=float(rank[one])) for one in order]

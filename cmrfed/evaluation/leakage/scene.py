@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cmrfed.config import LeakageConfig
+from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import extract_features
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
@@ -24,7 +25,7 @@ from cmrfed.evaluation.leakage.attacks import (
     halves,
     train_shadows,
 )
-from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, few_of_each, thin
+from cmrfed.evaluation.subject import Subject, Synthetic, few_of_each, thin
 from cmrfed.generators import Denoiser, Generator
 from cmrfed.slices import Slices, concatenate
 from cmrfed.updates import load_weights, write_weights
@@ -100,10 +101,8 @@ class Scene:
         """The pixels of every real image, left where they lie."""
         return Points.joined([self.points(part, "pixels") for part in (self.subject.train, self.subject.held_out)])
 
-    def shadows(self, made: Synthetic, bar: ProgressBar) -> tuple[np.ndarray, Answers]:
+    def shadows(self, made: Synthetic, start: Path, bar: ProgressBar) -> tuple[np.ndarray, Answers]:
         """(Who each shadow saw, what they answer); arms with the same start have the same shadows."""
-        assert made.generator
-        start = made.generator.with_name("initial.safetensors")
         key = hashlib.sha256(start.read_bytes()).hexdigest()
         if key not in self._trained:
             config, subject = self.config, self.subject

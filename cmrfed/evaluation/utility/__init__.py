@@ -1,14 +1,14 @@
 """Utility of every arm: segmenters that learnt from synthetic images for training masks, tested on held-out patients.
 
-Synthetic images for the test patients' own masks would carry their shapes into training. What an arm's results hold:
+Synthetic images for the test patients' own masks would carry their shapes into training. What an arm's results hold
+(`evaluation.schema.Utility`), and what makes it:
 
 | key | what it is |
 | --- | --- |
 | real, synthetic, mixed | `summarise` of a segmenter trained on real images, on synthetic ones, on as many of both |
 | mixed_0.25x, ... | the same with that many synthetic images to a real one (`ratios`) |
-| blind | the same of one mask for every slice, which looks at no image (`cmrfed.evaluation.utility.metrics.blind`) |
+| blind | the same of one mask for every slice, which looks at no image (`metrics.blind`) |
 | over_blind | by how much real, synthetic and mixed are above it (`over_blind`) |
-| void | why nothing here can be compared: the network trained on real images does not beat blind; null where it does |
 | real_augmented | real images alone under strong classical augmentation (`augmented`) |
 | ...: function | bias and limits of agreement of EDV, ESV, EF and mass with the reader's (`function_agreement`) |
 | tests | paired tests between these sets over the same patients, corrected (`paired_tests`) |
@@ -17,15 +17,17 @@ Synthetic images for the test patients' own masks would carry their shapes into 
 | cross_dataset | the same for an unseen data set |
 | disease | a classifier of diseases as the second task (`disease_scores`) |
 | backbones | real, synthetic, mixed and tests again, for every further network |
-| not_measured | of what was asked for and is absent, why |
 
 The networks trained on real images alone are trained once for all arms.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from cmrfed.config import UserError, UtilityConfig
-from cmrfed.evaluation.subject import ProgressBar, Results, Subject
+from cmrfed.core.progress import ProgressBar
+from cmrfed.evaluation.schema import Disease, LeftOut, SegmenterComparison, SegmenterScores, Utility
+from cmrfed.evaluation.subject import Subject
 from cmrfed.evaluation.utility.disease import measure_disease
 from cmrfed.evaluation.utility.function import function_agreement
 from cmrfed.evaluation.utility.left_out import measure_left_out
@@ -53,34 +55,50 @@ VOID = (
 )
 
 Found = dict[Key, Outcome]
+Tasks = Mapping[str, LeftOut | Disease | str]
+"""Results by key, or why there are none."""
 
 
-def measure_utility(subject: Subject, config: UtilityConfig, bar: ProgressBar) -> dict[str, Results]:
-    """Results by arm. Empty when nothing is labelled to learn from, or fewer than two held-out patients are: a single
+def measure_utility(subject: Subject, config: UtilityConfig, bar: ProgressBar) -> dict[str, Utility]:
+    """By arm. Empty when nothing is labelled to learn from, or fewer than two held-out patients are: a single
     one has no interval. Raises UserError when a network cannot take slices of this size."""
     tested = subject.held_out.labelled()
     if not len(subject.learnt) or tested.number_of_patients < 2:
         return {}
     _check_size(tested, config)
     sets, absent = training_sets(subject, config, bar)
-    first, *others = (_trained(sets, backbone, tested, subject, config, bar) for backbone in config.backbones)
-    results = _beside_blind(_by_arm(first, subject, config), first, tested, subject)
-    for backbone, found in zip(config.backbones[1:], others, strict=True):
-        for arm, scores in _by_arm(found, subject, config).items():
-            results[arm].setdefault("backbones", {})[backbone] = scores
-    left_out = measure_left_out(subject, config, first[None, "real"], bar)
-    disease = measure_disease(subject, first) if config.disease else {}
+    found = {backbone: _trained(sets, backbone, tested, subject, config, bar) for backbone in config.backbones}
+    first, *others = config.backbones
+    comparisons = {backbone: _by_arm(of, subject, config) for backbone, of in found.items()}
+    blind = Outcome.of(tested, (blind_masks(subject.learnt, tested),))
+    tasks = _other_tasks(found[first], subject, config, bar)
     return {
-        arm: scores | _or_why(absent.get(arm, {}) | left_out.get(arm, {}) | disease.get(arm, {}))
-        for arm, scores in results.items()
+        arm: Utility.model_validate(
+            {
+                **comparisons[first][arm].plain(),
+                **_beside_blind(of_arm(found[first], arm), blind, subject),
+                **({"backbones": {backbone: comparisons[backbone][arm] for backbone in others}} if others else {}),
+                **_or_why({**absent.get(arm, {}), **tasks[arm]}),
+            }
+        )
+        for arm in subject.synthetic
     }
 
 
-def _or_why(parts: Mapping[str, Results | str]) -> Results:
+def _other_tasks(found: Found, subject: Subject, config: UtilityConfig, bar: ProgressBar) -> dict[str, Tasks]:
+    """What is asked of the first network's segmenters beside the hearts of all patients, by arm."""
+    left_out = measure_left_out(subject, config, found[None, "real"], bar)
+    disease = measure_disease(subject, found) if config.disease else {}
+    return {
+        arm: {**left_out.get(arm, {}), **({"disease": disease[arm]} if disease else {})} for arm in subject.synthetic
+    }
+
+
+def _or_why(parts: Tasks) -> dict[str, object]:
     """What was found, and under "not_measured" the reasons that stand in the place of what was not."""
     reasons = {name: part for name, part in parts.items() if isinstance(part, str)}
     found = {name: part for name, part in parts.items() if name not in reasons}
-    return found | ({"not_measured": reasons} if reasons else {})
+    return {**found, **({"not_measured": reasons} if reasons else {})}
 
 
 def _check_size(tested: Slices, config: UtilityConfig) -> None:
@@ -107,28 +125,34 @@ def _trained(
         return compare_training_sets(wanted, tested, budget_of(subject, config, backbone), progress)
 
 
-def _by_arm(found: Found, subject: Subject, config: UtilityConfig) -> dict[str, Results]:
+def _by_arm(found: Found, subject: Subject, config: UtilityConfig) -> dict[str, SegmenterComparison]:
     """Every arm's scores by training set, and the tests between them."""
-    summaries = {
-        key: summarise(outcome.scores, subject.bootstrap, subject.seed) | function_agreement(outcome, subject.held_out)
+    scores = {
+        key: SegmenterScores.model_validate(
+            {
+                **summarise(outcome.scores, subject.bootstrap, subject.seed),
+                "function": function_agreement(outcome, subject.held_out),
+            }
+        )
         for key, outcome in found.items()
     }
-    return {arm: of_arm(summaries, arm) | {"tests": _tests(found, arm, subject, config)} for arm in subject.synthetic}
+    return {
+        arm: SegmenterComparison.model_validate({**of_arm(scores, arm), "tests": _tests(found, arm, subject, config)})
+        for arm in subject.synthetic
+    }
 
 
-def _beside_blind(results: dict[str, Results], found: Found, tested: Slices, subject: Subject) -> dict[str, Results]:
-    """The results with what they must be read against: a mask that looks at no image, on the same patients."""
-    blind = Outcome.of(tested, (blind_masks(subject.learnt, tested),))
-    row = summarise(blind.scores, subject.bootstrap, subject.seed)
-    return {arm: own | {"blind": row} | _judged(of_arm(found, arm), blind, subject) for arm, own in results.items()}
-
-
-def _judged(found: Mapping[str, Outcome], blind: Outcome, subject: Subject) -> Results:
+def _beside_blind(found: Mapping[str, Outcome], blind: Outcome, subject: Subject) -> dict[str, object]:
+    """What an arm's results must be read against: a mask that looks at no image, on the same patients."""
     gains = {name: over_blind(found[name].scores, blind.scores, subject.bootstrap, subject.seed) for name in CORE}
-    return {"over_blind": gains, "void": None if gains["real"]["beats_blind"] else VOID}
+    return {
+        "blind": summarise(blind.scores, subject.bootstrap, subject.seed),
+        "over_blind": gains,
+        "void": None if gains["real"]["beats_blind"] else VOID,
+    }
 
 
-def _tests(found: Found, arm: str, subject: Subject, config: UtilityConfig) -> list[Results]:
+def _tests(found: Found, arm: str, subject: Subject, config: UtilityConfig) -> list[dict[str, Any]]:
     """Every set against real images, mixed against what augmentation gives, and synthetic against the start's."""
     scores = {name: outcome.scores for name, outcome in of_arm(found, arm).items()}
     pairs = [(name, "real") for name in scores if name != "real"]

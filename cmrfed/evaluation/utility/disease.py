@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sklearn.ensemble import RandomForestClassifier
 
-from cmrfed.evaluation.subject import Results, Subject, Synthetic
+from cmrfed.evaluation.schema import Disease, DiseaseScores
+from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.evaluation.utility.function import wholly_labelled
 from cmrfed.evaluation.utility.metrics import (
     DiseaseFeatures,
@@ -21,9 +22,6 @@ from cmrfed.evaluation.utility.metrics import (
 )
 from cmrfed.evaluation.utility.training_sets import Key, of_arm
 from cmrfed.slices import Slices
-
-READER = "reader_masks"
-"""Trained on real images and tested on the reader's masks: what a perfect segmenter would reach."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +38,11 @@ class _Task:
     def forest(self, *training: DiseaseFeatures) -> RandomForestClassifier:
         return disease_forest(training, self.classes, self.subject.seed)
 
-    def scores(self, forest: RandomForestClassifier, seen: Sequence[DiseaseFeatures]) -> Results:
+    def scores(self, forest: RandomForestClassifier, seen: Sequence[DiseaseFeatures]) -> DiseaseScores:
         truth = [record.pathology for record in seen[0].patients]
         found = disease_probabilities(forest, seen)
-        return disease_scores(found, truth, self.classes, self.subject.bootstrap, self.subject.seed)
+        scores = disease_scores(found, truth, self.classes, self.subject.bootstrap, self.subject.seed)
+        return DiseaseScores.model_validate(scores)
 
     def as_segmented(self, outcome: Outcome) -> list[DiseaseFeatures]:
         """What each of the segmenters sees of the tested patients."""
@@ -51,8 +50,8 @@ class _Task:
         return [disease_features(part, part) for part in parts]
 
 
-def measure_disease(subject: Subject, found: Mapping[Key, Outcome]) -> dict[str, dict[str, Results | str]]:
-    """By arm, {"disease": {training set: `disease_scores`, "training_patients": {disease: patients}}}, or why not.
+def measure_disease(subject: Subject, found: Mapping[Key, Outcome]) -> dict[str, Disease | str]:
+    """By arm, how well diseases are told, or why not.
 
     A forest learns from training patients (their whole masks, and a set's images of them) and is tested on held-out
     patients' real images, segmented by the networks of the same set. Images whose masks are of nobody here stand for
@@ -63,32 +62,31 @@ def measure_disease(subject: Subject, found: Mapping[Key, Outcome]) -> dict[str,
     classes = _diseases_of(anatomy)
     if len(diseases_to_tell([record.pathology for record in patients_with_both_phases(tested)], classes)) < 2:
         reason = "needs two diseases of three training patients and two held-out ones each, at both phases"
-        return {arm: {"disease": reason} for arm in subject.synthetic}
+        return dict.fromkeys(subject.synthetic, reason)
     task = _Task(subject, anatomy, tested, disease_features(anatomy, subject.learnt), classes)
     forest = task.forest(task.real)
-    common = {
-        "real": task.scores(forest, task.as_segmented(found[None, "real"])),
-        READER: task.scores(forest, [disease_features(tested, tested)]),
-    }
-    return {
-        arm: {"disease": _of_arm(task, made, of_arm(found, arm), common)} for arm, made in subject.synthetic.items()
-    }
+    real = task.scores(forest, task.as_segmented(found[None, "real"]))
+    reader_masks = task.scores(forest, [disease_features(tested, tested)])
+    return {arm: _of_arm(task, made, of_arm(found, arm), real, reader_masks) for arm, made in subject.synthetic.items()}
 
 
 def _diseases_of(slices: Slices) -> tuple[str, ...]:
     return diseases_to_learn([record.pathology for record in patients_with_both_phases(slices)])
 
 
-def _of_arm(task: _Task, made: Synthetic, outcomes: Mapping[str, Outcome], common: Results) -> Results | str:
+def _of_arm(
+    task: _Task, made: Synthetic, outcomes: Mapping[str, Outcome], real: DiseaseScores, reader_masks: DiseaseScores
+) -> Disease | str:
     anatomy = task.anatomy if made.paired else made.learnt
     known = _diseases_of(anatomy)
     if not set(task.classes) <= set(known):
         return f"the images are of {', '.join(known) or 'no'} disease; real patients have {', '.join(task.classes)}"
     synthetic = disease_features(anatomy, made.learnt)
     counts = Counter(record.pathology for record in task.real.patients)
-    return {
-        **common,
-        "synthetic": task.scores(task.forest(synthetic), task.as_segmented(outcomes["synthetic"])),
-        "mixed": task.scores(task.forest(task.real, synthetic), task.as_segmented(outcomes["mixed"])),
-        "training_patients": {name: counts[name] for name in task.classes},
-    }
+    return Disease(
+        real=real,
+        reader_masks=reader_masks,
+        synthetic=task.scores(task.forest(synthetic), task.as_segmented(outcomes["synthetic"])),
+        mixed=task.scores(task.forest(task.real, synthetic), task.as_segmented(outcomes["mixed"])),
+        training_patients={name: counts[name] for name in task.classes},
+    )

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from cmrfed.evaluation.subject import Results
+from cmrfed.evaluation.schema import Function
 from cmrfed.evaluation.utility.metrics import MEASURES, Outcome, bland_altman, cardiac_function, mean_function
 from cmrfed.slices import Slices
 
 
-def function_agreement(outcome: Outcome, held_out: Slices) -> Results:
-    """{"function": {measure: `bland_altman`, "left_out": {reason: patients}}} over whole hearts.
+def function_agreement(outcome: Outcome, held_out: Slices) -> Function:
+    """Bland and Altman's agreement by measure, over whole hearts.
 
     Left out are patients without a stack at both phases, and those of whom some slice has no label, since the rest of a
     stack is not its volume.
@@ -21,7 +21,7 @@ def function_agreement(outcome: Outcome, held_out: Slices) -> Results:
         "partly_labelled": int((~kept).sum()),
     }
     agreement = {name: bland_altman(measured.values[name][kept], reference.values[name][kept]) for name in MEASURES}
-    return {"function": {**agreement, "left_out": left_out}}
+    return Function.model_validate({**agreement, "left_out": left_out})
 
 
 def wholly_labelled(labelled: Slices, slices: Slices) -> Slices:

@@ -7,7 +7,9 @@ import numpy as np
 
 from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import UtilityConfig
-from cmrfed.evaluation.subject import ProgressBar, Results, Subject, thin
+from cmrfed.core.progress import ProgressBar
+from cmrfed.evaluation.schema import LeftOut
+from cmrfed.evaluation.subject import Subject, thin
 from cmrfed.evaluation.utility.metrics import (
     METRICS,
     GroupScores,
@@ -31,7 +33,7 @@ Key = tuple[str, str, str | None, str | None]
 
 def measure_left_out(
     subject: Subject, config: UtilityConfig, real: Outcome, bar: ProgressBar
-) -> dict[str, dict[str, Results | str]]:
+) -> dict[str, dict[str, LeftOut | str]]:
     """By arm, every protocol's `group_drops` of mean Dice and all scores of its networks, or why there are none.
 
     real: what the network trained on real images of every group made of the held-out patients.
@@ -84,7 +86,7 @@ def _images(subject: Subject, protocol: str, arm: str, field: str, group: str, b
 
 def _drops(
     scores: dict[Key, StackScores], protocol: str, arm: str, real: StackScores, subject: Subject
-) -> Results | str:
+) -> LeftOut | str:
     field = FIELDS[protocol]
     helped = {key[1]: of for key, of in scores.items() if key[0] == field and key[2:] == (protocol, arm)}
     if not helped:
@@ -103,4 +105,4 @@ def _drops(
         found["groups"][group]["scores"] = {
             name: means(of, tuple(METRICS), subject.bootstrap, subject.seed) for name, of in those.items()
         }
-    return found
+    return LeftOut.model_validate(found)

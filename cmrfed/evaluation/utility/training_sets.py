@@ -7,7 +7,8 @@ from typing import TypeVar
 import numpy as np
 
 from cmrfed.config import UtilityConfig
-from cmrfed.evaluation.subject import ProgressBar, Subject, Synthetic, thin
+from cmrfed.core.progress import ProgressBar
+from cmrfed.evaluation.subject import Subject, Synthetic, thin
 from cmrfed.evaluation.utility.metrics import Budget, TrainingSet
 from cmrfed.sampling import synthesise
 from cmrfed.slices import Slices

@@ -10,13 +10,20 @@ import torch
 from refusals import refuses
 
 from cmrfed.config import LeakageConfig, read_stage
-from cmrfed.evaluation.leakage import measure_leakage
+from cmrfed.evaluation import leakage
 from cmrfed.evaluation.leakage.attacks import ATTACKS, shadow
 from cmrfed.evaluation.leakage.attacks.gradient import gradient_logs
 from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.slices import split_patients
 
 CONFIG = LeakageConfig(times=2, inversion_steps=1, shadow_models=2, shadow_steps=1, worst_patients=3)
+
+
+def measure_leakage(*of):
+    """As results.json has it."""
+    attacks, audits = leakage.measure_leakage(*of)
+    plain = {arm: {name: rates.plain() for name, rates in found.items()} for arm, found in attacks.items()}
+    return plain, {arm: found.plain() for arm, found in audits.items()}
 
 
 @contextmanager
@@ -31,12 +38,12 @@ def subject(finished_tiny_run, tmp_path_factory):
     everyone = run.train_slices()
     trained, held_out = split_patients(everyone.records, 0.5, 0)
     train, held_out = everyone.subset(trained), everyone.subset(held_out)
-    model = run.arm_folder("private") / "model.safetensors"
+    model, start = (run.arm_folder("private") / f"{name}.safetensors" for name in ("model", "initial"))
     noise = np.random.default_rng(0).uniform(-1, 1, held_out.images.shape).astype(np.float32)
     copied = np.asarray(train.images)[np.arange(len(held_out)) % len(train)]
     nothing = train.take(np.empty(0, np.int64))
     synthetic = {
-        "free": Synthetic(replace(held_out, images=noise), nothing, model),
+        "free": Synthetic(replace(held_out, images=noise), nothing, model, start=start, plan=run.record.plan),
         "copier": Synthetic(replace(held_out, images=copied), nothing, None, paired=False),
     }
     return Subject(

@@ -5,7 +5,6 @@ import torch
 
 from benchmarks.leak import overtrained
 from cmrfed.config import PreprocessingConfig
-from cmrfed.evaluation import few_of_each
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     Answers,
@@ -19,6 +18,7 @@ from cmrfed.evaluation.leakage.attacks import (
     train_shadows,
 )
 from cmrfed.evaluation.leakage.scene import patient_slices
+from cmrfed.evaluation.subject import few_of_each
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.slices import concatenate

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from cmrfed.evaluation.utility.metrics.dice import dice
-from cmrfed.evaluation.utility.metrics.regions import RegionPair
+from cmrfed.evaluation.utility.metrics.regions import RegionPair, dice
 
 SPACING_MM = np.array([10.0, 2.0, 1.0])
 

@@ -11,9 +11,7 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial.distance import cdist
 
-from cmrfed.evaluation.utility.metrics.assd import assd_mm
-from cmrfed.evaluation.utility.metrics.hd95 import hd95_mm
-from cmrfed.evaluation.utility.metrics.regions import RegionPair
+from cmrfed.evaluation.utility.metrics.regions import RegionPair, assd_mm, hd95_mm
 
 SPACING_MM = np.array([10.0, 2.0, 1.0])
 

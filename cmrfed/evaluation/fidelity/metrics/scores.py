@@ -59,7 +59,7 @@ def in_units_of(real: PatientFeatures, sets: Mapping[str, PatientFeatures]) -> d
 
 Statistics = Callable[..., Mapping[str, float]]
 """Numbers by name from the features of one or more sets, the made images first; NaN where a number cannot be had."""
-Estimate = tuple[float, list[float] | None]
+WithInterval = tuple[float, list[float] | None]
 
 
 def set_distances(made: Float[torch.Tensor, "n feature"], real: Float[torch.Tensor, "m feature"]) -> dict[str, float]:
@@ -109,7 +109,7 @@ def scores_beside_floor(
 
 def estimates(
     statistics: Statistics, *sides: PatientFeatures, seed: int = 0, done: Callable[[], None] = lambda: None
-) -> dict[str, Estimate]:
+) -> dict[str, WithInterval]:
     """Every finite value of statistics(*sides), with its interval; `done` is called after each evaluation."""
     values = statistics(*(side.features for side in sides))
     done()
@@ -145,7 +145,7 @@ def headline(scores: Mapping[str, Score]) -> dict[str, float | int | list[float]
     return flat
 
 
-def _score(own: Estimate, floor: Estimate | None) -> Score:
+def _score(own: WithInterval, floor: WithInterval | None) -> Score:
     lowest, interval = floor if floor else (None, None)
     return Score(value=own[0], ci95=own[1], floor=lowest, floor_ci95=interval)
 

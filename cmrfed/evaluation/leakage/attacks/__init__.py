@@ -8,7 +8,6 @@ the generator as a whole. A new attack is one file with a function from evidence
 from cmrfed.evaluation.leakage.attacks.battery import (
     Claim,
     Cohort,
-    blind_does_as_well,
     exposure,
     judge,
     judge_blind,
@@ -42,7 +41,6 @@ __all__ = [
     "Probe",
     "Samples",
     "Shadows",
-    "blind_does_as_well",
     "blind_statistics",
     "copying",
     "exposure",

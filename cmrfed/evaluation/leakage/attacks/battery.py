@@ -145,14 +145,6 @@ def _judged(
     }
 
 
-def blind_does_as_well(attack: Mapping[str, Any]) -> bool:
-    """Whether a classifier that never saw the generator had at least this attack's AUC, of what `judge` returns: then
-    the attack shows how two groups of patients differ. An attack that is merely not known to be better is not
-    excused, for with few patients few attacks are."""
-    gain = attack.get("auc_minus_blind")
-    return gain is not None and gain <= 0
-
-
 def _against_blind(scores: Scores, blind: Scores | None, cohort: Cohort) -> Results:
     if blind is None:
         return dict.fromkeys(("blind_auc", "auc_minus_blind", "auc_minus_blind_ci95", "beats_blind"))

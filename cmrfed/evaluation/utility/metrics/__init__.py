@@ -1,7 +1,7 @@
 """What synthetic images are worth to someone who trains on them, measured on held-out real patients.
 
 A segmenter (`backbones`, `segmenter`) learns from different sets (`training_set`, `arms`) under equal budgets; its
-masks are scored by structure (`dice`, `hd95`, `assd`, `scores`, `strata`), by the heart's function that they give
+masks are scored by structure (`regions`, `scores`, `strata`), by the heart's function that they give
 (`function`, `agreement`), and by the diseases that are told from it (`disease`). `paired` tests differences,
 `blind` is what a network must beat that looks at images, `group_drop` says what an unseen vendor costs.
 """

@@ -1,5 +1,8 @@
-"""One structure of one stack or slice, as predicted and as a reader drew it: what overlap and surface scores are made
-from."""
+"""One structure of one stack or slice, as predicted and as a reader drew it, and the scores of how well they agree:
+overlap (Dice, Ecology 1945), the robust Hausdorff distance and the average symmetric surface distance.
+
+A structure that neither has is a perfect match; one that only either has is the worst there can be.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +42,27 @@ class RegionPair:
     def largest_error_mm(self) -> float:
         """The diagonal of the stack or slice: what a region that was missed, or made up, is charged."""
         return float(np.linalg.norm(self.reference.shape * self.spacing_mm))
+
+
+def dice(pair: RegionPair) -> float:
+    """2 |P and R| / (|P| + |R|) over the voxels of a stack, from 0 to 1."""
+    voxels = int(pair.predicted.sum() + pair.reference.sum())
+    return 2 * int((pair.predicted & pair.reference).sum()) / voxels if voxels else 1.0
+
+
+def hd95_mm(pair: RegionPair) -> float:
+    """The larger of the two directed 95th percentiles of surface distances; with empty regions as in the BraTS
+    challenge, the stack's diagonal being the worst."""
+    if any(pair.empty):
+        return 0.0 if all(pair.empty) else pair.largest_error_mm
+    return max(float(np.percentile(distances, 95)) for distances in pair.surface_distances_mm)
+
+
+def assd_mm(pair: RegionPair) -> float:
+    """The mean over both surfaces' voxels of the distance to the other surface; the stack's diagonal is the worst."""
+    if any(pair.empty):
+        return 0.0 if all(pair.empty) else pair.largest_error_mm
+    return float(np.concatenate(pair.surface_distances_mm).mean())
 
 
 def surface(region: Region) -> Region:

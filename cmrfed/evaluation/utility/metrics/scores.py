@@ -8,10 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from cmrfed.conditions import PHASES
-from cmrfed.evaluation.utility.metrics.assd import assd_mm
-from cmrfed.evaluation.utility.metrics.dice import dice
-from cmrfed.evaluation.utility.metrics.hd95 import hd95_mm
-from cmrfed.evaluation.utility.metrics.regions import RegionPair
+from cmrfed.evaluation.utility.metrics.regions import RegionPair, assd_mm, dice, hd95_mm
 from cmrfed.evaluation.utility.metrics.training_set import Masks
 from cmrfed.shapes import STRUCTURES
 from cmrfed.slices import Patient, Slices

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cmrfed.config import DataConfig, RunConfig, UserError
+from cmrfed.core.progress import ProgressBar
 from cmrfed.datasets.names import normal_form
-from cmrfed.evaluation.subject import ProgressBar
 from cmrfed.preparation import Source
-from cmrfed.runs import Run, RunRecord, new_run_folder, point_latest, prepared_folder, software_versions
+from cmrfed.runs.run import Run, RunRecord, new_run_folder, point_latest, prepared_folder, software_versions
 from cmrfed.slices import Slices, concatenate, fingerprint, split_patients
 
 SITE = "training"

@@ -3,21 +3,21 @@
 from pathlib import Path
 
 from cmrfed.core.json_lines import read_lines
-from cmrfed.evaluation.subject import Results
-from cmrfed.runs import Run
+from cmrfed.evaluation.schema import Timing
+from cmrfed.runs.run import Run
 
 
-def timing_of(run: Run) -> Results:
+def timing_of(run: Run) -> Timing:
     """Seconds of the run's own arm: at work at any site, and in the federation around that."""
     arm = run.arm_folder(run.main_arm())
     sessions = _intervals(arm / "sessions.jsonl", None)
     if not sessions:  # an arm that was run by hand, as on many machines
-        return {"train_s": None, "federation_overhead_s": None, "federation_wall_s": None}
+        return Timing(train_s=None, federation_overhead_s=None, federation_wall_s=None)
     wall = sum(end - start for start, end in sessions)
     request = f"{run.record.name}/{run.main_arm()}"
     logs = [run.site_home(site) / "rounds.jsonl" for site in run.sites]
     busy = _union_length([interval for log in logs for interval in _intervals(log, request)])
-    return {"train_s": busy, "federation_overhead_s": wall - busy, "federation_wall_s": wall}
+    return Timing(train_s=busy, federation_overhead_s=wall - busy, federation_wall_s=wall)
 
 
 def _intervals(path: Path, request: str | None) -> list[tuple[float, float]]:

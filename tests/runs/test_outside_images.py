@@ -10,11 +10,11 @@ from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
 
 from cmrfed.config import DataConfig, EvaluationConfig, PreprocessingConfig, RunConfig, read_stage
 from cmrfed.console import progress_bar
-from cmrfed.evaluation import evaluate
-from cmrfed.evaluation.folder import Reference, lay_out_folder
 from cmrfed.preprocessing import prepare
 from cmrfed.report import write_report
 from cmrfed.runs import Run
+from cmrfed.runs.evaluation import evaluate
+from cmrfed.runs.outside_images import Reference, lay_out_folder
 from cmrfed.slices import collect
 from cmrfed.volumes import write_volume
 
@@ -59,7 +59,7 @@ def run(reference, tmp_path_factory) -> Run:
 
 
 def test_a_folder_of_pairs_is_scored_like_a_run_and_reported(run):
-    results = evaluate(Run.open(run.folder), EVALUATION, progress_bar)
+    results = evaluate(Run.open(run.folder), EVALUATION, progress_bar).plain()
     assert json.loads((run.folder / "results.json").read_text()) == results
     assert results["arm"] == "external"
     assert results["fidelity"]["fid"] > 0
@@ -110,7 +110,7 @@ def test_a_list_of_members_that_cannot_be_right_is_refused(tmp_path, text, said)
 def test_no_membership_is_attacked_that_nobody_knows(reference, tmp_path):
     unknown = replace(reference, members_known=False)
     run = lay_out_folder(write_pairs(tmp_path / "images", 3), unknown, tmp_path / "runs", progress_bar)
-    results = evaluate(Run.open(run.folder), EVALUATION, progress_bar)
+    results = evaluate(Run.open(run.folder), EVALUATION, progress_bar).plain()
     assert results["leakage"] == {}
     assert results["audits"]["copies"]["pixels"]["images"] > 0
     assert set(results["audits"]["left_out"].values()) == {"it is not known on whom the generator was trained"}
