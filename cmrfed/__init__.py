@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 try:
     __version__ = version("cmrfed")
-except PackageNotFoundError:  # a copy of the source that was never installed, as on a Flower node
+except PackageNotFoundError:  # a copy of the source that was never installed
     __version__ = "0+unknown"
 
 

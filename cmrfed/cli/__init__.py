@@ -20,7 +20,7 @@ import yaml
 
 from cmrfed.cli.commands import COMMANDS, EXIT_CODES, Command, Values
 from cmrfed.cli.help import help_lines
-from cmrfed.cli.overrides import Job, compose_jobs, plain, put_in, read_words, refuse_left_open
+from cmrfed.composition import Job, compose_jobs, plain, put_in, read_words, refuse_left_open
 from cmrfed.config import Stage, StoppedEarly, UserError, read_stage
 from cmrfed.console import console, errors, survive_any_encoding
 from cmrfed.keys import nearest

@@ -1,14 +1,13 @@
 """Commands about runs: simulate, prepare, pretrain, generate, evaluate, report."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 from cmrfed.cache import cache_folder
 from cmrfed.cli.commands import Values
-from cmrfed.cli.overrides import configs_folder
 from cmrfed.cli.stages import Generate, Prepare
+from cmrfed.composition import configs_folder
 from cmrfed.config import (
     EvaluationConfig,
     PreprocessingConfig,
@@ -27,15 +26,15 @@ _ROOM_FOR_A_RUN_BYTES = 512 * 2**20
 
 
 def simulate(values: Values) -> Path:
-    _need_clone()
-    from simulations import simulate as simulation
+    from cmrfed.apps.simulations import simulate as simulation
+    from cmrfed.runs import interrupted_run
 
     out, name, resumed = values.pop("out"), values.pop("name"), values.pop("resume")
     if resumed not in (None, "auto"):
         run = simulation.resume(_open_to_write(resumed, "resume"))
     else:
         config, out = read_stage(RunConfig, values), output_folder(out, _ROOM_FOR_A_RUN_BYTES)
-        cut_short = simulation.interrupted_run(config, out) if resumed else None
+        cut_short = interrupted_run(config, out) if resumed else None
         run = simulation.resume(cut_short) if cut_short else simulation.simulate(config, out, name)
     with if_interrupted(lambda: f"the training is kept, and cmrfed evaluate run={run.folder} measures it"):
         _evaluate_run(run, run.config.evaluation)
@@ -50,6 +49,7 @@ def prepare(values: Values) -> None:
     from cmrfed.preparation import Source
     from cmrfed.site import Home
     from cmrfed.site.division import HELD_OUT, TRAINED_ON, prepare_sides, refuse_twins
+    from cmrfed.site.layout import identity_of
     from cmrfed.slices import is_slices
 
     home = output_folder(config.home, key="home")
@@ -68,7 +68,7 @@ def prepare(values: Values) -> None:
         console.print(f"{counts} kept out of every training, for this site's membership audits", soft_wrap=True)
     console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
     console.print(
-        f"public key, for the peers' site.yaml where noise is shared: {_identity(home).public}", soft_wrap=True
+        f"public key, for the peers' site.yaml where noise is shared: {identity_of(home).public}", soft_wrap=True
     )
 
 
@@ -80,17 +80,8 @@ def _write_policy(path: Path) -> None:
     atomic.write_text(path, example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
 
 
-def _identity(home: Path) -> Any:
-    """The site's key: made once, and kept."""
-    from cmrfed.privacy.secure_aggregation import Identity
-
-    path = home / "identity.pem"
-    return Identity.load(path) if path.exists() else Identity.create(path)
-
-
 def pretrain(values: Values) -> None:
-    _need_clone()
-    from simulations.pretraining import pretrained_on_phantom
+    from cmrfed.federation.start import pretrained_on_phantom
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
     path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"root": ".", "sources": {}}, **values}))
@@ -195,12 +186,6 @@ def _evaluate_run(run: Any, config: EvaluationConfig) -> None:
 
     evaluation.evaluate(run, config, progress_bar)
     _done(write_report(run, config.show_real_images))
-
-
-def _need_clone() -> None:
-    """The Flower apps are not in the wheel, where their names would collide with other packages'."""
-    if importlib.util.find_spec("simulations") is None:
-        raise UserError("this command runs from a clone of the repository: pip install --editable . there")
 
 
 def _open(folder: str) -> Any:

@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from benchmarks.phantom_sheet import coloured, draw, one_slice_a_stack
 from cmrfed.config import GeneratorConfig, PreprocessingConfig
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.shapes import COLOURS
 from cmrfed.updates import read_weights, save_generator
-from simulations.phantom_sheet import coloured, draw, one_slice_a_stack
 
 
 def test_one_slice_is_shown_of_every_stack_and_it_lies_a_third_of_the_way_from_the_base() -> None:

@@ -23,7 +23,10 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cmrfed import cache  # noqa: F401 (configs ask for the folder)
+from cmrfed import (
+    apps,
+    cache,  # noqa: F401 (configs ask for the folder)
+)
 from cmrfed.config import Stage, UserError, unknown_key
 from cmrfed.keys import Key, defaults_of, find_key, nearest
 
@@ -65,9 +68,8 @@ class Job:
 
 
 def configs_folder() -> Path:
-    """The configs beside the package in a clone, or inside it in a wheel."""
-    package = Path(__file__).resolve().parents[1]
-    return next(folder for folder in (package.parent / "configs", package / "configs") if folder.is_dir())
+    """Beside the apps, in a clone and in a wheel."""
+    return apps.FOLDER / "configs"
 
 
 def read_words(words: Sequence[str], stage: type[Stage], alone: str | None) -> Words:
