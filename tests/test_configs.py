@@ -28,7 +28,7 @@ NAMED_BY = {
     "generator": "generator.family",
     "recipe": "privacy.mode",
 }
-"""The key that an option of the group sets even where that is the default, so that the option stays what it is called."""
+"""The key that an option sets even where that is the default, so that the option stays what it is called."""
 
 
 def leaves(values, parents=""):

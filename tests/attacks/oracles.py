@@ -57,7 +57,7 @@ class Oracle(nn.Module):
 
 def oracle_generator(family="flow", memory=None):
     """A generator of that family which answers like the oracle."""
-    config = GeneratorConfig(family=family, channels=(8,), norm_groups=4)
+    config = GeneratorConfig(family=family, channels=(8,), norm_groups=4, trainable="all")
     generator = build_generator(config, seed=0)
     generator.network = Oracle(generator, memory)
     return generator

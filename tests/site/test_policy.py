@@ -129,7 +129,7 @@ def test_a_huge_request_is_measured_on_paper_and_refused_in_little_time_and_memo
 
 def test_what_a_step_needs_is_near_what_it_takes():
     """The bytes that the backward pass keeps, on paper, are those of a real one."""
-    config = GeneratorConfig(channels=(8, 16), norm_groups=4)
+    config = GeneratorConfig(channels=(8, 16), norm_groups=4, trainable="all")
     generator, kept = build_generator(config, seed=0), []
     images, masks = torch.zeros(3, 1, 16, 16), torch.zeros(3, 16, 16, dtype=torch.int64)
     draws = generator.draw(images, torch.Generator().manual_seed(0))
