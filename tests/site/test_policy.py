@@ -29,7 +29,8 @@ def asked(tiny_generator_config, fp32_training):
 
 
 def policy(**changes):
-    return SitePolicy(**({"name": "here", "maximum_epsilon": 1000.0, "noise": ("site", "shared")} | changes))
+    wide = {"name": "here", "maximum_epsilon": 1000.0, "maximum_delta": 1e-3, "noise": ("site", "shared")}
+    return SitePolicy(**(wide | changes))
 
 
 @pytest.mark.parametrize(
