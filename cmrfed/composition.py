@@ -233,7 +233,8 @@ def put_in(values: dict[Any, Any], as_written: Mapping[str, Any]) -> None:
         *parents, last = name.split(".")
         node = values
         for parent in parents:
-            node[parent] = node.get(parent) or {}
+            if not isinstance(node.get(parent), dict):  # off, or left open
+                node[parent] = {}
             node = node[parent]
         node[last] = value
 

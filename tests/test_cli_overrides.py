@@ -14,6 +14,7 @@ from cmrfed import cli
 from cmrfed.apps.simulations.flower import toml_text
 from cmrfed.cli.commands import COMMANDS
 from cmrfed.composition import read_words
+from cmrfed.config import AdaptiveClipping
 from cmrfed.keys import all_keys, find_key, keys_of
 
 NAMES = [
@@ -116,7 +117,7 @@ def test_one_value_is_a_list_of_one_and_commas_make_a_list_where_a_list_belongs(
 def test_a_key_that_the_recipe_leaves_out_can_be_set_like_any_other(received):
     assert received("simulate", "training.batch_size=4")["training"]["batch_size"] == 4
     values = received("simulate", "privacy.clipping=norm", "privacy.adaptive.quantile=0.4")
-    assert values["privacy"]["adaptive"] == {"quantile": 0.4}
+    assert values["privacy"]["adaptive"] == AdaptiveClipping(quantile=0.4).model_dump()
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,8 @@ def make_asked_once(make_asked):
     from cmrfed.config import GeneratorConfig, TrainingConfig
 
     training = TrainingConfig(local_steps=2, optimizer="sgd", learning_rate=0.1, slices_per_patient=2, precision="fp32")
-    return make_asked(GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2), training)
+    generator = GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2, trainable="all")
+    return make_asked(generator, training)
 
 
 def test_a_header_that_claims_a_terabyte_allocates_nothing():

@@ -117,7 +117,7 @@ def _checked(job: Job, stage: type[Stage], as_written: Mapping[str, Any]) -> Val
     refuse_left_open(values, stage)
     if job.label and "name" in stage.model_fields:
         values["name"] = "_".join(filter(None, [values.get("name"), job.label]))
-    return read_stage(stage, values).model_dump(exclude_unset=True)
+    return read_stage(stage, values).model_dump()
 
 
 def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None]:

@@ -30,7 +30,8 @@ def asked(tiny_generator_config, fp32_training):
 
 
 def policy(**changes):
-    return SitePolicy(**({"name": "here", "maximum_epsilon": 1000.0, "noise": ("site", "shared")} | changes))
+    wide = {"name": "here", "maximum_epsilon": 1000.0, "maximum_delta": 1e-3, "noise": ("site", "shared")}
+    return SitePolicy(**(wide | changes))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_a_huge_request_is_measured_on_paper_and_refused_in_little_time_and_memo
 
 def test_what_a_step_needs_is_near_what_it_takes():
     """The bytes that the backward pass keeps, on paper, are those of a real one."""
-    config = GeneratorConfig(channels=(8, 16), norm_groups=4)
+    config = GeneratorConfig(channels=(8, 16), norm_groups=4, trainable="all")
     generator, kept = build_generator(config, seed=0), []
     batch = drawn(generator, a_batch(3))
     generator.requires_grad_(True)

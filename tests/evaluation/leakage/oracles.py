@@ -54,6 +54,6 @@ class Memory:
 
 def oracle_generator(family="flow", memory=None):
     """A generator of that family which answers like the oracle."""
-    generator = build_generator(GeneratorConfig(family=family, channels=(8,), norm_groups=4), seed=0)
+    generator = build_generator(GeneratorConfig(family=family, channels=(8,), norm_groups=4, trainable="all"), seed=0)
     generator.network = Oracle(generator, Memory(memory))
     return generator

@@ -27,6 +27,7 @@ EVERYTHING = UtilityConfig(
     steps=2,
     backbones=("unet", "dynunet"),
     ratios=(0.5, 2.0),
+    augmented=True,
     protocols=("leave_one_vendor_out", "translation", "cross_dataset"),
 )
 
