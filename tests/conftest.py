@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import install_import_hook
+import shape_checks
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-install_import_hook("cmrfed", "beartype.beartype")
+shape_checks.install()
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
