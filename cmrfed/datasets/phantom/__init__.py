@@ -9,7 +9,7 @@ way M&Ms is laid out. It is drawn from published physiology and physics alone, s
 from collections.abc import Iterator
 from functools import partial
 
-from cmrfed.datasets.phantom.layout import Progress, workers_for, write_phantom
+from cmrfed.datasets.phantom.layout import Progress, write_phantom
 from cmrfed.datasets.phantom.scan import PHASES, scan_patient
 from cmrfed.parallel import map_in_order
 from cmrfed.shapes import UNKNOWN
@@ -25,7 +25,7 @@ def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterat
     data for pretraining. Raises UserError when the vendor is not one of `styles.STYLES`.
     """
     one = partial(phantom_patient, seed=seed, vendor=vendor)
-    for cases in map_in_order(one, range(patients), workers_for(patients)):
+    for cases in map_in_order(one, range(patients)):
         yield from cases
 
 
