@@ -5,8 +5,6 @@ import jsonschema
 import pytest
 from finished_runs import results
 
-from cmrfed.console import progress_bar
-from cmrfed.evaluation import evaluate
 from cmrfed.evaluation.schema import schema
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "results.schema.json"
@@ -16,8 +14,7 @@ def test_the_schema_in_the_documentation_is_the_current_one():
     assert json.loads(WRITTEN.read_text()) == schema()
 
 
-def test_the_results_of_a_run_keep_to_it(finished_tiny_run):
-    evaluate(finished_tiny_run, finished_tiny_run.config.evaluation, progress_bar)
+def test_the_results_of_a_run_keep_to_it(finished_tiny_run, results_of_tiny_run):
     found = json.loads((finished_tiny_run.folder / "results.json").read_text())
     jsonschema.validate(found, json.loads(WRITTEN.read_text()))
     assert {"fidelity", "utility", "leakage", "composite"} <= found["arms"]["private"].keys()

@@ -14,7 +14,7 @@ from cmrfed.evaluation.fidelity.reconstruction import restore
 from cmrfed.evaluation.fidelity.sets import compared, unseen
 from cmrfed.evaluation.fidelity.structure import as_many_patients, whole_patients
 from cmrfed.evaluation.subject import Subject, Synthetic
-from cmrfed.fidelity import SCORES, scores
+from cmrfed.fidelity import SCORES
 from cmrfed.generators import Parts, build_generator
 from cmrfed.preprocessing import prepare
 from cmrfed.slices import collect
@@ -67,13 +67,6 @@ def subject(tmp_path_factory):
         precision="fp32",
         cache=folder / "cache",
     )
-
-
-@pytest.fixture(scope="module")
-def few_halves():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "HALVES", 4)
-        yield
 
 
 @pytest.fixture(scope="module")
