@@ -11,7 +11,7 @@ from toy_hearts import toy_case
 
 from cmrfed.config import FidelityConfig, GeneratorConfig, PreprocessingConfig
 from cmrfed.evaluation import fidelity
-from cmrfed.evaluation.fidelity.metrics import SCORES, scores
+from cmrfed.evaluation.fidelity.metrics import SCORES
 from cmrfed.evaluation.fidelity.reconstruction import restore
 from cmrfed.evaluation.fidelity.sets import compared, unseen
 from cmrfed.evaluation.fidelity.structure import as_many_patients, whole_patients
@@ -73,13 +73,6 @@ def subject(tmp_path_factory):
         precision="fp32",
         cache=folder / "cache",
     )
-
-
-@pytest.fixture(scope="module")
-def few_halves():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "HALVES", 4)
-        yield
 
 
 @pytest.fixture(scope="module")
