@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from toy_hearts import toy_case, toy_mask
 
 from cmrfed.arrays import map_arrays
-from cmrfed.conditions import COLUMNS, CONDITIONS, PHASES, VENDORS
+from cmrfed.conditions import CONDITIONS, PHASES, VENDORS, column_names
 from cmrfed.config import FederationConfig
 from cmrfed.slices import (
     Patient,
@@ -46,7 +46,7 @@ def assert_same(one: Slices, other: Slices):
     assert one.records == other.records
     for name in ("images", "masks", "patients", "visits", "stacks", "spacing_mm"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    for name in COLUMNS:
+    for name in column_names():
         np.testing.assert_array_equal(one.conditions[name], other.conditions[name])
 
 
@@ -123,7 +123,7 @@ def test_a_batch_has_the_shapes_and_types_of_a_network_s_input(slices, as_indice
     batch = slices.batch(as_indices([4, 0, 4]))
     assert (batch.images.shape, batch.images.dtype) == ((3, 1, 40, 48), torch.float32)
     assert (batch.masks.shape, batch.masks.dtype) == ((3, 40, 48), torch.int64)
-    assert set(batch.conditions) == {"mask", *COLUMNS}
+    assert set(batch.conditions) == {"mask", *column_names()}
     assert (batch.conditions["vendor"].shape, batch.conditions["vendor"].dtype) == ((3,), torch.int64)
     assert (batch.conditions["age"].shape, batch.conditions["age"].dtype) == ((3,), torch.float32)
     assert batch.draws == {}

@@ -144,7 +144,11 @@ def test_steps_alone_end_pretraining_and_are_what_its_bar_counts(generator, fp32
 
 
 def test_pretraining_uses_every_slice_once_and_mixes_patients():
-    patients, pool, random = (toy_slices([3], seed=seed) for seed in range(6)), Mixed(least=9), SeededRandom(0)
+    patients, pool, random = (
+        (toy_slices([3], seed=seed) for seed in range(6)),
+        Mixed(least=9, levels=1),
+        SeededRandom(0),
+    )
     batches = [pool.draw(4, patients, random) for _ in range(4)]
     with pytest.raises(ValueError, match="a step needs 4 slices, and after 6 patients no more came"):
         pool.draw(4, patients, random)  # 18 slices give four batches of four
