@@ -143,7 +143,7 @@ def _mean(scores: list[Scores]) -> Scores:
 
 def _features(slices: Slices) -> PatientFeatures:
     few = thin(slices, KID_SLICES, seed=0)
-    return PatientFeatures(extract_features(few.batch(range(len(few)))[0]), torch.from_numpy(few.patients))
+    return PatientFeatures(extract_features(few.batch(range(len(few))).images), torch.from_numpy(few.patients))
 
 
 def _kid(reference: PatientFeatures, test: PatientFeatures, shown: PatientFeatures) -> Scores:

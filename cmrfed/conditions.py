@@ -197,8 +197,8 @@ def column_names() -> tuple[str, ...]:
 
 
 def columns(rows: int, known: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A column of each of `column_names`: of what is known, a value for all rows or an array with one for each; the others
-    UNKNOWN. Raises KeyError for a name that is no column's."""
+    """A column of each of `column_names`: of what is known, a value for all rows or an array with one for each; the
+    others UNKNOWN. Raises KeyError for a name that is no column's."""
     if strangers := sorted(known.keys() - set(column_names())):
         raise KeyError(f"{strangers[0]} is no condition of a whole slice")
     found = {name: CONDITIONS[name].unknown_column(rows) for name in column_names()}

@@ -56,7 +56,7 @@ class Slices:
 
     images: (slice, row, column), float32 in [-1, 1].
     masks: labels of `cmrfed.shapes.Label`, UNLABELLED, or a class of surrounding tissue; same shape.
-    conditions: a column of each of `cmrfed.conditions.column_names` by name, (slice, ...), UNKNOWN where nothing is known.
+    conditions: a column of each of `cmrfed.conditions.column_names` by name, (slice, ...), UNKNOWN where not known.
     patients: of each slice, the index of its patient in `records`.
     visits: of each slice, which of its patient's visits it is from, counted from 0; a part of these slices keeps the
         numbers.

@@ -64,7 +64,7 @@ class SitePolicy(Stage):
     minimum_sites: int = Field(default=3, ge=2)
     minimum_colluders: int = Field(default=0, ge=0)
     maximum_epsilon_alone: float | None = Field(default=None, gt=0)
-    generators: tuple[Annotated[str, OneOf(FAMILIES)], ...] = tuple(FAMILIES)
+    generators: tuple[Annotated[str, OneOf(FAMILIES)], ...] = Field(default_factory=lambda: tuple(FAMILIES))
     maximum_weights: int = Field(default=100_000_000, ge=1)
     maximum_rows: int = Field(default=1024, ge=1)
     maximum_memory_gb: float = Field(default=16.0, gt=0)
