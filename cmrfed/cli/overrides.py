@@ -186,7 +186,9 @@ def _compose(config_name: str, stage: type[Stage], overrides: list[str], label: 
     text = config.hydra.help.template
     with open_dict(config):
         del config["hydra"]
-    return Job(OmegaConf.merge(defaults_of(stage), config), groups, text, label)
+    whole = DictConfig(defaults_of(stage))
+    whole.merge_with(config)
+    return Job(whole, groups, text, label)
 
 
 def _check_option(override: str) -> None:
