@@ -90,6 +90,14 @@ def test_flower_is_told_of_an_arm_in_any_folder(path):
     assert parse_config_args([f"arm={toml_text(path)}"]) == {"arm": path}
 
 
+def test_null_takes_no_option_of_a_group(received):
+    assert received("simulate", "experiment=null") == received("simulate")
+    assert received("evaluate", "data=null")["data"] is None
+    assert received("simulate", "recipe=null") == received("simulate"), "every key as its stage has it"
+    swept = received("simulate", "experiment=null,real_vendors", "data.root=/data", "-m")
+    assert swept["federation"]["site_by"] == ("vendor",)
+
+
 def test_null_means_none_only_where_there_may_be_none(received):
     assert received("simulate", "resume=null")["resume"] is None
     assert received("simulate", "out=null")["out"] == "null"
