@@ -104,9 +104,9 @@ def summarise(
     """Every attack on a model that the request names; those that need shadows or samples are a central evaluator's."""
     scene = Scene(_subject(members, non_members, request, cache), request.leakage)
     probe = scene.probe(generator)
-    scores = score_patients({"probe": probe} if probe else {}, scene.cohort, scene.names)
+    scores = score_patients({"probe": probe} if probe else {}, scene.candidates, scene.names)
     claim = Claim(request.epsilon, request.delta)
-    found = judge(scores, scene.blind, scene.cohort, claim, request.bootstrap, request.seed)
+    found = judge(scores, scene.blind, scene.candidates, claim, request.bootstrap, request.seed)
     kept = AttackSummary.model_fields
     return MembershipSummary(
         attacks={name: AttackSummary(**{key: row[key] for key in kept}) for name, row in found.items()}
