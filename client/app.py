@@ -43,7 +43,7 @@ def _answering(action: Callable[[Home, int, Message], Answer]) -> Callable[[Mess
             content.config_records["answer"].update({"ledger_head": home.ledger.head()} | _name(home))
         except Exception as error:  # also of memory, or of a library: none of its words may leave
             _note(home, error)
-            content = RecordDict({"answer": ConfigRecord({"refused": REFUSED} | _name(home))})
+            content = RecordDict({"answer": ConfigRecord({"refused": REFUSED, **_name(home)})})
         return Message(content, reply_to=message)
 
     return answering
@@ -141,7 +141,7 @@ def _read(message: Message, stage: type[joint.S]) -> joint.S:
 
 
 def _weights(message: Message) -> Weights:
-    return {name: np.asarray(array.numpy()) for name, array in message.content["weights"].items()}
+    return {name: np.asarray(array.numpy()) for name, array in message.content.array_records["weights"].items()}
 
 
 def _said(message: Stage) -> Answer:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sized
@@ -10,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import parent_process
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from types import ModuleType
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -31,16 +33,18 @@ def map_in_order(
     """Yield `function(item)` for each item, in order; items may be endless.
 
     `workers` is the number of processors by default; 0 works in this process, which is the default for a few items, for
-    which starting workers is not worth it. The function must be importable by name. What it raises is raised here, at
-    its item's turn. Raises UserError, with what is known of the cause, when a worker ends before its work is done.
+    which starting workers is not worth it. The function must be importable by name; one of the program that runs, which
+    workers could have only by running it again, is done in this process. What it raises is raised here, at its item's
+    turn. Raises UserError, with what is known of the cause, when a worker ends before its work is done.
     """
+    module = getattr(function, "func", function).__module__
     if workers is None:
         workers = 0 if isinstance(items, Sized) and len(items) < _FEW else os.cpu_count() or 1
-    if workers == 0:
+    if workers == 0 or module == "__main__":
         yield from map(function, items)
         return
     context = _Watched()
-    context.set_forkserver_preload([getattr(function, "func", function).__module__])
+    context.set_forkserver_preload([module])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_work)
     remaining = iter(items)
     pending: deque[Future[_Result]] = deque()
@@ -63,11 +67,28 @@ class _Watched(ForkServerContext):
 
     def __init__(self) -> None:
         super().__init__()
-        self.started: list[ForkServerProcess] = []
+        self.started: list[_Worker] = []
 
-    def Process(self, *args: Any, **kwargs: Any) -> ForkServerProcess:  # type: ignore[override]  # noqa: N802
-        self.started.append(ForkServerProcess(*args, **kwargs))
+    def Process(self, *args: Any, **kwargs: Any) -> "_Worker":  # type: ignore[override]  # noqa: N802
+        self.started.append(_Worker(*args, **kwargs))
         return self.started[-1]
+
+
+class _Worker(ForkServerProcess):
+    """A worker that never runs the program anew. Python would have it import the script that started it, and a script
+    without `if __name__ == "__main__"` would begin again in each worker."""
+
+    def start(self) -> None:
+        with _STARTING:
+            program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+            try:
+                super().start()
+            finally:
+                sys.modules["__main__"] = program
+
+
+_STARTING = threading.Lock()
+"""Held by the one thread that has the program out of sight."""
 
 
 _BY_SIGNAL = {
@@ -78,7 +99,7 @@ _BY_SIGNAL = {
 _CRASHED = "crashed ({name}) in a library that it uses; run again, and if it crashes again look for a damaged file"
 
 
-def _why_one_ended(workers: list[ForkServerProcess]) -> str:
+def _why_one_ended(workers: list[_Worker]) -> str:
     """What is known of the worker that broke the pool; the pool then stops the others by SIGTERM."""
     codes = [worker.exitcode for worker in workers if worker.exitcode]
     code = next((code for code in codes if code != -signal.SIGTERM), -signal.SIGTERM)

@@ -8,9 +8,10 @@ from flwr.serverapp import Grid, ServerApp
 
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
-from server.joint import JointFederation
-from server.membership_audit import audit_membership
-from server.strategy import EverySiteRefused, PrivateFederation, to_record
+
+from .joint import JointFederation
+from .membership_audit import audit_membership
+from .strategy import EverySiteRefused, PrivateFederation, to_record
 
 app = ServerApp()
 

@@ -30,7 +30,8 @@ from cmrfed.privacy.secure_aggregation import (
 )
 from cmrfed.replies import Attendance, InvalidReply, Reply, SiteReply, masked_vector, message_of, own_message_of
 from cmrfed.site.joint import Confirmations, Offers, Shares, Survivors
-from server.strategy import EverySiteRefused, PrivateFederation, received, said, to_record
+
+from .strategy import EverySiteRefused, PrivateFederation, received, said, to_record
 
 T = TypeVar("T")
 
@@ -54,9 +55,11 @@ class JointFederation(PrivateFederation):
             return []
         self.arm.attempt(self.state.round + 1)
         self._senders = sorted(shares)
-        content = {"weights": to_record(self.state.weights), "request": said(self._request)}
+        weights, request = to_record(self.state.weights), said(self._request)
         return [
-            self._message("mask", name, {**content, "asked": said(Shares(shares=tuple(own)))})
+            self._message(
+                "mask", name, {"weights": weights, "request": request, "asked": said(Shares(shares=tuple(own)))}
+            )
             for name, own in shares.items()
         ]
 

@@ -11,7 +11,8 @@ from cmrfed.core import atomic
 from cmrfed.federation import Arm
 from cmrfed.replies import Attendance, message_of
 from cmrfed.site.membership_audit import MembershipAuditRequest, MembershipSummary, pooled
-from server.strategy import received, said
+
+from .strategy import received, said
 
 
 def audit_membership(arm: Arm, grid: Grid) -> None:
@@ -23,7 +24,7 @@ def audit_membership(arm: Arm, grid: Grid) -> None:
     messages = [
         Message(RecordDict(dict(content)), node, f"{MessageType.QUERY}.membership_audit")
         for node in grid.get_node_ids()
-    ]  # type: ignore[arg-type]
+    ]
     replies = grid.send_and_receive(messages, timeout=arm.config.federation.round_timeout_s)
     attendance = Attendance(arm.sites)
     summaries = attendance.heard(map(received, replies), partial(message_of, MembershipSummary))

@@ -16,8 +16,9 @@ from cmrfed.privacy import PrivacyPlan
 from cmrfed.runs import Run
 from cmrfed.site import Home
 from cmrfed.updates import Weights
-from simulations.flower import run_on_flower
-from simulations.inprocess import run_in_process
+
+from .flower import run_on_flower
+from .inprocess import run_in_process
 
 
 def federate(run: Run, initial: Weights) -> None:

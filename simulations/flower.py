@@ -18,15 +18,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cmrfed import apps
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
 from cmrfed.console import console
-from simulations.processes import guarded, stop
+
+from .processes import guarded, stop
 
 _START_TIMEOUT_S = 300
 _RAY_STARTS = 5
 """Ray gives its own processes thirty seconds, which no option changes; on a busy machine they may need another try."""
 _RAY_IS_LATE = re.compile(r"timed out.*start", re.IGNORECASE)
-PROJECT = Path(__file__).resolve().parents[1]
 
 
 def run_on_flower(
@@ -55,7 +56,7 @@ def _run_once(arm: Path, log: Path, number_of_sites: int, training: TrainingConf
     with log.open("wb") as output, superlink(arm / "superlink.log", simulation=True) as (environment, _):
         options = [f"num-supernodes={number_of_sites}", f"client-resources-num-cpus={training.threads}"]
         options += [f"init-args-num-cpus={max(os.cpu_count() or 1, training.threads)}", "init-args-log-to-driver=false"]
-        command = [tool("flwr"), "run", str(PROJECT), "private", "--stream"]
+        command = [tool("flwr"), "run", str(apps.FOLDER), "private", "--stream"]
         command += ["--run-config", f"arm={toml_text(str(arm))}", "--federation-config", " ".join(options)]
         process = subprocess.Popen(guarded(command), stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=arm)
         try:
@@ -77,7 +78,7 @@ def toml_text(text: str) -> str:
 def superlink(log: Path, simulation: bool) -> Iterator[tuple[dict[str, str], int]]:
     """A SuperLink of our own on free loopback ports, with its home in a temporary folder.
 
-    Yields the environment in which `flwr run PROJECT private` reaches it, and its port. Without `simulation` it waits
+    Yields the environment in which `flwr run FOLDER private` reaches it, and its port. Without `simulation` it waits
     for real SuperNodes.
     """
     home = Path(tempfile.mkdtemp(prefix="cmrfed-flower-"))

@@ -12,8 +12,8 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-import client.app
-import server.app
+from cmrfed.apps.client.app import app as client_app
+from cmrfed.apps.server.app import app as server_app
 
 _SERVER_NODE = 1
 
@@ -44,7 +44,7 @@ class InProcessGrid(Grid):
         """Answer each message at once; a copy goes in, as all recipients may share one record."""
         ids = []
         for message in messages:
-            reply = client.app.app(copy.deepcopy(message), self.contexts[message.metadata.dst_node_id])
+            reply = client_app(copy.deepcopy(message), self.contexts[message.metadata.dst_node_id])
             self.tick()
             ids.append(secrets.token_hex(8))
             self._pending[ids[-1]] = reply
@@ -80,6 +80,6 @@ def run_in_process(arm: Path, number_of_sites: int, tick: Callable[[], None]) ->
     )
     threads = torch.get_num_threads()
     try:
-        server.app.app(grid=InProcessGrid(contexts, tick), context=context)
+        server_app(grid=InProcessGrid(contexts, tick), context=context)
     finally:
         torch.set_num_threads(threads)

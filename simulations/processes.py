@@ -1,6 +1,6 @@
 """Processes that end when the run does, with all that they started in turn, even where the run is killed.
 
-Run as a program it is the guard of one of them: `python -m simulations.processes OWNER COMMAND ...`.
+Run as a program it is the guard of one of them: `python -m cmrfed.apps.simulations.processes OWNER COMMAND ...`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ def guarded(command: list[str]) -> list[str]:
 
     What SIGKILL ends can clear nothing up, and Flower's own watch over its parents waits for the round at work.
     """
-    return [sys.executable, "-m", "simulations.processes", str(os.getpid()), *command]
+    return [sys.executable, "-m", __name__, str(os.getpid()), *command]
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:

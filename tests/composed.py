@@ -1,8 +1,8 @@
 """What a command line comes to, without running it."""
 
 from cmrfed.cli.commands import COMMANDS
-from cmrfed.cli.overrides import compose_jobs, put_in, read_words
 from cmrfed.cli.stages import run_config
+from cmrfed.composition import compose_jobs, put_in, read_words
 from cmrfed.config import RunConfig, Stage, read_stage
 
 NEEDED = {

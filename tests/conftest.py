@@ -17,13 +17,13 @@ import torch  # noqa: E402
 from tiny_runs import tiny_run_config  # noqa: E402
 
 from cmrfed import cli  # noqa: E402
+from cmrfed.apps.simulations.simulate import simulate  # noqa: E402
 from cmrfed.conditions import PHASES, VENDORS, columns  # noqa: E402
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
 from cmrfed.console import console  # noqa: E402
 from cmrfed.privacy import PrivacyPlan  # noqa: E402
 from cmrfed.runs import Run  # noqa: E402
 from cmrfed.slices import Patient, Slices  # noqa: E402
-from simulations.simulate import simulate  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -8,9 +8,9 @@ from flwr.app import Context, RecordDict, UserConfig
 from flwr.supercore.task_identity import TaskIdentity
 from omegaconf import OmegaConf
 
+from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site import Home
-from simulations.inprocess import InProcessGrid
 
 SIDES_KEY = f"{487:064x}"
 """A home's key that shares small groups of toy patients out evenly, so that few are enough for a test."""

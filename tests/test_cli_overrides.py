@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmrfed import cli
+from cmrfed.apps.simulations.flower import toml_text
 from cmrfed.cli.commands import COMMANDS
-from cmrfed.cli.overrides import read_words
+from cmrfed.composition import read_words
 from cmrfed.keys import all_keys, find_key, keys_of
-from simulations.flower import toml_text
 
 NAMES = [
     "ACDC (1)",

@@ -23,8 +23,8 @@ def simulate(run, run_cmrfed, monkeypatch):
         code, printed = run_cmrfed("simulate", *words)
         return code, " ".join(printed.split())
 
-    monkeypatch.setattr("simulations.simulate.simulate", lambda config, out, name: did("began", run))
-    monkeypatch.setattr("simulations.simulate.resume", lambda run: did("went on", run))
+    monkeypatch.setattr("cmrfed.apps.simulations.simulate.simulate", lambda config, out, name: did("began", run))
+    monkeypatch.setattr("cmrfed.apps.simulations.simulate.resume", lambda run: did("went on", run))
     monkeypatch.setattr("cmrfed.runs.evaluation.evaluate", lambda *_: did("evaluated", None))
     return call
 
@@ -54,7 +54,7 @@ def test_a_run_that_stopped_early_is_evaluated_and_says_so_last_with_code_3(simu
     ],
 )
 def test_auto_goes_on_where_a_run_was_cut_short_and_else_begins(simulate, run, monkeypatch, words, cut_short, did):
-    monkeypatch.setattr("simulations.simulate.interrupted_run", lambda *_: run if cut_short else None)
+    monkeypatch.setattr("cmrfed.runs.interrupted_run", lambda *_: run if cut_short else None)
     assert simulate(*words)[0] == 0
     assert simulate.did == [did, "evaluated"]
 
@@ -75,5 +75,5 @@ def test_an_interruption_before_there_is_anything_to_keep_promises_nothing(simul
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("simulations.simulate.simulate", interrupted)
+    monkeypatch.setattr("cmrfed.apps.simulations.simulate.simulate", interrupted)
     assert simulate() == (130, "cmrfed simulate: interrupted")

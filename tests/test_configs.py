@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cmrfed.cli.commands import COMMANDS
-from cmrfed.cli.overrides import put_in
+from cmrfed.composition import put_in
 from cmrfed.config import RunConfig, read_stage
 from cmrfed.keys import all_keys, defaults_of, find_key, keys_of
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmarks import gpu_check
 from cmrfed.training import private
-from simulations import gpu_check
 
 
 @pytest.fixture

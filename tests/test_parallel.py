@@ -84,6 +84,30 @@ def test_an_error_is_raised_at_its_item_s_turn(workers: int) -> None:
         next(results)
 
 
+def run_script(folder, *lines):
+    """The lines as a program of their own, without any guard; returns its last line."""
+    script = folder / "script.py"
+    script.write_text("\n".join(["from cmrfed.parallel import map_in_order", "open('begun', 'a').write('.')", *lines]))
+    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "begun").read_text() == ".", "the program began more than once"
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_script_without_a_guard_is_run_once_and_its_workers_work(tmp_path):
+    nicer = "import os; print(*{each - os.nice(0) for each in map_in_order(os.nice, [0] * 20, 2)})"
+    assert run_script(tmp_path, nicer) == "5", "the work was done in workers, which give way to the foreground"
+
+
+def test_a_function_of_the_script_itself_is_done_in_its_own_process(tmp_path):
+    lines = [
+        "import os",
+        "def own(item): return os.getpid()",
+        "print(set(map_in_order(own, range(20), 2)) == {os.getpid()})",
+    ]
+    assert run_script(tmp_path, *lines) == "True"
+
+
 @pytest.fixture
 def working() -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
     """A process in the middle of an endless map, and all the processes that it has started by then."""

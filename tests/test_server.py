@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_runs import tiny_run_config
 
+from cmrfed.apps.server.joint import JointFederation
+from cmrfed.apps.server.membership_audit import audit_membership
+from cmrfed.apps.server.strategy import EverySiteRefused, PrivateFederation, received
+from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import AdaptiveClipping
 from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoiseSharing
 from cmrfed.site.membership_audit import AttackSummary, MembershipSummary, pooled
 from cmrfed.updates import load_weights, read_weights
-from server.joint import JointFederation
-from server.membership_audit import audit_membership
-from server.strategy import EverySiteRefused, PrivateFederation, received
-from simulations.inprocess import InProcessGrid
 
 ADAPTIVE = toy_plan(adaptive=AdaptiveClipping(), target_epsilon=1000.0, seed=None)
 ALONE = {"maximum_epsilon": 1e6, "minimum_noise_multiplier": 0.1}
@@ -295,7 +295,8 @@ def audited(tmp_path, tiny_generator_config, fp32_training, monkeypatch):
     homes = {name: make_home(tmp_path / name, name=name) for name in ("east", "west", "north")}
     arm = make_arm(tmp_path, tiny_generator_config, fp32_training, ADAPTIVE, homes)
     monkeypatch.setattr(
-        "client.app.answer_membership_audit", lambda *_: MembershipSummary(attacks={"loss": AttackSummary(**ROW)})
+        "cmrfed.apps.client.app.answer_membership_audit",
+        lambda *_: MembershipSummary(attacks={"loss": AttackSummary(**ROW)}),
     )
     return arm, network_of(homes)
 

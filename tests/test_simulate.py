@@ -11,24 +11,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import toy_slices
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
+from cmrfed.apps.server.strategy import PrivateFederation
+from cmrfed.apps.simulations.arms import _Watch
+from cmrfed.apps.simulations.simulate import resume, simulate
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
 from cmrfed.federation import Arm
+from cmrfed.federation.start import pretrained_on_phantom, refuse_poor_start
 from cmrfed.privacy import epsilon
 from cmrfed.report import write_report
-from cmrfed.runs import Run
+from cmrfed.runs import Run, interrupted_run
 from cmrfed.runs.evaluation import evaluate
 from cmrfed.site import Home, answer
 from cmrfed.slices import Slices
 from cmrfed.training import plain_gradient
 from cmrfed.updates import load_generator, load_weights
-from server.strategy import PrivateFederation
-from simulations.arms import _Watch
-from simulations.pretraining import pretrained_on_phantom, refuse_poor_start
-from simulations.simulate import interrupted_run, resume, simulate
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_a_site_that_refuses_is_named_and_the_others_go_on(cache, tmp_path, monk
     def save(policy, path):
         OmegaConf.save(policy | ({"maximum_delta": 1e-9} if policy["name"] == "GE" else {}), path)
 
-    monkeypatch.setattr("simulations.simulate.OmegaConf", SimpleNamespace(save=save))
+    monkeypatch.setattr("cmrfed.site.layout.OmegaConf", SimpleNamespace(save=save))
     run = simulate(tiny_run_config(cache), tmp_path)
     for line in _rounds(run)[1:]:
         assert line["sites"]["GE"]["reason"] == "refused"
@@ -237,7 +238,7 @@ def test_what_is_wrong_with_the_data_is_found_before_calibration_takes_its_time(
     def calibrate(*_):
         raise AssertionError("calibrated first")
 
-    monkeypatch.setattr("simulations.simulate.PrivacyPlan.calibrated", calibrate)
+    monkeypatch.setattr("cmrfed.runs.draft.PrivacyPlan.calibrated", calibrate)
     with pytest.raises(UserError, match=r"data.root: /nowhere"):
         simulate(tiny_run_config(cache, data={"root": "/nowhere", "sources": {"mnms": "mnms"}}), tmp_path)
 
@@ -249,7 +250,7 @@ def test_a_start_is_not_judged_where_it_was_chosen_or_nothing_is_spent(cache, in
     config = tiny_run_config(
         cache, generator={"init": init}, privacy={"mode": mode}, federation={"largest_start_loss": largest}
     )
-    refuse_poor_start(config, {}, None)
+    refuse_poor_start(config, {}, toy_slices([1]))
 
 
 def test_a_start_that_is_not_a_number_is_refused(cache, finished, monkeypatch):
@@ -257,7 +258,7 @@ def test_a_start_that_is_not_a_number_is_refused(cache, finished, monkeypatch):
     start = load_weights(finished.arm_folder("private") / "initial.safetensors")[0]
     slices = finished.held_out_slices()
     refuse_poor_start(config, start, slices)
-    monkeypatch.setattr("simulations.pretraining.validation_losses", lambda *_: {"GE": float("nan")})
+    monkeypatch.setattr("cmrfed.federation.start.validation_losses", lambda *_: {"GE": float("nan")})
     with pytest.raises(UserError, match="held-out loss is nan"):
         refuse_poor_start(config, start, slices)
 
@@ -351,7 +352,7 @@ def test_a_run_that_stopped_early_says_so_and_goes_on_once_the_reason_is_gone(ca
         return answer(home, request, weights)
 
     with monkeypatch.context() as broken:
-        broken.setattr("client.app.answer", refuse_round_two)
+        broken.setattr("cmrfed.apps.client.app.answer", refuse_round_two)
         run = simulate(tiny_run_config(cache), tmp_path)
     (why,) = run.early_ends().values()
     assert re.fullmatch(r"after 1 of 2 rounds: round 2 got no update \(GE: .*; Siemens: .*\)", why)

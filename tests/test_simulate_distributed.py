@@ -8,13 +8,13 @@ import pytest
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
+from cmrfed.apps.server.joint import JointFederation
+from cmrfed.apps.simulations.simulate import resume, simulate
 from cmrfed.config import UserError
 from cmrfed.privacy import epsilon
 from cmrfed.runs import Run
 from cmrfed.site import Home, joint
 from cmrfed.updates import load_weights
-from server.joint import JointFederation
-from simulations.simulate import resume, simulate
 
 
 def config_of(cache, **changes):
@@ -71,7 +71,7 @@ def refusing(monkeypatch, *names):
     def save(policy, path):
         OmegaConf.save(policy | ({"maximum_delta": 1e-9} if policy["name"] in names else {}), path)
 
-    monkeypatch.setattr("simulations.simulate.OmegaConf", SimpleNamespace(save=save))
+    monkeypatch.setattr("cmrfed.site.layout.OmegaConf", SimpleNamespace(save=save))
 
 
 def test_a_site_that_refuses_is_named_and_a_quorum_goes_on(cache, tmp_path, monkeypatch):

@@ -5,6 +5,23 @@ from typing import Any
 
 from cmrfed.config import RunConfig, read_stage
 
+TINY_WORDS = [
+    "data.phantom.patients_per_vendor=6",
+    "data.phantom.vendors=[Siemens,GE]",
+    "preprocessing.size=16",
+    "generator.channels=[8,8]",
+    "generator.norm_groups=4",
+    "pretraining.mixed_slices=8",
+    "pretraining.steps=3",
+    "training.local_steps=1",
+    "training.slices_per_patient=2",
+    "training.precision=fp32",
+    "privacy.minimum_patients=2",
+    "privacy.declared_patients=5",
+    "federation.largest_start_loss=null",
+]
+"""One as small on the command line, but for its rounds and where its data are."""
+
 
 def tiny_run_config(cache: Path, **changes: Any) -> RunConfig:
     """Values by stage; a dict in `changes` is merged into its stage."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from cmrfed.cli.overrides import Job, options
+from cmrfed.composition import Job, options
 from cmrfed.config import Stage
 from cmrfed.keys import Key, find_key, keys_of
 

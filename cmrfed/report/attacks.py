@@ -52,13 +52,14 @@ def arm_table(material: Material) -> Table | None:
 def subgroup_table(material: Material) -> Table | None:
     """AUC of the attack that did best on calibration patients, by vendor, pathology and centre."""
     checks, attacks = material.main.audits, material.main.leakage
-    if not (attacks and checks and checks.strongest):
+    best = checks.strongest.attack if checks and checks.strongest else None
+    attack = (attacks or {}).get(best or "")
+    if not attack:
         return None
-    best = checks.strongest.attack
     rows = [
         Row(f"{title}: {label}", [_auc(row), _patients(row)])
         for title, groups in _GROUPS.items()
-        for label, row in groups(attacks[best]).items()
+        for label, row in groups(attack).items()
     ]
     return Table([f"AUC of {best}", "Members / others"], rows)
 

@@ -1,9 +1,12 @@
 """A run's folder: what it was made from, its sites' homes, its arms and what they came to."""
 
+from cmrfed.runs.draft import Draft, prepared_slices
 from cmrfed.runs.run import (
     Run,
     RunRecord,
+    at_work,
     describe_device,
+    interrupted_run,
     new_run_folder,
     point_latest,
     prepared_folder,
@@ -11,11 +14,15 @@ from cmrfed.runs.run import (
 )
 
 __all__ = [
+    "Draft",
     "Run",
     "RunRecord",
+    "at_work",
     "describe_device",
+    "interrupted_run",
     "new_run_folder",
     "point_latest",
     "prepared_folder",
+    "prepared_slices",
     "software_versions",
 ]

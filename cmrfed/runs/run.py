@@ -1,6 +1,9 @@
 """A run's folder: where everything of it lies, what may be shared, and the record that repeats it."""
 
+import fcntl
 import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -153,6 +156,36 @@ def new_run_folder(out: Path, name: str | None = None) -> Path:
     stem = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{name}" if name else "")
     folder = next(path for n in range(1000) if not (path := out / (stem + (f"_{n}" if n else ""))).exists())
     return private_folder(folder)
+
+
+@contextmanager
+def at_work(folder: Path) -> Iterator[None]:
+    """Keep other processes off a run: two coordinators would ask its sites for the same rounds. The lock goes with the
+    process that has it, however that ends. Raises UserError where another one has it."""
+    with (folder / ".at_work").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process is at work on this run; let it end, or end it") from None
+        yield
+
+
+def interrupted_run(config: RunConfig, out: Path) -> Run | None:
+    """The newest run of this very configuration in `out`, if it was cut short: it has no report."""
+    folders = [path.parent for path in out.expanduser().resolve().glob("*/run.json")]
+    for folder in sorted((one for one in folders if not one.is_symlink()), reverse=True):
+        run = _readable(folder)
+        if run and run.config == config:
+            return None if (folder / "report.html").exists() else run
+    return None
+
+
+def _readable(folder: Path) -> Run | None:
+    """None for a run of another version, whose record cannot be read."""
+    try:
+        return Run.open(folder)
+    except UserError:
+        return None
 
 
 def prepared_folder(out: Path) -> Path:

@@ -10,6 +10,7 @@ summed.
 """
 
 import time
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -77,41 +78,45 @@ def offer(home: Home, request: Request, session: Session) -> Offer:
         raise Refusal(f"the session's threshold is {session.threshold}, the plan's quorum {sharing.quorum}")
     _require_registered(home)
     participant, message = Participant.begin(session, home.policy.name, home.identity)
-    _save(home, request.run, request, participant)
+    _save(home, _Begun(request, home.policy.digest, participant))
     return message
 
 
 def share(home: Home, run: str, offers: tuple[Offer, ...]) -> tuple[EncryptedShare, ...]:
     """Phase 2. Check everybody's offers against this hospital's register; deal shares of the session's secrets."""
-    request, participant = _open(home, run)
-    sharing = _sharing(request.task.plan)
+    begun = _open(home, run)
+    sharing = _sharing(begun.request.task.plan)
     if len(offers) > sharing.sites:
         raise Refusal(f"{len(offers)} sites offered keys, the plan's noise is cut for {sharing.sites}")
-    message = participant.share(offers, home.policy.peers, sharing.colluders)
-    _save(home, run, request, participant)
+    message = begun.participant.share(offers, home.policy.peers, sharing.colluders)
+    _save(home, begun)
     return message
 
 
 def mask(
     home: Home, request: Request, weights: Weights, shares: tuple[EncryptedShare, ...]
 ) -> UInt32[np.ndarray, " coordinate"]:
-    """Phase 3. Pay for the step, take it on this site's patients, and return it masked, once."""
+    """Phase 3. Pay for the step, take it on this site's patients, and return it masked, once.
+
+    Raises Refusal unless request and policy are those that phase 1 checked against one another.
+    """
     started = time.time()
-    agreed, participant = _open(home, request.run)
-    if request.digest != agreed.digest:
+    begun = _open(home, request.run)
+    if request.digest != begun.request.digest:
         raise Refusal("the request is another than the one this session was begun for")
-    participant.require_ready_to_mask(shares)
-    home.refuse(request)
+    if home.policy.digest != begun.policy:
+        raise Refusal("site.yaml was changed since this session was begun; the next one keeps to it")
+    begun.participant.require_ready_to_mask(shares)
     generator = build_generator(request.generator, seed=0)
     write_weights(generator, weights)
     slices = home.slices()
-    key = participant.session_digest + home.begin(request, slices, weights)
+    key = begun.participant.session_digest + home.begin(request, slices, weights)
     training = request.task.training.executed_as(home.policy.execution)
     task = request.task.model_copy(update={"training": training})
     with home.admission(request, slices, key) as admitted:
         step = contribution(generator, admitted.slices, task, admitted.random)
-        vector = participant.mask(step.values, shares)
-        _save(home, request.run, request, participant)
+        vector = begun.participant.mask(step.values, shares)
+        _save(home, begun)
     home.progress(request, started)(1, 1)
     home.log_round(request, started)
     return vector
@@ -119,17 +124,17 @@ def mask(
 
 def confirm(home: Home, run: str, survivors: tuple[str, ...]) -> Confirmation:
     """Phase 4. Sign the one set of sites whose vectors arrived."""
-    request, participant = _open(home, run)
-    message = participant.confirm(survivors, home.identity)
-    _save(home, run, request, participant)
+    begun = _open(home, run)
+    message = begun.participant.confirm(survivors, home.identity)
+    _save(home, begun)
     return message
 
 
 def reveal(home: Home, run: str, confirmations: tuple[Confirmation, ...]) -> Revealed:
     """Phase 5. Once a quorum has signed the same set, the shares that unmask its sum and nothing else."""
-    request, participant = _open(home, run)
-    message = participant.reveal(confirmations)
-    _save(home, run, request, participant)
+    begun = _open(home, run)
+    message = begun.participant.reveal(confirmations)
+    _save(home, begun)
     return message
 
 
@@ -154,24 +159,34 @@ def _require_registered(home: Home) -> None:
         )
 
 
-class _Saved(Stage):
-    """What is on disk between two phases."""
+@dataclass(frozen=True)
+class _Begun:
+    """A session between two phases. `policy`: digest of the one that its request was checked against."""
 
     request: Request
+    policy: str
+    participant: Participant
+
+
+class _Saved(Stage):
+    """The same on disk."""
+
+    request: Request
+    policy: str
     participant: str
 
 
-def _save(home: Home, run: str, request: Request, participant: Participant) -> None:
+def _save(home: Home, begun: _Begun) -> None:
     """Durably and readable by this account alone, before any message leaves."""
-    path = home.session(run)
+    path = home.session(begun.request.run)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    saved = _Saved(request=request, participant=participant.to_json())
+    saved = _Saved(request=begun.request, policy=begun.policy, participant=begun.participant.to_json())
     atomic.write_text(path, saved.model_dump_json(), mode=atomic.PRIVATE)
 
 
-def _open(home: Home, run: str) -> tuple[Request, Participant]:
+def _open(home: Home, run: str) -> _Begun:
     path = home.session(run)
     if not path.exists():
         raise Refusal("this site is in no session of that run; begin one")
     saved = _Saved.model_validate_json(path.read_text(encoding="utf-8"))
-    return saved.request, Participant.from_json(saved.participant)
+    return _Begun(saved.request, saved.policy, Participant.from_json(saved.participant))

@@ -4,6 +4,7 @@ A policy decides by what is asked alone, and never by a patient's data: whether 
 any two data sets. The least number of patients is therefore no part of it; `cmrfed prepare` asks for it.
 """
 
+import hashlib
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -75,6 +76,11 @@ class SitePolicy(Stage):
     allow_membership_audit: bool = False
     minimum_membership_audit_patients: int = Field(default=10, ge=2)
     membership_audits_a_year: int = Field(default=1, ge=0)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex, of all limits."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @cached_property
     def renyi_order(self) -> float:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
+from cmrfed import apps
+from cmrfed.apps.simulations import flower
+from cmrfed.apps.simulations.processes import stop
+from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.federation import Arm
 from cmrfed.site import Home
-from simulations import flower
-from simulations.processes import stop
-from simulations.simulate import simulate
 
 THREE = {
     "sources": {"phantom": "phantom-three"},
@@ -61,7 +62,7 @@ def supernodes(homes, root):
 
 
 def start(arm, environment, root):
-    command = [flower.tool("flwr"), "run", str(flower.PROJECT), "private", "--stream"]
+    command = [flower.tool("flwr"), "run", str(apps.FOLDER), "private", "--stream"]
     command += ["--run-config", f"arm={json.dumps(str(arm))}"]
     log = (root / "flwr.log").open("w")
     return subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)

@@ -8,24 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_runs import TINY_WORDS
 
 CMRFED = Path(sys.executable).with_name("cmrfed")
-TINY = [
-    "data.phantom.patients_per_vendor=6",
-    "data.phantom.vendors=[Siemens,GE]",
-    "preprocessing.size=16",
-    "generator.channels=[8,8]",
-    "generator.norm_groups=4",
-    "pretraining.mixed_slices=8",
-    "pretraining.steps=3",
-    "training.local_steps=1",
-    "training.slices_per_patient=2",
-    "training.precision=fp32",
-    "privacy.minimum_patients=2",
-    "privacy.declared_patients=5",
-    "federation.rounds=200",
-    "federation.largest_start_loss=null",
-]
 
 
 @pytest.fixture
@@ -34,7 +19,15 @@ def start(cache, tmp_path):
     started = []
 
     def call(rounds):
-        command = [str(CMRFED), "simulate", "resume=auto", *TINY, f"data.root={cache}", f"out={tmp_path}"]
+        command = [
+            str(CMRFED),
+            "simulate",
+            "resume=auto",
+            *TINY_WORDS,
+            "federation.rounds=200",
+            f"data.root={cache}",
+            f"out={tmp_path}",
+        ]
         run = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
         )

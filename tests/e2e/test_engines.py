@@ -2,20 +2,16 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_runs import tiny_run_config
 
+from cmrfed.apps.simulations import flower
+from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
 from cmrfed.updates import load_weights
-from simulations import flower
-from simulations.simulate import simulate
-
-ROOT = Path(flower.__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +52,3 @@ def test_a_run_that_fails_on_the_server_is_an_error_that_names_its_log(runs, tmp
     (tmp_path / "arm.json").write_text(json.dumps(plan))  # without the weights it should start from
     with pytest.raises(UserError, match=r"the run did not finish: .*initial\.safetensors.* See .*flower\.log"):
         flower.run_on_flower(tmp_path, 2, record.config.federation, record.config.training, lambda: None)
-
-
-def test_a_wheel_carries_the_library_and_its_configs_and_nothing_loose(tmp_path):
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    wheel = next(tmp_path.glob("cmrfed-*.whl"))
-    listing = [sys.executable, "-m", "zipfile", "-l", str(wheel)]
-    names = [
-        line.split()[0] for line in subprocess.run(listing, capture_output=True, text=True).stdout.splitlines()[1:]
-    ]
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"cmrfed"}
-    assert "cmrfed/configs/simulate.yaml" in names
-    assert any(name.startswith("cmrfed/report/") and name.endswith((".jinja", ".html", ".j2")) for name in names)

@@ -12,7 +12,7 @@ from homes import make_home
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client.app import REFUSED, app
+from cmrfed.apps.client.app import REFUSED, app
 from cmrfed.generators import build_generator
 from cmrfed.site import Home, Request, local
 from cmrfed.training import LocalTask

@@ -201,6 +201,18 @@ def test_the_request_cannot_change_after_the_sites_agreed(homes, request_round, 
         joint.mask(homes["A"], request_round(noise_multiplier=0.4), weights, tuple(shares["A"]))
 
 
+def test_a_policy_that_changes_after_the_sites_agreed_ends_the_session_unpaid(homes, request_round, weights):
+    request = request_round()
+    session = Session.fresh(request.digest, 3)
+    offers = tuple(joint.offer(home, request, session) for home in homes.values())
+    shares = route({name: joint.share(home, "run", offers) for name, home in homes.items()})["A"]
+    allowed = {"name": "A", "noise": ["shared"], "peers": homes["A"].policy.peers}
+    stricter = make_home(homes["A"].folder, **allowed, maximum_epsilon=1e-3)
+    with pytest.raises(Refusal, match=r"site\.yaml was changed"):
+        joint.mask(stricter, request, weights, tuple(shares))
+    assert stricter.ledger.entries() == []
+
+
 def test_more_sites_than_the_noise_was_cut_for_are_refused(tmp_path, request_round):
     homes = make_peers(tmp_path, [*NAMES, "E"])
     request = request_round()

@@ -14,6 +14,7 @@ from homes import SIDES_KEY, make_home, network_of
 from refusals import refuses
 from tiny_runs import tiny_run_config
 
+from cmrfed.apps.server.membership_audit import audit_membership
 from cmrfed.config import LeakageConfig
 from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.subject import Subject, Synthetic
@@ -32,7 +33,6 @@ from cmrfed.site.membership_audit import (
 from cmrfed.slices import concatenate
 from cmrfed.training import LocalTask
 from cmrfed.updates import read_weights, save_generator
-from server.membership_audit import audit_membership
 
 LEAKAGE = LeakageConfig(times=2, inversion_steps=1, attacks=("loss", "loss_curve", "sima", "nearest_sample"))
 

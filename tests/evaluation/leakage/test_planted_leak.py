@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.leak import overtrained
 from cmrfed.config import PreprocessingConfig
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
@@ -21,7 +22,6 @@ from cmrfed.evaluation.subject import few_of_each
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.slices import concatenate
-from simulations.bench_leak import overtrained
 
 NAMES = ("loss", "pian", "sima", "pfami", "clid", "gradient_norm")
 BY_SHADOWS = ("lira", "gradient_shadow")

@@ -29,7 +29,7 @@ from cmrfed.runs import describe_device, software_versions
 from cmrfed.slices import Patient, Slices
 from cmrfed.training import autocast, mean_loss, noised_sum, patient_batch
 
-OUT = Path(__file__).resolve().parents[1] / "benchmarks"
+OUT = Path(__file__).resolve().parent
 PATIENTS, SLICES, SIZE = 8, 4, 64
 CPU = torch.device("cpu")
 FOLDED = GeneratorConfig(channels=(48, 96, 128), trainable="all")
@@ -66,7 +66,6 @@ def main() -> None:
     medians = {name: _measure(slices, plan, name, *run) for name, run in RUNS.items()}
     memory = {path: _memory(path) for path in ("loop", "vmap")}
     aims = _aims(medians)
-    OUT.mkdir(exist_ok=True)
     text = _markdown(medians, memory, aims)
     (OUT / "privacy.md").write_text(text, encoding="utf-8")
     (OUT / "privacy.json").write_text(json.dumps(_record(medians, memory, aims), indent=2) + "\n", encoding="utf-8")
