@@ -79,9 +79,9 @@ def copy_table(material: Material) -> Table | None:
     return Table(columns, [*rows, Row("data-copying test z", both, about="below −2: nearer than other patients are")])
 
 
-Share = tuple[float, list[float] | None]
+ShareOfImages = tuple[float, list[float] | None]
 
-_COPIES: dict[str, Callable[[Copies], tuple[Share, Share]]] = {
+_COPIES: dict[str, Callable[[Copies], tuple[ShareOfImages, ShareOfImages]]] = {
     "far nearer to one training image than to its neighbours": lambda found: (
         (found.extracted, found.extracted_ci95),
         (found.extracted_real, found.extracted_real_ci95),
