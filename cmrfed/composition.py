@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -27,8 +27,10 @@ from cmrfed import (
     apps,
     cache,  # noqa: F401 (configs ask for the folder)
 )
-from cmrfed.config import Stage, UserError, unknown_key
+from cmrfed.config import Stage, UserError, read_stage, unknown_key
 from cmrfed.keys import Key, defaults_of, find_key, nearest
+
+S = TypeVar("S", bound=Stage)
 
 _KEY_AND_VALUE = re.compile(r"([+~]{0,2})([A-Za-z_][\w.@:-]*)=(.*)", re.DOTALL)
 _WORDS = re.compile(r"[\w.,-]+")
@@ -227,7 +229,18 @@ def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:
     return {str(name): value for name, value in values.items()}
 
 
-def refuse_left_open(values: Mapping[str, Any], stage: type[Stage]) -> None:
+def read_job(job: Job, stage: type[S], as_written: Mapping[str, Any]) -> S:
+    """The job as its stage; a sweep's run is named by what was swept. Raises UserError naming a value that was left
+    open, or is none that the stage allows."""
+    values = plain(job.config)
+    put_in(values, as_written)
+    _refuse_left_open(values, stage)
+    if job.label and "name" in stage.model_fields:
+        values["name"] = "_".join(filter(None, [values.get("name"), job.label]))
+    return read_stage(stage, values)
+
+
+def _refuse_left_open(values: Mapping[str, Any], stage: type[Stage]) -> None:
     """Raise UserError naming a value that was left open, and what it is."""
     for name in _left_open(values):
         key = find_key(stage, name)

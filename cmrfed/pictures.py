@@ -1,11 +1,19 @@
-"""Arrays -> PNGs inside a page, so that a page stays one file that opens offline."""
+"""Arrays -> pictures: PNGs inside a page, so that a page stays one file that opens offline, and rows of slices."""
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import imsave
+
+from cmrfed.shapes import COLOURS
+
+_PANEL_INCH = 1.2
 
 
 def image_uri(image: Float32[np.ndarray, "row column"]) -> str:
@@ -24,3 +32,36 @@ def colour_uri(pixels: Float[np.ndarray, "row column 3"]) -> str:
 def png_uri(png: bytes) -> str:
     """PNG bytes as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def panels(rows: Mapping[str, np.ndarray], titles: Sequence[str] = ()) -> Figure:
+    """Slices side by side, a named row below the other, `titles` above them. Label maps (unsigned integers) are drawn
+    in colours, images in [-1, 1] in grey."""
+    columns = len(next(iter(rows.values())))
+    figure = Figure(figsize=(columns * _PANEL_INCH, len(rows) * _PANEL_INCH + 0.2))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, (name, pictures) in zip(axes, rows.items(), strict=True):
+        row[0].set_ylabel(name, fontsize=9)
+        labels = np.issubdtype(pictures.dtype, np.unsignedinteger)
+        for panel, picture in zip(row, coloured(np.asarray(pictures)) if labels else pictures, strict=True):
+            _draw(panel, picture)
+    for panel, title in zip(axes[0], titles, strict=False):
+        panel.set_title(title, fontsize=8)
+    figure.subplots_adjust(0.03, 0.01, 0.995, 0.94, 0.02, 0.02)
+    return figure
+
+
+def coloured(masks: UInt8[np.ndarray, "slice row column"]) -> Float[np.ndarray, "slice row column 3"]:
+    """Labels in the colours of every picture, all else black."""
+    palette = np.zeros((256, 3))
+    for label, colour in COLOURS.items():
+        palette[label] = to_rgb(colour)
+    return palette[masks]
+
+
+def _draw(panel: Axes, picture: np.ndarray) -> None:
+    # a mask's pixels are shown as they are; images are smoothed as a viewer does
+    smoothing = "nearest" if picture.ndim == 3 else "bicubic"
+    panel.imshow(picture, cmap="gray", vmin=-1, vmax=1, interpolation=smoothing)
+    panel.set(xticks=[], yticks=[])
+    panel.spines[:].set_visible(False)

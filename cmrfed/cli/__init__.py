@@ -20,8 +20,8 @@ import yaml
 
 from cmrfed.cli.commands import COMMANDS, EXIT_CODES, Command, Values
 from cmrfed.cli.help import help_lines
-from cmrfed.composition import Job, compose_jobs, plain, put_in, read_words, refuse_left_open
-from cmrfed.config import Stage, StoppedEarly, UserError, read_stage
+from cmrfed.composition import Job, compose_jobs, plain, put_in, read_job, read_words
+from cmrfed.config import Stage, StoppedEarly, UserError
 from cmrfed.console import console, errors, survive_any_encoding
 from cmrfed.keys import nearest
 
@@ -111,13 +111,8 @@ def _show(jobs: Sequence[Job], as_written: Mapping[str, Any]) -> int:
 
 
 def _checked(job: Job, stage: type[Stage], as_written: Mapping[str, Any]) -> Values:
-    """The job's values, of which the stage is sure; a sweep's run is named by what was swept."""
-    values = plain(job.config)
-    put_in(values, as_written)
-    refuse_left_open(values, stage)
-    if job.label and "name" in stage.model_fields:
-        values["name"] = "_".join(filter(None, [values.get("name"), job.label]))
-    return read_stage(stage, values).model_dump()
+    """The job's values, of which the stage is sure."""
+    return read_job(job, stage, as_written).model_dump()
 
 
 def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None]:

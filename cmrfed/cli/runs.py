@@ -10,7 +10,6 @@ from cmrfed.cli.stages import Generate, Prepare
 from cmrfed.composition import configs_folder
 from cmrfed.config import (
     EvaluationConfig,
-    PreprocessingConfig,
     RunConfig,
     SamplingConfig,
     StoppedEarly,
@@ -21,21 +20,15 @@ from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.core import atomic
 from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way
 
-_ROOM_FOR_A_RUN_BYTES = 512 * 2**20
-"""Prepared slices, checkpoints, models and features of a small run; larger cohorts need more."""
-
 
 def simulate(values: Values) -> Path:
-    from cmrfed.apps.simulations import simulate as simulation
-    from cmrfed.runs import interrupted_run
+    from cmrfed import api
 
     out, name, resumed = values.pop("out"), values.pop("name"), values.pop("resume")
-    if resumed not in (None, "auto"):
-        run = simulation.resume(_open_to_write(resumed, "resume"))
+    if resumed in (None, "auto"):
+        run = api.federate(read_stage(RunConfig, values), out, name, resume=bool(resumed))
     else:
-        config, out = read_stage(RunConfig, values), output_folder(out, _ROOM_FOR_A_RUN_BYTES)
-        cut_short = interrupted_run(config, out) if resumed else None
-        run = simulation.resume(cut_short) if cut_short else simulation.simulate(config, out, name)
+        run = api.resume(resumed)
     with if_interrupted(lambda: f"the training is kept, and cmrfed evaluate run={run.folder} measures it"):
         _evaluate_run(run, run.config.evaluation)
     if ends := run.early_ends():
@@ -102,35 +95,29 @@ def generate(values: Values) -> None:
         phases=config.phase,
         seed=config.seed,
     )
-    generator, preprocessing, sampling = _generator_of(config)
+    model, sampling = _model_of(config)
     with progress_bar("reading masks") as progress:
-        plan = plan_cases(order, preprocessing, progress)
+        plan = plan_cases(order, model.preprocessing, progress)
     with progress_bar("generating") as progress:
-        draw_cases(generator, plan, sampling, progress)
+        draw_cases(model.generator, plan, sampling, progress)
     console.print(f"{len(plan.pairs)} image and mask pairs in {order.out}", soft_wrap=True, markup=False)
     for what, count in plan.not_drawn.items():
         if count:
             console.print(f"  not drawn: {what} ({count})", style="yellow", soft_wrap=True, markup=False)
     if order.grid == "input":
-        around = f"beyond {preprocessing.field_of_view_mm:g} mm around the heart, and in slices that are not drawn"
+        field_mm = model.preprocessing.field_of_view_mm
+        around = f"beyond {field_mm:g} mm around the heart, and in slices that are not drawn"
         console.print(f"  images have their masks' grid, and are 0 {around}", soft_wrap=True, markup=False)
 
 
-def _generator_of(config: Generate) -> tuple[Any, PreprocessingConfig, SamplingConfig]:
-    """The generator in the file `model`, or that of `run`, the grid that it draws on and how it is drawn from."""
-    from cmrfed.updates import load_generator, sampling_notes
+def _model_of(config: Generate) -> tuple[Any, SamplingConfig]:
+    """The model that is asked for, and how it is to be drawn from."""
+    from cmrfed.api import load_model
 
     if config.model and config.arm:
         raise UserError("arm: goes with run=, and model= names one generator already; give one of the two")
-    run = None if config.model else _open(config.run)
-    path = run.model(config.arm) if run else Path(str(config.model)).expanduser()
-    generator, notes = load_generator(path)
-    known: Values = notes | sampling_notes(run.config) if run else notes
-    if "preprocessing" not in known:
-        raise UserError(f"{path}: does not say its grid; give its run as run=FOLDER, with arm= for one of its arms")
-    asked = config.sampling.model_dump(exclude_none=True)
-    sampling = read_stage(SamplingConfig, {**known.get("sampling", {}), **asked}, "sampling")
-    return generator, read_stage(PreprocessingConfig, known["preprocessing"], str(path)), sampling
+    model = load_model(config.model or _open(config.run), config.arm)
+    return model, model.sampling.model_copy(update=config.sampling.model_dump(exclude_none=True))
 
 
 def release(values: Values) -> None:
@@ -146,14 +133,15 @@ def release(values: Values) -> None:
 
 def evaluate(values: Values) -> None:
     config = read_stage(EvaluationConfig, values["evaluation"], "evaluation")
-    _evaluate_run(_of_folder(values, config) if values["images"] else _open_to_write(values["run"]), config)
+    _evaluate_run(_of_folder(values, config) if values["images"] else _open(values["run"]), config)
 
 
 def _of_folder(values: Values, evaluation: EvaluationConfig) -> Any:
     """A new run about somebody else's images, against the patients of `data` or, without it, of `run`."""
+    from cmrfed.api import ROOM_FOR_A_RUN_BYTES
     from cmrfed.runs.outside_images import Reference, lay_out_folder
 
-    out, members = output_folder(values["out"], _ROOM_FOR_A_RUN_BYTES), values["members"]
+    out, members = output_folder(values["out"], ROOM_FOR_A_RUN_BYTES), values["members"]
     if values["data"]:
         stages = {key: values[key] for key in ("data", "preprocessing", "seed")}
         config = read_stage(RunConfig, stages).model_copy(update={"evaluation": evaluation})
@@ -169,7 +157,9 @@ def _of_folder(values: Values, evaluation: EvaluationConfig) -> Any:
 def report(values: Values) -> None:
     from cmrfed.report import write_report
 
-    _done(write_report(_open_to_write(values["run"]), values["show_real_images"]))
+    run = _open(values["run"])
+    output_folder(run.folder, key="run")
+    _done(write_report(run, values["show_real_images"]))
 
 
 def compare(values: Values) -> None:
@@ -181,23 +171,16 @@ def compare(values: Values) -> None:
 
 
 def _evaluate_run(run: Any, config: EvaluationConfig) -> None:
-    from cmrfed.report import write_report
-    from cmrfed.runs import evaluation
+    from cmrfed import api
 
-    evaluation.evaluate(run, config, progress_bar)
-    _done(write_report(run, config.show_real_images))
+    api.evaluate(run, config)
+    _done(run.folder / "report.html")
 
 
 def _open(folder: str) -> Any:
     from cmrfed.runs import Run
 
     return Run.open(Path(folder))
-
-
-def _open_to_write(folder: str, key: str = "run") -> Any:
-    run = _open(folder)
-    output_folder(run.folder, key=key)
-    return run
 
 
 def _done(report: Path) -> None:

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from PIL import Image
 
-from benchmarks.phantom_sheet import coloured, draw, one_slice_a_stack
+from benchmarks.phantom_sheet import draw, one_slice_a_stack
 from cmrfed.config import GeneratorConfig, PreprocessingConfig
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_slices
-from cmrfed.shapes import COLOURS
 from cmrfed.updates import read_weights, save_generator
 
 
@@ -20,11 +18,6 @@ def test_one_slice_is_shown_of_every_stack_and_it_lies_a_third_of_the_way_from_t
     np.testing.assert_array_equal(shown.stacks, np.unique(slices.stacks))
     first = np.flatnonzero(slices.stacks == 0)
     np.testing.assert_array_equal(shown.masks[0], slices.masks[first[len(first) // 3]])
-
-
-def test_masks_have_the_colours_of_every_picture_and_what_is_not_labelled_is_black() -> None:
-    labels = np.array([[[0, *COLOURS, 255]]], np.uint8)
-    np.testing.assert_allclose(coloured(labels)[0, 0], [(0, 0, 0), *map(to_rgb, COLOURS.values()), (0, 0, 0)])
 
 
 def test_a_generator_s_images_stand_below_the_phantoms_and_the_picture_is_a_readable_file(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     NOBODY,
     Answers,
-    Cohort,
+    Candidates,
     Evidence,
     PatientSlices,
     Points,
@@ -54,12 +54,12 @@ class Scene:
         return concatenate(parts)
 
     @cached_property
-    def cohort(self) -> Cohort:
+    def candidates(self) -> Candidates:
         trained = set(self.subject.train.patient_names)
         members, others = (
             [one for one in self.few.records if (one.patient in trained) is side] for side in (True, False)
         )
-        return Cohort.of(members, others, self.subject.seed)
+        return Candidates.of(members, others, self.subject.seed)
 
     @cached_property
     def slices(self) -> PatientSlices:
@@ -68,9 +68,9 @@ class Scene:
     @cached_property
     def blind(self) -> np.ndarray | None:
         """The blind baseline's scores; None where nobody calibrates."""
-        if not self.cohort.calibrates:
+        if not self.candidates.calibrates:
             return None
-        return fitted_scores(blind_statistics(self.slices), self.cohort.member, self.cohort.calibration)
+        return fitted_scores(blind_statistics(self.slices), self.candidates.member, self.candidates.calibration)
 
     def wants(self, name: str) -> bool:
         """Whether an attack is asked for."""

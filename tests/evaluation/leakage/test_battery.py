@@ -13,8 +13,8 @@ from toy_batches import changed
 
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
+    Candidates,
     Claim,
-    Cohort,
     Probe,
     blind_statistics,
     exposure,
@@ -39,13 +39,13 @@ def patients(count, first=0):
 
 
 def cohort(members=40, non_members=40):
-    return Cohort.of(patients(members), patients(non_members, 500), seed=0)
+    return Candidates.of(patients(members), patients(non_members, 500), seed=0)
 
 
 @settings(max_examples=20, deadline=None)
 @given(members=st.integers(2, 40), non_members=st.integers(2, 40), seed=st.integers(0, 5))
 def test_half_of_either_side_calibrates_within_vendor_and_pathology(members, non_members, seed):
-    one = Cohort.of(patients(members), patients(non_members, 500), seed)
+    one = Candidates.of(patients(members), patients(non_members, 500), seed)
     assert one.member.sum() == members and len(one.patients) == members + non_members
     for side in (one.member, ~one.member):
         assert abs(one.calibration[side].sum() - side.sum() / 2) <= 0.5
