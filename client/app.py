@@ -15,8 +15,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from cmrfed.config import Stage, UserError, read_stage_json_text
+from cmrfed.privacy import Paid
 from cmrfed.site import Home, Request, answer, joint
 from cmrfed.site.membership_audit import MembershipAuditRequest, answer_membership_audit
+from cmrfed.training import LocalRun
 from cmrfed.updates import Weights
 
 app = ClientApp()
@@ -65,7 +67,11 @@ def _note(home: Home | None, error: Exception) -> None:
 @_answering
 def train(home: Home, number: int, message: Message) -> Answer:
     """A round of local training, with this site's own noise or without any."""
-    run = answer(home, _request(message, number), _weights(message))
+    return _update(answer(home, _request(message, number), _weights(message)))
+
+
+def _update(paid: Paid[LocalRun]) -> Answer:
+    run = paid.value
     told = {"loss": run.loss, "max_grad_norm": run.max_grad_norm}
     notes = ConfigRecord({name: value for name, value in told.items() if value is not None})
     return RecordDict({"answer": notes, "update": ArrayRecord({n: Array(array) for n, array in run.update.items()})})
@@ -101,8 +107,11 @@ def share(home: Home, number: int, message: Message) -> Answer:
 def mask(home: Home, number: int, message: Message) -> Answer:
     """A joint step, phase 3: the one that computes."""
     asked = _read(message, joint.Shares)
-    vector = joint.mask(home, _request(message, number), _weights(message), asked.shares)
-    return RecordDict({"answer": ConfigRecord(), "masked": ArrayRecord({"masked": Array(vector)})})
+    return _masked(joint.mask(home, _request(message, number), _weights(message), asked.shares))
+
+
+def _masked(paid: Paid[np.ndarray]) -> Answer:
+    return RecordDict({"answer": ConfigRecord(), "masked": ArrayRecord({"masked": Array(paid.value)})})
 
 
 @app.query("confirm")

@@ -18,7 +18,7 @@ from torch import Tensor
 from cmrfed.config import CanaryAuditConfig, TrainingConfig, UserError
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
-from cmrfed.privacy import PrivacyPlan, Random, SecureRandom, epsilon
+from cmrfed.privacy import Noised, PrivacyPlan, Random, SecureRandom, epsilon
 from cmrfed.privacy.canaries import CanaryBound, audit_canaries, epsilon_lower_bound
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, choose_device, noised_sum, train, trained_weights
@@ -133,11 +133,12 @@ def _joint_step(
     plan, clipping, device = task.plan, task.clipping, choose_device(task.training.device)
     assert plan
     generator.to(device).train()
-    total = sum(
+    shares = [
         noised_sum(generator, own, task.training, plan, clipping, random, device, canaries if number == 0 else ())
         for number, own in enumerate(sites[: plan.shares])
-    )
-    gradient, _ = plan.split(plan.mean(total, clipping, len(sites)), clipping)  # type: ignore[arg-type]
+    ]
+    total = Noised(torch.stack(list(shares)).sum(0))
+    gradient, _ = plan.split(plan.mean(total, clipping, len(sites)), clipping)
     return -task.learning_rate * gradient.numpy()
 
 

@@ -21,7 +21,7 @@ from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_stream
-from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy import Noised, PrivacyPlan
 from cmrfed.replies import InvalidReply, SiteReply
 from cmrfed.site import Request
 from cmrfed.slices import Slices
@@ -88,7 +88,7 @@ def joint_update(
     plan = task.plan
     if plan is None or plan.sharing is None:
         raise ValueError("only sites that share noise take a joint step")
-    mean = plan.mean(torch.from_numpy(total), task.clipping, sites)
+    mean = plan.mean(Noised(torch.from_numpy(total)), task.clipping, sites)
     entry, norm, reach = float(mean.abs().max()), float(mean.norm()), gradient_reach(task, plan, len(total), sites)
     if not reach.holds(entry, norm):
         raise InvalidReply(

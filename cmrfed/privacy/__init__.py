@@ -20,6 +20,7 @@ from cmrfed.privacy.gradients import clipped_gradient_sum, looped_gradients, pla
 from cmrfed.privacy.ledger import Book, BudgetExceeded, Ledger, Limits
 from cmrfed.privacy.plan import NoiseSharing, PrivacyPlan
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom, fresh_key
+from cmrfed.privacy.states import Clipped, Noised, Paid
 
 __all__ = [
     "Book",
@@ -27,6 +28,7 @@ __all__ = [
     "BudgetExceeded",
     "CanaryBound",
     "CannotBound",
+    "Clipped",
     "Clipping",
     "Cohort",
     "Comparison",
@@ -35,6 +37,8 @@ __all__ = [
     "LedgerRow",
     "Limits",
     "NoiseSharing",
+    "Noised",
+    "Paid",
     "PrivacyPlan",
     "Random",
     "SecureRandom",

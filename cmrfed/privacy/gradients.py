@@ -21,14 +21,13 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from cmrfed.privacy.clipping import Clipping
+from cmrfed.privacy.states import Clipped
 
 Gradients = Sequence[Tensor]
 """Gradients of some patients, weight by weight, each (patient, *shape of the weight)."""
 
 
-def clipped_gradient_sum(
-    weights: Sequence[Tensor], gradients: Iterable[Gradients], clipping: Clipping
-) -> Float64[Tensor, " coordinate"]:
+def clipped_gradient_sum(weights: Sequence[Tensor], gradients: Iterable[Gradients], clipping: Clipping) -> Clipped:
     """Sum over patients of the clipped gradient, flattened in the order of `weights`.
 
     With adaptive clipping one more coordinate holds the sum of the patients' answers. Summed in double precision
@@ -43,7 +42,7 @@ def clipped_gradient_sum(
         answers += contribution.answers.sum()
         for total, part, factors in zip(totals, some, contribution.factors.T, strict=True):
             _add(total, part, factors)
-    return torch.cat([total.flatten() for total in totals] + ([answers] if clipping.adaptive else []))
+    return Clipped(torch.cat([total.flatten() for total in totals] + ([answers] if clipping.adaptive else [])))
 
 
 def layer_norms(gradients: Gradients) -> Float64[Tensor, "patient weight"]:

@@ -19,7 +19,7 @@ Every noised value is rounded to a grid before it leaves, which costs nothing (`
 import math
 from typing import Literal
 
-from jaxtyping import Float64, Int, Int64
+from jaxtyping import Float64, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -28,6 +28,7 @@ from cmrfed.privacy.accounting import GaussianEvent, Trial, calibrate_noise, eps
 from cmrfed.privacy.clipping import Clipping
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom
 from cmrfed.privacy.rounding import GRID
+from cmrfed.privacy.states import Clipped, Noised
 
 
 class NoiseSharing(Stage):
@@ -150,9 +151,7 @@ class PrivacyPlan(Stage):
         """A Poisson sample: each patient independently with probability `sample_rate`; possibly none, possibly all."""
         return random.bernoulli(self.sample_rate, number_of_patients).nonzero().flatten()
 
-    def noised(
-        self, clipped_sum: Float64[Tensor, " coordinate"], clipping: Clipping, random: Random
-    ) -> Int64[Tensor, " coordinate"]:
+    def noised(self, clipped_sum: Clipped, clipping: Clipping, random: Random) -> Noised:
         """A site's sum with its share of the noise, in units of the grid.
 
         The one point where anything of the patients becomes releasable: at once, or under secure aggregation where
@@ -160,11 +159,9 @@ class PrivacyPlan(Stage):
         """
         share = self._scale(clipping) / math.sqrt(self.shares)
         noised = random.normal(clipped_sum.numel()).mul_(share).add_(clipped_sum.cpu())
-        return noised.div_(self._scale(clipping) * GRID).round_().long()
+        return Noised(noised.div_(self._scale(clipping) * GRID).round_().long())
 
-    def mean(
-        self, total: Int64[Tensor, " coordinate"], clipping: Clipping, sites: int = 1
-    ) -> Float64[Tensor, " coordinate"]:
+    def mean(self, total: Noised, clipping: Clipping, sites: int = 1) -> Float64[Tensor, " coordinate"]:
         """The noised mean gradient from the sum over `sites` of what `noised` gave; public arithmetic."""
         return total.double().mul_(self._scale(clipping) * GRID / (self.expected_batch_size * sites))
 

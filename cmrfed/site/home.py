@@ -29,6 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -37,7 +38,7 @@ from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line
 from cmrfed.core.progress import Progress
 from cmrfed.outputs import open_to_others
-from cmrfed.privacy import Cohort, Ledger, Limits, PrivacyPlan, Random, epsilon, fresh_key, individuals
+from cmrfed.privacy import Cohort, Ledger, Limits, Paid, PrivacyPlan, Random, epsilon, fresh_key, individuals
 from cmrfed.privacy.cohort import people
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site.division import HELD_OUT, TRAINED_ON, read_division
@@ -51,6 +52,9 @@ _log = logging.getLogger(__name__)
 _YEAR_S = 365 * 24 * 3600.0
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Admission:
     """A paid request: the slices of those who take part, and where sample and noise come from."""
@@ -58,6 +62,10 @@ class Admission:
     slices: Slices
     random: Random
     receipt: str
+
+    def paid(self, answer: T) -> Paid[T]:
+        """The answer that was paid for, computed from these slices with this randomness."""
+        return Paid(answer, self.receipt)
 
 
 class _Attempt(Stage):

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import UInt32
 
 from cmrfed.config import Stage, UserError
 from cmrfed.core import atomic
 from cmrfed.generators import build_generator
-from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy import Paid, PrivacyPlan
 from cmrfed.privacy.plan import NoiseSharing
 from cmrfed.privacy.secure_aggregation import (
     Confirmation,
@@ -93,10 +92,9 @@ def share(home: Home, run: str, offers: tuple[Offer, ...]) -> tuple[EncryptedSha
     return message
 
 
-def mask(
-    home: Home, request: Request, weights: Weights, shares: tuple[EncryptedShare, ...]
-) -> UInt32[np.ndarray, " coordinate"]:
-    """Phase 3. Pay for the step, take it on this site's patients, and return it masked, once.
+def mask(home: Home, request: Request, weights: Weights, shares: tuple[EncryptedShare, ...]) -> Paid[np.ndarray]:
+    """Phase 3. Pay for the step, take it on this site's patients, and return it masked (uint32, one entry a
+    coordinate), once.
 
     Raises Refusal unless request and policy are those that phase 1 checked against one another.
     """
@@ -115,7 +113,7 @@ def mask(
     task = request.task.model_copy(update={"training": training})
     with home.admission(request, slices, key) as admitted:
         step = contribution(generator, admitted.slices, task, admitted.random)
-        vector = begun.participant.mask(step.values, shares)
+        vector = admitted.paid(begun.participant.mask(step.values.numpy(), shares))
         _save(home, begun)
     home.progress(request, started)(1, 1)
     home.log_round(request, started)

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from cmrfed.generators import Generator, build_generator
-from cmrfed.privacy import GaussianEvent
+from cmrfed.privacy import GaussianEvent, Paid
 from cmrfed.site.home import Home
 from cmrfed.site.policy import Refusal
 from cmrfed.site.request import Request
@@ -13,7 +13,7 @@ from cmrfed.training import LocalRun, train
 from cmrfed.updates import Weights, load_weights, save_weights, write_weights
 
 
-def answer(home: Home, request: Request, weights: Weights) -> LocalRun:
+def answer(home: Home, request: Request, weights: Weights) -> Paid[LocalRun]:
     """Train on the site's slices as requested and return what may leave.
 
     Everything that can be refused is refused by public facts. Then the answer is paid for in the ledger, computed,
@@ -33,7 +33,7 @@ def answer(home: Home, request: Request, weights: Weights) -> LocalRun:
     return run
 
 
-def _from_outbox(home: Home, request: Request, key: str) -> LocalRun | None:
+def _from_outbox(home: Home, request: Request, key: str) -> Paid[LocalRun] | None:
     """The answer already given to this very request from the very same patients, if there is one that was paid for."""
     outbox = home.outbox(request.run)
     if not outbox.exists():
@@ -43,26 +43,34 @@ def _from_outbox(home: Home, request: Request, key: str) -> LocalRun | None:
         return None
     if request.task.plan and home.ledger.paid(home.row_name(request.run), str(notes["receipt"])) is None:
         return None
-    return LocalRun(update, _event(request), notes["loss"], notes["max_grad_norm"])  # type: ignore[arg-type]
+    run = LocalRun(update, _event(request), notes["loss"], notes["max_grad_norm"])  # type: ignore[arg-type]
+    return Paid(run, str(notes["receipt"]))
 
 
-def _trained(home: Home, request: Request, generator: Generator, slices: Slices, key: str, started: float) -> LocalRun:
+def _trained(
+    home: Home, request: Request, generator: Generator, slices: Slices, key: str, started: float
+) -> Paid[LocalRun]:
     training = request.task.training.executed_as(home.policy.execution)
     task = request.task.model_copy(update={"training": training})
     progress, outbox = home.progress(request, started), home.outbox(request.run)
     if task.plan is None:
         run = train(generator, slices, task, progress)
-        _keep(outbox, run, key, "")
-        return run
+        return _kept(outbox, Paid(run, _FREE), key)
     with home.admission(request, slices, key) as admitted:
         run = train(generator, admitted.slices, task, progress, random=admitted.random)
-        _keep(outbox, run, key, admitted.receipt)
-    return run
+        return _kept(outbox, admitted.paid(run), key)
 
 
-def _keep(outbox: Path, run: LocalRun, key: str, receipt: str) -> None:
-    notes = {"request": key, "receipt": receipt, "loss": run.loss, "max_grad_norm": run.max_grad_norm}
+_FREE = ""
+"""The receipt of what a policy lets out without privacy (`allow_without_privacy`)."""
+
+
+def _kept(outbox: Path, answer: Paid[LocalRun], key: str) -> Paid[LocalRun]:
+    """The answer, once it is in the outbox."""
+    run = answer.value
+    notes = {"request": key, "receipt": answer.receipt, "loss": run.loss, "max_grad_norm": run.max_grad_norm}
     save_weights(outbox, run.update, notes)
+    return answer
 
 
 def _event(request: Request) -> GaussianEvent | None:

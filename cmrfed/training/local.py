@@ -7,14 +7,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Int64
 from pydantic import Field
 from torch import Tensor
 
 from cmrfed.config import Stage, TrainingConfig
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
-from cmrfed.privacy import Clipping, GaussianEvent, PrivacyPlan, Random, SeededRandom
+from cmrfed.privacy import Clipping, GaussianEvent, Noised, PrivacyPlan, Random, SeededRandom
 from cmrfed.slices import Slices
 from cmrfed.stacks import Stacks, samples_of
 from cmrfed.training.losses import choose_device, plain_gradient
@@ -117,7 +116,7 @@ class Contribution:
     Not private by itself: it may leave the site under secure aggregation alone.
     """
 
-    values: Int64[np.ndarray, " coordinate"]
+    values: Noised
     event: GaussianEvent
 
 
@@ -132,7 +131,7 @@ def contribution(generator: Generator, slices: Slices, task: LocalTask, random: 
     generator.enter(task.round, task.rounds).to(device).train()
     drawn, samples = random or private_random(task), samples_of(slices, generator.config.levels)
     values = noised_sum(generator, samples, task.training, task.plan, task.clipping, drawn, device)
-    return Contribution(values.numpy(), task.plan.event(1))
+    return Contribution(values, task.plan.event(1))
 
 
 def private_random(task: LocalTask, key: bytes | None = None) -> Random:

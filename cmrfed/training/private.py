@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 from itertools import chain, islice
 
 import torch
-from jaxtyping import Float64, Int64
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
@@ -15,7 +14,9 @@ from cmrfed.batches import Batch, joined, unknown_conditions
 from cmrfed.config import GeneratorConfig, TrainingConfig
 from cmrfed.generators import Generator, Objective, build_generator
 from cmrfed.privacy import (
+    Clipped,
     Clipping,
+    Noised,
     PrivacyPlan,
     Random,
     clipped_gradient_sum,
@@ -45,7 +46,7 @@ def noised_sum(
     random: Random,
     device: torch.device,
     canaries: Sequence[Tensor] = (),
-) -> Int64[Tensor, " coordinate"]:
+) -> Noised:
     """One private step at a site: sample patients, clip each one's gradient, sum, noise; in units of the plan's grid.
 
     All randomness comes from `random`. Were the slices, times and noises of a patient drawn from a public seed, one
@@ -58,13 +59,13 @@ def noised_sum(
     planted = [canaries[one - patients] for one in sampled if one >= patients]
     if planted:
         weights = trained_weights(generator)
-        total += clipped_gradient_sum(weights, _given_gradients(weights, planted), clipping)
+        total = Clipped(total + clipped_gradient_sum(weights, _given_gradients(weights, planted), clipping))
     return plan.noised(total, clipping, random)
 
 
 def clipped_sum(
     generator: Generator, batches: Iterator[Batch], training: TrainingConfig, clipping: Clipping, device: torch.device
-) -> Float64[Tensor, " coordinate"]:
+) -> Clipped:
     """Sum over patients of the clipped gradient, as `clipped_gradient_sum` gives it, in the way that is configured.
 
     Kernels are chosen by shapes alone: neither a timing nor chance may decide how a patient's gradient is rounded.

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import pytest
 from conftest import toy_plan
-from homes import make_home
+from homes import answer, make_home
 
 from cmrfed.config import GeneratorConfig, TrainingConfig, UserError
 from cmrfed.generators import build_generator
 from cmrfed.privacy import epsilon
-from cmrfed.site import Request, answer
+from cmrfed.site import Request
 from cmrfed.site.request import digest
 from cmrfed.training import LocalTask
 from cmrfed.updates import load_weights, read_weights

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from conftest import toy_plan, toy_slices
-from homes import SIDES_KEY, make_home
+from homes import SIDES_KEY, answer, make_home
 from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refuses
@@ -20,7 +20,7 @@ from cmrfed.preparation import Source
 from cmrfed.privacy import epsilon
 from cmrfed.privacy.cohort import Cohort
 from cmrfed.privacy.secure_aggregation import Identity
-from cmrfed.site import Request, answer
+from cmrfed.site import Request
 from cmrfed.site.division import Division, prepare_sides, read_division
 from cmrfed.slices import Patient, Slices
 from cmrfed.training import LocalTask

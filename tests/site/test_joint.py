@@ -47,7 +47,7 @@ def until_masked(homes, request, weights, dropped=()):
     offers = tuple(joint.offer(home, request, session) for home in homes.values())
     shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
     masked = {
-        name: joint.mask(home, request, weights, tuple(shares[name]))
+        name: joint.mask(home, request, weights, tuple(shares[name])).value
         for name, home in homes.items()
         if name not in dropped
     }

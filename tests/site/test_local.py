@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import toy_plan, toy_slices
-from homes import make_home
+from homes import answer, make_home
 from refusals import refuses
 
 from cmrfed.config import AdaptiveClipping
 from cmrfed.generators import build_generator
 from cmrfed.privacy import BudgetExceeded, NoiseSharing, SecureRandom, epsilon
-from cmrfed.site import Home, Refusal, Request, answer, local
+from cmrfed.site import Home, Refusal, Request, local
 from cmrfed.training import LocalTask
 from cmrfed.updates import load_weights, read_weights
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy_plan, toy_slices
-from homes import SIDES_KEY, make_home, network_of
+from homes import SIDES_KEY, answer, make_home, network_of
 from refusals import refuses
 from tiny_runs import tiny_run_config
 
@@ -20,7 +20,7 @@ from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.federation import Arm, ArmPlan
 from cmrfed.generators import build_generator
-from cmrfed.site import Home, Refusal, Request, answer
+from cmrfed.site import Home, Refusal, Request
 from cmrfed.site import membership_audit as site_audit
 from cmrfed.site.division import Division
 from cmrfed.site.membership_audit import (
