@@ -217,8 +217,8 @@ def test_a_step_is_the_stated_equation(generator, fp32_training):
     random = SeededRandom(9)
     sampled = [p for p, u in enumerate(random.uniform(5)) if u <= plan.sample_rate]
     assert 0 < len(sampled) < 5
-    batches = [patient_batch(generator, slices, p, fp32_training, random, CPU) for p in sampled]
-    losses = [partial(mean_loss, generator, batch, fp32_training, CPU) for batch in batches]
+    batches = [patient_batch(generator.objective, slices, p, fp32_training, random, CPU) for p in sampled]
+    losses = [partial(mean_loss, generator.objective, batch, fp32_training, CPU) for batch in batches]
     clipped = clipped_gradient_sum(weights, looped_gradients(weights, losses), plan.clipping)
     expected = (clipped + 1.0 * 0.5 * random.normal(len(clipped))) / (0.5 * 40)
     assert torch.allclose(plan.mean(noised, plan.clipping), expected, atol=1.0 * 0.5 * 2**-10 / (0.5 * 40))
@@ -228,7 +228,7 @@ def test_a_patients_draws_never_repeat(generator, fp32_training):
     """They come from the plan's own stream: a patient more must not shift the others' draws."""
     slices, random = toy_slices([4]), SeededRandom(0)
     batches = [patient_batch(generator.objective, slices, 0, fp32_training, random, CPU) for _ in range(5)]
-    assert len({float(batch[3].noises.sum()) for batch in batches}) == 5
+    assert len({float(batch.draws["noises"].sum()) for batch in batches}) == 5
 
 
 def test_vmap_and_loop_draw_the_same_and_release_the_same(tiny_generator_config, fp32_training):
@@ -267,8 +267,8 @@ def test_contributions_add_up_to_the_pooled_step(generator, fp32_training):
         total = total + contribution(generator, slices, one).values
         random = plan.random(site, 1)
         random.uniform(2)  # the sampling
-        batches = [patient_batch(generator, slices, p, fp32_training, random, CPU) for p in range(2)]
-        losses = [partial(mean_loss, generator, batch, fp32_training, CPU) for batch in batches]
+        batches = [patient_batch(generator.objective, slices, p, fp32_training, random, CPU) for p in range(2)]
+        losses = [partial(mean_loss, generator.objective, batch, fp32_training, CPU) for batch in batches]
         weights = trained_weights(generator)
         clipped = clipped_gradient_sum(weights, looped_gradients(weights, losses), plan.clipping)
         expected = expected + clipped + random.normal(len(clipped)) * 0.5 / 2**0.5

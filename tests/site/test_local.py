@@ -102,7 +102,7 @@ def test_an_answer_that_was_interrupted_after_payment_is_the_same_release_and_co
     """Sample and noise are drawn again from the secret that was paid for, and the secret is gone with the answer."""
     drawn = []
     monkeypatch.setattr("cmrfed.privacy.plan.SecureRandom", lambda key=None: drawn.append(key) or SecureRandom(key))
-    owner, name = (local, "_keep") if late else (local, "train")
+    owner, name = (local, "_kept") if late else (local, "train")
     for _ in range(2):
         crash_at(owner, name, home, request_round(), weights, monkeypatch)
     again = answer(home, request_round(), weights)
