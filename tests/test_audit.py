@@ -28,7 +28,7 @@ RULES = [{}, {"rule": "automatic"}]
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_at_its_claimed_epsilon_stands_and_something_is_measured(tiny_generator_config, rule):
-    """Nothing here is seeded. Of 500 guesses 370 are right, give or take 10 (in 6,000 draws of the scores' distribution);
+    """Nothing here is seeded. Of 500 guesses 370 are right, give or take 10 (6,000 draws of the scores' distribution);
     300 are enough for 0.2, and 499 would refute the claim."""
     finding = found(tiny_generator_config, plan_of(noise_multiplier=1.75, **rule), canaries=1000)
     assert finding.has_power

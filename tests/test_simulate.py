@@ -8,6 +8,7 @@ import stat
 from itertools import count
 from types import SimpleNamespace
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from tiny_runs import tiny_run_config
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
 from cmrfed.evaluation import evaluate
+from cmrfed.evaluation.schema import schema
 from cmrfed.federation import Arm
 from cmrfed.privacy import epsilon
 from cmrfed.report import write_report
@@ -36,9 +38,9 @@ def finished(finished_tiny_run):
     return finished_tiny_run
 
 
-@pytest.fixture
-def results(results_of_tiny_run):
-    return results_of_tiny_run
+@pytest.fixture(scope="module")
+def results(finished, few_halves):
+    return evaluate(finished, finished.config.evaluation, progress_bar)
 
 
 def test_no_patient_is_at_two_sites_or_both_trained_on_and_held_out(finished):
@@ -154,6 +156,12 @@ def test_results_hold_every_promised_number(finished, results):
     )
     assert stored["arm"] == "private"
     assert stored["private_beats_epsilon_0"].keys() == {"fid", "kid"}  # and "dice_mean" where that is not void
+
+
+def test_results_keep_to_their_schema(finished, results):
+    stored = json.loads((finished.folder / "results.json").read_text())
+    jsonschema.validate(stored, schema())
+    assert {"fidelity", "utility", "leakage", "composite"} <= stored["arms"]["private"].keys()
 
 
 def test_noise_gets_no_score_and_the_verdict_says_so_in_plain_words(finished, results):

@@ -16,7 +16,7 @@ from simulations.simulate import simulate
 
 THREE = {
     "sources": {"phantom": "phantom-three"},
-    "phantom": {"patients_per_vendor": 6, "vendors": ["Siemens", "GE", "Philips"]},
+    "phantom": {"patients_per_vendor": 4, "vendors": ["Siemens", "GE", "Philips"]},
 }
 
 
