@@ -14,6 +14,7 @@ shape_checks.install()
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from tiny_runs import tiny_run_config  # noqa: E402
 
 from cmrfed import cli  # noqa: E402
@@ -26,6 +27,8 @@ from cmrfed.slices import Patient, Slices  # noqa: E402
 from simulations.simulate import simulate  # noqa: E402
 
 torch.set_num_threads(1)
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
