@@ -10,7 +10,7 @@ simulate: $(INSTALLED)          ## the federation on the built-in phantom, up to
 	$(BIN)/cmrfed simulate resume=auto
 
 test: $(INSTALLED)              ## the fast tests
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 e2e: $(INSTALLED)               ## whole runs in real processes
 	$(BIN)/pytest tests/e2e --override-ini addopts="-q --strict-markers"

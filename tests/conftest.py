@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,22 @@ shape_checks.install()
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from tiny_runs import tiny_run_config  # noqa: E402
 
 from cmrfed import cli  # noqa: E402
 from cmrfed.apps.simulations.simulate import simulate  # noqa: E402
 from cmrfed.conditions import PHASES, VENDORS, columns  # noqa: E402
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
-from cmrfed.console import console, progress_bar  # noqa: E402
+from cmrfed.console import console  # noqa: E402
 from cmrfed.evaluation.fidelity.metrics import scores  # noqa: E402
-from cmrfed.evaluation.schema import Results  # noqa: E402
 from cmrfed.privacy import PrivacyPlan  # noqa: E402
 from cmrfed.runs import Run  # noqa: E402
-from cmrfed.runs.evaluation import evaluate  # noqa: E402
 from cmrfed.slices import Patient, Slices  # noqa: E402
 
 torch.set_num_threads(1)
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,22 +50,9 @@ def finished_tiny_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return simulate(config, tmp_path_factory.mktemp("runs"))
 
 
-@pytest.fixture(scope="session")
-def results_of_tiny_run(finished_tiny_run: Run) -> Results:
-    """Its whole evaluation, which lies in its folder as well."""
-    with with_few_halves():
-        return evaluate(finished_tiny_run, finished_tiny_run.config.evaluation, progress_bar)
-
-
 @pytest.fixture(scope="module")
 def few_halves() -> Iterator[None]:
     """Intervals of fidelity from 4 halves of the patients instead of 40, where it does not matter how wide they are."""
-    with with_few_halves():
-        yield
-
-
-@contextmanager
-def with_few_halves() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scores, "HALVES", 4)
         yield

@@ -8,6 +8,7 @@ import stat
 from itertools import count
 from types import SimpleNamespace
 
+import jsonschema
 import numpy as np
 import pytest
 import torch
@@ -20,10 +21,13 @@ from cmrfed.apps.simulations.arms import _Watch
 from cmrfed.apps.simulations.simulate import resume, simulate
 from cmrfed.config import UserError
 from cmrfed.console import progress_bar
+from cmrfed.evaluation.schema import Results, schema
 from cmrfed.federation import Arm
 from cmrfed.federation.start import pretrained_on_phantom, refuse_poor_start
 from cmrfed.privacy import epsilon
-from cmrfed.report import write_report
+from cmrfed.release import ReleasePolicy, reasons_against
+from cmrfed.report import write_comparison, write_report
+from cmrfed.report.material import read_material
 from cmrfed.runs import Run, interrupted_run
 from cmrfed.runs.evaluation import evaluate
 from cmrfed.site import Home, answer
@@ -37,9 +41,14 @@ def finished(finished_tiny_run):
     return finished_tiny_run
 
 
+@pytest.fixture(scope="module")
+def scores(finished, few_halves):
+    return evaluate(finished, finished.config.evaluation, progress_bar)
+
+
 @pytest.fixture
-def results(results_of_tiny_run):
-    return results_of_tiny_run.plain()
+def results(scores):
+    return scores.plain()
 
 
 def test_no_patient_is_at_two_sites_or_both_trained_on_and_held_out(finished):
@@ -138,6 +147,21 @@ def _rounds(run):
     return [json.loads(line) for line in (run.arm_folder("private") / "rounds.jsonl").read_text().splitlines()]
 
 
+def test_the_results_of_a_run_keep_to_it_and_all_who_read_them_can(finished, scores, tmp_path):
+    run, found = finished, scores
+    text = (run.folder / "results.json").read_text()
+    jsonschema.validate(json.loads(text), schema())
+    assert {"fidelity", "utility", "leakage", "composite"} <= json.loads(text)["arms"]["private"].keys()
+    read = Results.model_validate_json(text)
+    assert (read, read.to_json()) == (found, text)
+    claims = {arm: own.leakage["loss"].epsilon_claimed for arm, own in found.arms.items()}
+    assert claims["private"] == run.record.plan.target_epsilon
+    assert claims["epsilon_0"] is None
+    assert write_report(run, None).exists()
+    assert write_comparison([run, run], tmp_path / "compare.html").exists()
+    assert reasons_against(read_material(run, False), ReleasePolicy(minimum_members=10**6)) != []
+
+
 def test_results_hold_every_promised_number(finished, results):
     stored = json.loads((finished.folder / "results.json").read_text())
     assert stored == json.loads(json.dumps(results))
@@ -155,6 +179,12 @@ def test_results_hold_every_promised_number(finished, results):
     )
     assert stored["arm"] == "private"
     assert stored["private_beats_epsilon_0"].keys() == {"fid", "kid"}  # and "dice_mean" where that is not void
+
+
+def test_results_keep_to_their_schema(finished, results):
+    stored = json.loads((finished.folder / "results.json").read_text())
+    jsonschema.validate(stored, schema())
+    assert {"fidelity", "utility", "leakage", "composite"} <= stored["arms"]["private"].keys()
 
 
 def test_noise_gets_no_score_and_the_verdict_says_so_in_plain_words(finished, results):

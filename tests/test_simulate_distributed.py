@@ -20,7 +20,7 @@ from cmrfed.updates import load_weights
 def config_of(cache, **changes):
     data = {
         "sources": {"phantom": "phantom-three"},
-        "phantom": {"patients_per_vendor": 6, "vendors": ["Siemens", "GE", "Philips"]},
+        "phantom": {"patients_per_vendor": 4, "vendors": ["Siemens", "GE", "Philips"]},
     }
     privacy = {"mode": "distributed", "seed": None, "dropouts": 1} | changes.pop("privacy", {})
     federation = {"rounds": 3} | changes.pop("federation", {})

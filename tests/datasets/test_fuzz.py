@@ -21,8 +21,8 @@ from cmrfed.volumes import Entry, load_case, open_cine
 
 HERE = Path(__file__).parent
 CORRUPTIONS = 1000
-TIME_LIMIT_S = 240
-"""Takes a fifteenth of it on an idle core."""
+TIME_LIMIT_S = 600
+"""Takes a twentieth of it on an idle core."""
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from cmrfed.site import Home
 
 THREE = {
     "sources": {"phantom": "phantom-three"},
-    "phantom": {"patients_per_vendor": 6, "vendors": ["Siemens", "GE", "Philips"]},
+    "phantom": {"patients_per_vendor": 4, "vendors": ["Siemens", "GE", "Philips"]},
 }
 
 
