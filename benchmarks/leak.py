@@ -15,7 +15,7 @@ import numpy as np
 
 from cmrfed.config import GeneratorConfig, PreprocessingConfig, TrainingConfig
 from cmrfed.console import console
-from cmrfed.evaluation.leakage.attacks import ATTACKS, Claim, Cohort, PatientSlices, Probe, judge, score_patients
+from cmrfed.evaluation.leakage.attacks import ATTACKS, Candidates, Claim, PatientSlices, Probe, judge, score_patients
 from cmrfed.evaluation.leakage.scene import patient_slices
 from cmrfed.evaluation.subject import few_of_each
 from cmrfed.generators import Generator, build_generator
@@ -86,7 +86,7 @@ def overtrained(slices: Slices, family: str, steps: int, seed: int) -> Generator
 
 def _judged(generator: Generator, members: Slices, non_members: Slices, seed: int) -> Row:
     """What is read of each attack on one group."""
-    cohort = Cohort.of(members.records, non_members.records, seed)
+    cohort = Candidates.of(members.records, non_members.records, seed)
     slices: PatientSlices = patient_slices(concatenate([members, non_members]))
     scores = score_patients({"probe": Probe(generator, slices, seed=seed)}, cohort)
     return {name: _read(one) for name, one in judge(scores, None, cohort, Claim(), 1000, seed).items()}

@@ -3,6 +3,8 @@
 import pytest
 from finished_runs import lay_out, results
 
+from cmrfed.report.material import read_material
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -25,7 +27,7 @@ def simulate(run, run_cmrfed, monkeypatch):
 
     monkeypatch.setattr("cmrfed.apps.simulations.simulate.simulate", lambda config, out, name: did("began", run))
     monkeypatch.setattr("cmrfed.apps.simulations.simulate.resume", lambda run: did("went on", run))
-    monkeypatch.setattr("cmrfed.api.evaluate_run", lambda *_: did("evaluated", None))
+    monkeypatch.setattr("cmrfed.api.evaluate_run", lambda *_: did("evaluated", read_material(run, False).results))
     return call
 
 

@@ -442,7 +442,7 @@ class Overfitting(_Part):
     gap_ci95: Interval
 
 
-class Audits(_Part):
+class LeakageChecks(_Part):
     """What was looked at beside the attacks. left_out: attacks that were asked for and not made, and why.
 
     Where it is not known who was trained on there is no more than copies. copies: by pixels or features; vendor_style:
@@ -491,7 +491,7 @@ class ArmScores(_Part):
     """Everything measured of one arm; what was not measured is missing or null."""
 
     leakage: dict[str, AttackRates] | None = None
-    audits: Audits | None = None
+    audits: LeakageChecks | None = None
     fidelity: Fidelity | None = None
     utility: Utility | None = None
     composite: Composite | None = None
@@ -539,7 +539,7 @@ class Results(_Part):
     fidelity: Fidelity | None = None
     utility: Utility | None = None
     leakage: dict[str, AttackRates] | None = None
-    audits: Audits | None = None
+    audits: LeakageChecks | None = None
     composite: Composite | None = None
     timing: Timing
     arms: dict[str, ArmScores]

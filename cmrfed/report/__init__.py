@@ -8,7 +8,7 @@ templates/ lays them out. Names and reasons come from other machines: everything
 import json
 from pathlib import Path
 
-from cmrfed.report.attacks import arm_table, attack_table, audit_rows, copy_table, subgroup_table
+from cmrfed.report.attacks import arm_table, attack_table, check_rows, copy_table, subgroup_table
 from cmrfed.report.card import privacy_card
 from cmrfed.report.compare import is_comparison, write_comparison
 from cmrfed.report.fidelity import fidelity_tables
@@ -68,7 +68,7 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         attacks_by_arm=arm_table(material),
         subgroups=subgroup_table(material),
         copies=copy_table(material),
-        audits=audit_rows(material),
+        checks=check_rows(material),
         training=plots_of_training(material),
         incidents=incidents(material),
         card=privacy_card(material),

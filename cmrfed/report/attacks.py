@@ -1,10 +1,10 @@
 """Leakage as tables: every attack beside what a classifier without the generator can do, the subgroups where risk
-concentrates, and what else the audit looked at."""
+concentrates, and what else was checked."""
 
 from collections.abc import Callable, Iterable
 
 from cmrfed.evaluation.leakage.attacks import ATTACKS
-from cmrfed.evaluation.schema import AttackRates, Audits, Copies, Subgroup
+from cmrfed.evaluation.schema import AttackRates, Copies, LeakageChecks, Subgroup
 from cmrfed.report import formats
 from cmrfed.report.material import Material
 from cmrfed.report.tables import NOTHING, Figure, Row, Table, figure
@@ -51,8 +51,8 @@ def arm_table(material: Material) -> Table | None:
 
 def subgroup_table(material: Material) -> Table | None:
     """AUC of the attack that did best on calibration patients, by vendor, pathology and centre."""
-    audits, attacks = material.main.audits, material.main.leakage
-    best = audits.strongest.attack if audits and audits.strongest else None
+    checks, attacks = material.main.audits, material.main.leakage
+    best = checks.strongest.attack if checks and checks.strongest else None
     attack = (attacks or {}).get(best or "")
     if not attack:
         return None
@@ -79,9 +79,9 @@ def copy_table(material: Material) -> Table | None:
     return Table(columns, [*rows, Row("data-copying test z", both, about="below −2: nearer than other patients are")])
 
 
-Share = tuple[float, list[float] | None]
+ShareOfImages = tuple[float, list[float] | None]
 
-_COPIES: dict[str, Callable[[Copies], tuple[Share, Share]]] = {
+_COPIES: dict[str, Callable[[Copies], tuple[ShareOfImages, ShareOfImages]]] = {
     "far nearer to one training image than to its neighbours": lambda found: (
         (found.extracted, found.extracted_ci95),
         (found.extracted_real, found.extracted_real_ci95),
@@ -102,17 +102,17 @@ def _share(value: float, ci95: list[float] | None) -> Figure:
     return Figure(formats.percent(value, 1), formats.interval(ci95))
 
 
-def audit_rows(material: Material) -> list[tuple[str, str]]:
-    """What else was looked at, a name and a sentence each."""
-    audits = material.main.audits
-    if audits is None:
+def check_rows(material: Material) -> list[tuple[str, str]]:
+    """What else was checked, a name and a sentence each."""
+    checks = material.main.audits
+    if checks is None:
         return []
     return [
-        *_strongest(audits),
-        *_overfitting(audits),
-        *_styles(audits),
-        *_worst(audits),
-        *_left(audits),
+        *_strongest(checks),
+        *_overfitting(checks),
+        *_styles(checks),
+        *_worst(checks),
+        *_left(checks),
     ]
 
 
@@ -141,8 +141,8 @@ def _patients(scored: AttackRates | Subgroup) -> Figure:
     return Figure(f"{scored.members} / {scored.non_members}")
 
 
-def _strongest(audits: Audits) -> Iterable[tuple[str, str]]:
-    if best := audits.strongest:
+def _strongest(checks: LeakageChecks) -> Iterable[tuple[str, str]]:
+    if best := checks.strongest:
         rates = f"AUC {formats.with_interval(best.auc, best.auc_ci95)}"
         yield (
             "An attacker who chooses",
@@ -150,28 +150,28 @@ def _strongest(audits: Audits) -> Iterable[tuple[str, str]]:
         )
 
 
-def _overfitting(audits: Audits) -> Iterable[tuple[str, str]]:
-    if gap := audits.overfitting:
+def _overfitting(checks: LeakageChecks) -> Iterable[tuple[str, str]]:
+    if gap := checks.overfitting:
         losses = f"{gap.loss_trained:.4f} on trained patients and {gap.loss_held_out:.4f} on held-out ones"
         yield "Overfitting", f"the loss is {losses}: a gap of {formats.with_interval(gap.gap, gap.gap_ci95, 4)}."
 
 
-def _styles(audits: Audits) -> Iterable[tuple[str, str]]:
-    for vendor, found in audits.vendor_style.items():
+def _styles(checks: LeakageChecks) -> Iterable[tuple[str, str]]:
+    for vendor, found in checks.vendor_style.items():
         limits = formats.with_interval(found.synthetic, found.synthetic_ci95)
         others = f"{found.held_out:.2f} from real ones, {found.chance:.2f} by chance"
         said = f"the right one of {found.sites} is named with balanced accuracy {limits} from synthetic images"
         yield f"Site told from style, {vendor}", f"{said}, {others}."
 
 
-def _worst(audits: Audits) -> Iterable[tuple[str, str]]:
-    if worst := audits.worst_patients:
+def _worst(checks: LeakageChecks) -> Iterable[tuple[str, str]]:
+    if worst := checks.worst_patients:
         shown = ", ".join(f"{one.patient} ({one.exposure:.2f})" for one in worst[:5])
         meaning = "the share of attack families that rank the patient above every stranger"
         yield "Most exposed", f"{shown}: names' hashes under the run's own key, with {meaning}."
 
 
-def _left(audits: Audits) -> Iterable[tuple[str, str]]:
-    if left := audits.left_out:
+def _left(checks: LeakageChecks) -> Iterable[tuple[str, str]]:
+    if left := checks.left_out:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left.items())
         yield "Attacks that were not made", f"{reasons}."

@@ -1,4 +1,4 @@
-"""The audit at a site: in a real federation nobody central holds the members, so each site attacks its own.
+"""The membership audit at a site: in a real federation nobody central holds the members, so each site attacks its own.
 
 Members are the patients with whom the site began the run, non-members those it kept out of every training
 (`cmrfed.site.division`). The same code scores them as in a simulation, and a summary leaves the site, if its policy
@@ -17,10 +17,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, field_validator
 
-from cmrfed.config import GeneratorConfig, LeakageConfig, Stage, TrainingConfig, read_stage_json_text
+from cmrfed.config import Count, GeneratorConfig, LeakageConfig, Stage, TrainingConfig, read_stage_json_text
 from cmrfed.core import atomic
 from cmrfed.evaluation.leakage.attacks import ATTACKS, Claim, judge, score_patients
 from cmrfed.evaluation.leakage.scene import Scene
+from cmrfed.evaluation.schema import Rate
 from cmrfed.evaluation.subject import Subject
 from cmrfed.generators import Generator, build_generator
 from cmrfed.site import Home
@@ -43,9 +44,7 @@ class MembershipAuditRequest(Stage):
     delta: float = Field(default=0.0, ge=0, lt=1)
 
 
-Rate = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Bound = Annotated[float, Field(ge=0, le=100)]
+EpsilonBound = Annotated[float, Field(ge=0, le=100)]
 """An epsilon refuted by counts of patients: at most the logarithm of some billions."""
 
 
@@ -60,8 +59,8 @@ class AttackSummary(Stage):
     non_members: Count
     blind_auc: Rate | None
     beats_blind: bool | None
-    epsilon_lower: Bound | None
-    epsilon_lower_possible: Bound | None
+    epsilon_lower: EpsilonBound | None
+    epsilon_lower_possible: EpsilonBound | None
 
 
 class MembershipSummary(Stage):
@@ -104,9 +103,9 @@ def summarise(
     """Every attack on a model that the request names; those that need shadows or samples are a central evaluator's."""
     scene = Scene(_subject(members, non_members, request, cache), request.leakage)
     probe = scene.probe(generator)
-    scores = score_patients({"probe": probe} if probe else {}, scene.cohort, scene.names)
+    scores = score_patients({"probe": probe} if probe else {}, scene.candidates, scene.names)
     claim = Claim(request.epsilon, request.delta)
-    found = judge(scores, scene.blind, scene.cohort, claim, request.bootstrap, request.seed)
+    found = judge(scores, scene.blind, scene.candidates, claim, request.bootstrap, request.seed)
     kept = AttackSummary.model_fields
     return MembershipSummary(
         attacks={name: AttackSummary(**{key: row[key] for key in kept}) for name, row in found.items()}

@@ -18,7 +18,7 @@ from cmrfed.volumes.nifti import open_nifti, read_mask
 from cmrfed.volumes.phases import motion, phase_from_cine, phase_from_masks
 from cmrfed.volumes.whole_heart import cut_short_axis
 
-Masks = Callable[[int | None], VolumeMask]
+ReadMask = Callable[[int | None], VolumeMask]
 
 
 def load_case(entry: Entry) -> Case:
@@ -69,7 +69,7 @@ def _case(
     )
 
 
-def _open_masks(entry: Entry, cine: Cine) -> Masks:
+def _open_masks(entry: Entry, cine: Cine) -> ReadMask:
     """How the mask of a frame is read, checked against the image."""
     path = entry.mask_path
     if path is None:
@@ -106,7 +106,7 @@ def _check_frames(entry: Entry, cine: Cine, drawn: Cine) -> None:
         )
 
 
-def _find_frame(entry: Entry, cine: Cine, masks: Masks, moving: Callable[[], Volume]) -> int:
+def _find_frame(entry: Entry, cine: Cine, masks: ReadMask, moving: Callable[[], Volume]) -> int:
     if entry.phase not in ("ED", "ES"):
         raise UserError(f"{cine.path}: the frame of phase {entry.phase!r} cannot be found; only ED and ES can")
     if (cine.frames or 1) < 2:

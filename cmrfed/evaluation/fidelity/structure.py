@@ -29,7 +29,7 @@ from cmrfed.slices import Slices
 
 ByArm = dict[str, dict[str, Score]]
 Measure = Callable[[Slices], PatientFeatures]
-Job = tuple[Measure, tuple[str, ...], dict[str, Slices], Slices, Slices]
+_Job = tuple[Measure, tuple[str, ...], dict[str, Slices], Slices, Slices]
 
 
 def measure_structure(sets: Compared, outlines: Outlines | None, bar: ProgressBar) -> ByArm:
@@ -43,7 +43,7 @@ def measure_structure(sets: Compared, outlines: Outlines | None, bar: ProgressBa
     whole = {arm: whole_patients(made, _all_of(sets, arm)) for arm, made in seen.items()}
     whole_test = whole_patients(test, sets.subject.held_out)
     others = as_many_patients(sets.subject.train.labelled(), whole_test, sets.subject.seed)
-    jobs: list[Job] = [
+    jobs: list[_Job] = [
         (_appearances, tuple(APPEARANCES), labelled, reference, test),
         (partial(_shapes, outlines), tuple(SHAPES), seen, reference, test),
         (partial(volumes_by_visit, outlines), VOLUMES, whole, others, whole_test),

@@ -22,9 +22,9 @@ from cmrfed.evaluation.leakage.attacks import (
     strongest,
 )
 from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
-from cmrfed.evaluation.leakage.audits import copies, styles, worst_patients
+from cmrfed.evaluation.leakage.checks import copies, styles, worst_patients
 from cmrfed.evaluation.leakage.scene import Scene
-from cmrfed.evaluation.schema import AttackRates, Audits
+from cmrfed.evaluation.schema import AttackRates, LeakageChecks
 from cmrfed.evaluation.subject import Subject, Synthetic
 
 __all__ = ["Scene", "measure_leakage"]
@@ -38,49 +38,49 @@ MEMBERS_UNKNOWN = "it is not known on whom the generator was trained"
 
 def measure_leakage(
     subject: Subject, config: LeakageConfig, bar: ProgressBar
-) -> tuple[dict[str, Attacks], dict[str, Audits]]:
-    """(Attacks, audits), each by arm. Where the generator is not at hand only its samples are attacked; where it is not
+) -> tuple[dict[str, Attacks], dict[str, LeakageChecks]]:
+    """(Attacks, checks), each by arm. Where the generator is not at hand only its samples are attacked; where it is not
     known who it was trained on nobody is, for a membership that was drawn by lot cannot be found.
 
     Raises UserError for an attack that does not exist.
     """
     scene = Scene(subject, config)
-    attacks, audits = {}, {}
+    attacks, checks = {}, {}
     for arm, made in subject.synthetic.items():
-        attacks[arm], audits[arm] = _leakage(scene, made, arm, bar)
-    return attacks, audits
+        attacks[arm], checks[arm] = _leakage(scene, made, arm, bar)
+    return attacks, checks
 
 
-def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Attacks, Audits]:
-    """One arm's attacks and audits."""
+def _leakage(scene: Scene, made: Synthetic, arm: str, bar: ProgressBar) -> tuple[Attacks, LeakageChecks]:
+    """One arm's attacks and checks."""
     copied = {str(space): copies(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     if not scene.subject.members_known:
-        return {}, Audits(left_out=dict.fromkeys(scene.names, MEMBERS_UNKNOWN), copies=copied)
-    subject, cohort = scene.subject, scene.cohort
+        return {}, LeakageChecks(left_out=dict.fromkeys(scene.names, MEMBERS_UNKNOWN), copies=copied)
+    subject, candidates = scene.subject, scene.candidates
     evidence: dict[Evidence, Any] = {}
     probe = scene.probe(made.load()) if made.generator else None
     if probe:
         evidence |= {"probe": probe, **_shadows(scene, made, probe, bar)}
     evidence |= {space: _samples(scene, made, space) for space in _spaces(scene) if len(made.shown)}
     with bar(f"membership inference, {arm}") as progress:
-        scores = score_patients(evidence, cohort, scene.names, progress)
-    judged = judge(scores, scene.blind, cohort, _claim(made), subject.bootstrap, subject.seed)
-    audits: dict[str, object] = {
-        "left_out": left_out(evidence, cohort, scene.names) | _without_noise_view(scene, made, probe),
-        "calibration_patients": int(cohort.calibration.sum()),
-        "strongest": strongest(scores, cohort, subject.bootstrap, subject.seed),
+        scores = score_patients(evidence, candidates, scene.names, progress)
+    judged = judge(scores, scene.blind, candidates, _claim(made), subject.bootstrap, subject.seed)
+    checks: dict[str, object] = {
+        "left_out": left_out(evidence, candidates, scene.names) | _without_noise_view(scene, made, probe),
+        "calibration_patients": int(candidates.calibration.sum()),
+        "strongest": strongest(scores, candidates, subject.bootstrap, subject.seed),
         "worst_patients": worst_patients(scene, scores) if scores else [],
         "copies": copied,
         "vendor_style": styles(scene, made),
     }
     if scene.blind is not None:
-        audits["blind"] = judge_blind(scene.blind, cohort, subject.bootstrap, subject.seed)
+        checks["blind"] = judge_blind(scene.blind, candidates, subject.bootstrap, subject.seed)
     if "probe" in evidence:
         losses = -loss_scores(evidence["probe"])
-        sides = cohort.sides(losses, np.ones_like(cohort.member))
-        audits["overfitting"] = overfitting_gap(*sides, subject.bootstrap, subject.seed)
+        sides = candidates.sides(losses, np.ones_like(candidates.member))
+        checks["overfitting"] = overfitting_gap(*sides, subject.bootstrap, subject.seed)
     attacks = {name: AttackRates.model_validate(rates) for name, rates in judged.items()}
-    return attacks, Audits.model_validate(audits)
+    return attacks, LeakageChecks.model_validate(checks)
 
 
 def _without_noise_view(scene: Scene, made: Synthetic, probe: Probe | None) -> dict[str, str]:
@@ -96,12 +96,12 @@ def _claim(made: Synthetic) -> Claim:
 
 def _shadows(scene: Scene, made: Synthetic, probe: Probe, bar: ProgressBar) -> dict[Evidence, Any]:
     """What shadow models answer, where an attack needs them and the arm's start is at hand."""
-    cohort = scene.cohort
+    candidates = scene.candidates
     wanted = any(ATTACKS[name].needs == "shadows" for name in scene.names)
-    if not (scene.config.shadow_models and made.start and wanted and cohort.calibrates):
+    if not (scene.config.shadow_models and made.start and wanted and candidates.calibrates):
         return {}
     trained_on, answers = scene.shadows(made, made.start, bar)
-    return {"shadows": Shadows(scene.answers(probe), answers, trained_on, cohort.calibration & ~cohort.member)}
+    return {"shadows": Shadows(scene.answers(probe), answers, trained_on, candidates.calibration & ~candidates.member)}
 
 
 def _spaces(scene: Scene) -> tuple[Evidence, ...]:

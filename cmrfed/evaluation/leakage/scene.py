@@ -15,7 +15,7 @@ from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     NOBODY,
     Answers,
-    Cohort,
+    Candidates,
     Evidence,
     PatientSlices,
     Points,
@@ -28,6 +28,7 @@ from cmrfed.evaluation.leakage.attacks import (
 from cmrfed.evaluation.subject import Subject, Synthetic, few_of_each, thin
 from cmrfed.generators import Denoiser, Generator
 from cmrfed.slices import Slices, concatenate
+from cmrfed.stacks import Stacks
 from cmrfed.updates import load_weights, write_weights
 
 _BY_FEATURES = 150
@@ -53,12 +54,12 @@ class Scene:
         return concatenate(parts)
 
     @cached_property
-    def cohort(self) -> Cohort:
+    def candidates(self) -> Candidates:
         trained = set(self.subject.train.patient_names)
         members, others = (
             [one for one in self.few.records if (one.patient in trained) is side] for side in (True, False)
         )
-        return Cohort.of(members, others, self.subject.seed)
+        return Candidates.of(members, others, self.subject.seed)
 
     @cached_property
     def slices(self) -> PatientSlices:
@@ -67,9 +68,9 @@ class Scene:
     @cached_property
     def blind(self) -> np.ndarray | None:
         """The blind baseline's scores; None where nobody calibrates."""
-        if not self.cohort.calibrates:
+        if not self.candidates.calibrates:
             return None
-        return fitted_scores(blind_statistics(self.slices), self.cohort.member, self.cohort.calibration)
+        return fitted_scores(blind_statistics(self.slices), self.candidates.member, self.candidates.calibration)
 
     def wants(self, name: str) -> bool:
         """Whether an attack is asked for."""
@@ -92,9 +93,14 @@ class Scene:
             return None
         config, subject = self.config, self.subject
         return Probe(
-            generator, self.slices, config.times, config.draws, config.inversion_steps, subject.seed,
+            generator, self._samples(generator), config.times, config.draws, config.inversion_steps, subject.seed,
             device=subject.device, precision=subject.precision,
         )  # fmt: skip
+
+    def _samples(self, generator: Generator) -> PatientSlices:
+        """The slices that are scored, or the stacks that they make up for a generator of stacks."""
+        levels = generator.config.levels
+        return self.slices if levels == 1 else patient_slices(Stacks(self.few, levels))
 
     @cached_property
     def archive(self) -> Points:
@@ -147,6 +153,6 @@ def _fresh(made: Synthetic, start: Path) -> Generator:
     return generator
 
 
-def patient_slices(slices: Slices) -> PatientSlices:
-    """Slices as attacks take them."""
+def patient_slices(slices: Slices | Stacks) -> PatientSlices:
+    """Slices, or stacks, as attacks take them."""
     return PatientSlices(slices.batch(range(len(slices))), torch.from_numpy(slices.patients))

@@ -41,7 +41,7 @@ from cmrfed.evaluation.utility.metrics import (
     paired_tests,
     summarise,
 )
-from cmrfed.evaluation.utility.training_sets import CORE, Key, budget_of, of_arm, training_sets
+from cmrfed.evaluation.utility.training_sets import CORE, SetKey, budget_of, of_arm, training_sets
 from cmrfed.slices import Slices
 
 __all__ = ["measure_utility"]
@@ -54,7 +54,7 @@ VOID = (
     "can be compared with it"
 )
 
-Found = dict[Key, Outcome]
+Outcomes = dict[SetKey, Outcome]
 Tasks = Mapping[str, LeftOut | Disease | str]
 """Results by key, or why there are none."""
 
@@ -85,7 +85,7 @@ def measure_utility(subject: Subject, config: UtilityConfig, bar: ProgressBar) -
     }
 
 
-def _other_tasks(found: Found, subject: Subject, config: UtilityConfig, bar: ProgressBar) -> dict[str, Tasks]:
+def _other_tasks(found: Outcomes, subject: Subject, config: UtilityConfig, bar: ProgressBar) -> dict[str, Tasks]:
     """What is asked of the first network's segmenters beside the hearts of all patients, by arm."""
     left_out = measure_left_out(subject, config, found[None, "real"], bar)
     disease = measure_disease(subject, found) if config.disease else {}
@@ -112,20 +112,20 @@ def _check_size(tested: Slices, config: UtilityConfig) -> None:
 
 
 def _trained(
-    sets: Mapping[Key, TrainingSet],
+    sets: Mapping[SetKey, TrainingSet],
     backbone: str,
     tested: Slices,
     subject: Subject,
     config: UtilityConfig,
     bar: ProgressBar,
-) -> Found:
+) -> Outcomes:
     """What networks of this backbone made of the tested slices; further backbones learn the core sets alone."""
     wanted = {key: one for key, one in sets.items() if backbone == config.backbones[0] or key[1] in CORE}
     with bar(f"training segmenters, {backbone}") as progress:
         return compare_training_sets(wanted, tested, budget_of(subject, config, backbone), progress)
 
 
-def _by_arm(found: Found, subject: Subject, config: UtilityConfig) -> dict[str, SegmenterComparison]:
+def _by_arm(found: Outcomes, subject: Subject, config: UtilityConfig) -> dict[str, SegmenterComparison]:
     """Every arm's scores by training set, and the tests between them."""
     scores = {
         key: SegmenterScores.model_validate(
@@ -152,7 +152,7 @@ def _beside_blind(found: Mapping[str, Outcome], blind: Outcome, subject: Subject
     }
 
 
-def _tests(found: Found, arm: str, subject: Subject, config: UtilityConfig) -> list[dict[str, Any]]:
+def _tests(found: Outcomes, arm: str, subject: Subject, config: UtilityConfig) -> list[dict[str, Any]]:
     """Every set against real images, mixed against what augmentation gives, and synthetic against the start's."""
     scores = {name: outcome.scores for name, outcome in of_arm(found, arm).items()}
     pairs = [(name, "real") for name in scores if name != "real"]

@@ -20,7 +20,7 @@ from cmrfed.evaluation.utility.metrics import (
     diseases_to_tell,
     patients_with_both_phases,
 )
-from cmrfed.evaluation.utility.training_sets import Key, of_arm
+from cmrfed.evaluation.utility.training_sets import SetKey, of_arm
 from cmrfed.slices import Slices
 
 
@@ -50,7 +50,7 @@ class _Task:
         return [disease_features(part, part) for part in parts]
 
 
-def measure_disease(subject: Subject, found: Mapping[Key, Outcome]) -> dict[str, Disease | str]:
+def measure_disease(subject: Subject, found: Mapping[SetKey, Outcome]) -> dict[str, Disease | str]:
     """By arm, how well diseases are told, or why not.
 
     A forest learns from training patients (their whole masks, and a set's images of them) and is tested on held-out

@@ -27,7 +27,7 @@ from cmrfed.slices import Slices
 FIELDS = {"leave_one_vendor_out": "vendor", "translation": "vendor", "cross_dataset": "dataset"}
 """What is left out by each protocol."""
 
-Key = tuple[str, str, str | None, str | None]
+LeftOutKey = tuple[str, str, str | None, str | None]
 """(field, group, protocol, arm) of a training set; the last two are None for real images of the other groups alone."""
 
 
@@ -53,7 +53,7 @@ def measure_left_out(
 
 def training_sets_without(
     subject: Subject, config: UtilityConfig, tested: Slices, bar: ProgressBar
-) -> Iterator[tuple[Key, TrainingSet]]:
+) -> Iterator[tuple[LeftOutKey, TrainingSet]]:
     """Real images of all groups but one, alone and with each arm's images of the missing one, for every protocol."""
     for field in sorted({FIELDS[protocol] for protocol in config.protocols}):
         protocols = [protocol for protocol in config.protocols if FIELDS[protocol] == field]
@@ -85,7 +85,7 @@ def _images(subject: Subject, protocol: str, arm: str, field: str, group: str, b
 
 
 def _drops(
-    scores: dict[Key, StackScores], protocol: str, arm: str, real: StackScores, subject: Subject
+    scores: dict[LeftOutKey, StackScores], protocol: str, arm: str, real: StackScores, subject: Subject
 ) -> LeftOut | str:
     field = FIELDS[protocol]
     helped = {key[1]: of for key, of in scores.items() if key[0] == field and key[2:] == (protocol, arm)}

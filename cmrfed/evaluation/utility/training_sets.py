@@ -16,14 +16,14 @@ from cmrfed.slices import Slices
 CORE = ("real", "synthetic", "mixed")
 """What every network learns; the rest is for the first alone."""
 
-Key = tuple[str | None, str]
+SetKey = tuple[str | None, str]
 """(arm, name) of a training set; the arm is None where the set is common to all."""
 Value = TypeVar("Value")
 Reasons = dict[str, dict[str, str]]
 """By arm and name of what was asked for: why it is absent."""
 
 
-def of_arm(values: Mapping[Key, Value], arm: str) -> dict[str, Value]:
+def of_arm(values: Mapping[SetKey, Value], arm: str) -> dict[str, Value]:
     """An arm's own values and the common ones, by name."""
     return {name: value for (owner, name), value in values.items() if owner in (None, arm)}
 
@@ -33,9 +33,11 @@ def budget_of(subject: Subject, config: UtilityConfig, backbone: str) -> Budget:
     return Budget(config.steps, config.seeds, subject.seed, backbone, subject.device, subject.precision)
 
 
-def training_sets(subject: Subject, config: UtilityConfig, bar: ProgressBar) -> tuple[dict[Key, TrainingSet], Reasons]:
+def training_sets(
+    subject: Subject, config: UtilityConfig, bar: ProgressBar
+) -> tuple[dict[SetKey, TrainingSet], Reasons]:
     """Every set that is asked for, and of those that cannot be made, why."""
-    real, sets, absent = subject.learnt, dict[Key, TrainingSet](), Reasons()
+    real, sets, absent = subject.learnt, dict[SetKey, TrainingSet](), Reasons()
     sets[None, "real"] = TrainingSet((real,))
     if config.augmented:
         sets[None, "real_augmented"] = TrainingSet((real,), "strong")

@@ -8,8 +8,8 @@ from cmrfed.config import PreprocessingConfig
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
     Answers,
+    Candidates,
     Claim,
-    Cohort,
     Probe,
     Shadows,
     halves,
@@ -52,7 +52,7 @@ def found_of_others(generator, hearts):
 
 
 def judged(generator, group, strangers):
-    cohort, both = Cohort.of(group.records, strangers.records, 0), concatenate([group, strangers])
+    cohort, both = Candidates.of(group.records, strangers.records, 0), concatenate([group, strangers])
     slices = patient_slices(both)
     probe, trained_on = Probe(generator, slices, times=4), halves(both.number_of_patients, 4, seed=0)
     shadows = train_shadows(

@@ -1,13 +1,14 @@
 """What a trained generator gives away about who was in its training data: attack -> patient scores -> rates.
 
-`catalogue` lists the attacks, one file each; `battery` makes and judges them; the rest are audits that score images or
+`catalogue` lists the attacks, one file each; `battery` makes and judges them; the rest are checks that score images or
 the generator as a whole. A new attack is one file with a function from evidence to patients' scores, and one entry in
 `ATTACKS`.
 """
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack, Evidence
 from cmrfed.evaluation.leakage.attacks.battery import (
+    Candidates,
     Claim,
-    Cohort,
     exposure,
     judge,
     judge_blind,
@@ -17,7 +18,7 @@ from cmrfed.evaluation.leakage.attacks.battery import (
 )
 from cmrfed.evaluation.leakage.attacks.blind import blind_statistics, style_statistics
 from cmrfed.evaluation.leakage.attacks.calibration import fitted_scores
-from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS, Attack, Evidence
+from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS
 from cmrfed.evaluation.leakage.attacks.copies import CopyTest, copying
 from cmrfed.evaluation.leakage.attacks.membership import membership_leakage
 from cmrfed.evaluation.leakage.attacks.names import hashed_names, name_key
@@ -32,8 +33,8 @@ __all__ = [
     "NOBODY",
     "Answers",
     "Attack",
+    "Candidates",
     "Claim",
-    "Cohort",
     "CopyTest",
     "Evidence",
     "PatientSlices",

@@ -10,9 +10,10 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 
 from cmrfed.core.progress import Progress
 from cmrfed.evaluation.leakage.attacks.areas import auc, auc_gain, auc_interval
+from cmrfed.evaluation.leakage.attacks.attack import Evidence
 from cmrfed.evaluation.leakage.attacks.bound import epsilon_lower_bound, largest_epsilon_lower_bound
 from cmrfed.evaluation.leakage.attacks.calibration import fitted_scores
-from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS, Evidence
+from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS
 from cmrfed.evaluation.leakage.attacks.membership import membership_leakage
 from cmrfed.slices import Patient, split_patients
 
@@ -32,7 +33,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Cohort:
+class Candidates:
     """Who is scored: members first, then non-members. calibration: those whose membership an attacker may know."""
 
     patients: tuple[Patient, ...]
@@ -40,7 +41,7 @@ class Cohort:
     calibration: Bool[np.ndarray, " patient"]
 
     @classmethod
-    def of(cls, members: Sequence[Patient], non_members: Sequence[Patient], seed: int) -> "Cohort":
+    def of(cls, members: Sequence[Patient], non_members: Sequence[Patient], seed: int) -> "Candidates":
         """Half of either side calibrates, drawn within vendor, centre and pathology; none where a side is too small."""
         sides = (members, non_members)
         enough = min(map(len, sides)) >= 2
@@ -73,35 +74,42 @@ def _label(patient: Patient, field: str) -> str:
 
 
 def score_patients(
-    evidence: Mapping[Evidence, Any], cohort: Cohort, names: Iterable[str] = ATTACKS, progress: Progress | None = None
+    evidence: Mapping[Evidence, Any],
+    candidates: Candidates,
+    names: Iterable[str] = ATTACKS,
+    progress: Progress | None = None,
 ) -> dict[str, Scores]:
     """Scores of all patients by attack, for the attacks whose evidence is at hand."""
-    wanted = [name for name in names if _possible(name, evidence, cohort)]
+    wanted = [name for name in names if _possible(name, evidence, candidates)]
     scores = {}
     for done, name in enumerate(wanted, start=1):
         attack = ATTACKS[name]
         found = attack.scores(evidence[attack.needs])
-        scores[name] = found if found.ndim == 1 else fitted_scores(found, cohort.member, cohort.calibration)
+        scores[name] = found if found.ndim == 1 else fitted_scores(found, candidates.member, candidates.calibration)
         if progress:
             progress(done, len(wanted))
     return scores
 
 
-def left_out(evidence: Mapping[Evidence, Any], cohort: Cohort, names: Iterable[str] = ATTACKS) -> dict[str, str]:
+def left_out(
+    evidence: Mapping[Evidence, Any], candidates: Candidates, names: Iterable[str] = ATTACKS
+) -> dict[str, str]:
     """Attacks that were asked for and cannot be made, with the reason."""
     reasons = {name: f"no {ATTACKS[name].needs} at hand" for name in names if ATTACKS[name].needs not in evidence}
     few = {
-        name: "too few patients to calibrate on" for name in names if ATTACKS[name].calibrated and not cohort.calibrates
+        name: "too few patients to calibrate on"
+        for name in names
+        if ATTACKS[name].calibrated and not candidates.calibrates
     }
     return few | reasons
 
 
-def _possible(name: str, evidence: Mapping[Evidence, Any], cohort: Cohort) -> bool:
-    return not left_out(evidence, cohort, [name])
+def _possible(name: str, evidence: Mapping[Evidence, Any], candidates: Candidates) -> bool:
+    return not left_out(evidence, candidates, [name])
 
 
 def judge(
-    scores: Mapping[str, Scores], blind: Scores | None, cohort: Cohort, claim: Claim, replicates: int, seed: int
+    scores: Mapping[str, Scores], blind: Scores | None, candidates: Candidates, claim: Claim, replicates: int, seed: int
 ) -> dict[str, Results]:
     """What each attack's scores are worth, by attack.
 
@@ -112,7 +120,7 @@ def judge(
     "epsilon_lower" beside "epsilon_lower_possible", "epsilon_claimed" and "delta"; "access", "family", "calibrated";
     and for each of `GROUPS` "by_<group>", rows of {members, non_members, auc, auc_ci95}.
     """
-    found = {name: _judged(name, own, blind, cohort, claim, replicates, seed) for name, own in scores.items()}
+    found = {name: _judged(name, own, blind, candidates, claim, replicates, seed) for name, own in scores.items()}
     if found:  # Benjamini and Yekutieli's control, which holds however the attacks depend on each other
         adjusted = false_discovery_control([one["p_value"] for one in found.values()], method="by")
         level = 1 - 0.05 / len(found)
@@ -122,33 +130,33 @@ def judge(
     return found
 
 
-def judge_blind(blind: Scores, cohort: Cohort, replicates: int, seed: int) -> Results:
+def judge_blind(blind: Scores, candidates: Candidates, replicates: int, seed: int) -> Results:
     """The baseline's own row: what `membership_leakage` returns, over the test patients."""
-    return {**membership_leakage(*cohort.sides(blind, ~cohort.calibration), replicates, seed)}
+    return {**membership_leakage(*candidates.sides(blind, ~candidates.calibration), replicates, seed)}
 
 
 def _judged(
-    name: str, scores: Scores, blind: Scores | None, cohort: Cohort, claim: Claim, replicates: int, seed: int
+    name: str, scores: Scores, blind: Scores | None, candidates: Candidates, claim: Claim, replicates: int, seed: int
 ) -> Results:
     attack = ATTACKS[name]
-    judged = ~cohort.calibration if attack.calibrated else np.ones_like(cohort.member)
-    sides = cohort.sides(scores, judged)
+    judged = ~candidates.calibration if attack.calibrated else np.ones_like(candidates.member)
+    sides = candidates.sides(scores, judged)
     return {
         **membership_leakage(*sides, replicates, seed),
         "p_value": float(mannwhitneyu(*sides, alternative="greater").pvalue),
         "access": attack.access,
         "family": attack.family,
         "calibrated": attack.calibrated,
-        **_against_blind(scores, blind, cohort),
-        **_against_claim(scores, cohort, claim),
-        **{f"by_{field}": _rows(scores, judged, cohort, field) for field in GROUPS},
+        **_against_blind(scores, blind, candidates),
+        **_against_claim(scores, candidates, claim),
+        **{f"by_{field}": _rows(scores, judged, candidates, field) for field in GROUPS},
     }
 
 
-def _against_blind(scores: Scores, blind: Scores | None, cohort: Cohort) -> Results:
+def _against_blind(scores: Scores, blind: Scores | None, candidates: Candidates) -> Results:
     if blind is None:
         return dict.fromkeys(("blind_auc", "auc_minus_blind", "auc_minus_blind_ci95", "beats_blind"))
-    own, rival = (cohort.sides(one, ~cohort.calibration) for one in (scores, blind))
+    own, rival = (candidates.sides(one, ~candidates.calibration) for one in (scores, blind))
     gain, interval = auc_gain(own, rival)
     return {
         "blind_auc": auc(*rival),
@@ -158,20 +166,22 @@ def _against_blind(scores: Scores, blind: Scores | None, cohort: Cohort) -> Resu
     }
 
 
-def _against_claim(scores: Scores, cohort: Cohort, claim: Claim) -> Results:
+def _against_claim(scores: Scores, candidates: Candidates, claim: Claim) -> Results:
     found: Results = {"epsilon_claimed": claim.epsilon, "delta": claim.delta}
-    if not cohort.calibrates:
+    if not candidates.calibrates:
         return found | {"epsilon_lower": None, "epsilon_lower_possible": None}
-    calibration, test = (cohort.sides(scores, known) for known in (cohort.calibration, ~cohort.calibration))
+    calibration, test = (candidates.sides(scores, known) for known in (candidates.calibration, ~candidates.calibration))
     return found | {
         "epsilon_lower": epsilon_lower_bound(calibration, test, claim.delta),
         "epsilon_lower_possible": largest_epsilon_lower_bound(len(test[0]), len(test[1]), claim.delta),
     }
 
 
-def _rows(scores: Scores, judged: Bool[np.ndarray, " patient"], cohort: Cohort, field: str) -> dict[str, Results]:
-    groups = cohort.groups(field).items()
-    return {label: _row(*cohort.sides(scores, judged & inside)) for label, inside in groups}
+def _rows(
+    scores: Scores, judged: Bool[np.ndarray, " patient"], candidates: Candidates, field: str
+) -> dict[str, Results]:
+    groups = candidates.groups(field).items()
+    return {label: _row(*candidates.sides(scores, judged & inside)) for label, inside in groups}
 
 
 def _row(members: np.ndarray, non_members: np.ndarray) -> Results:
@@ -184,27 +194,30 @@ def _row(members: np.ndarray, non_members: np.ndarray) -> Results:
     return row | {"auc": area, "auc_ci95": auc_interval(area, *sides)}
 
 
-def strongest(scores: Mapping[str, Scores], cohort: Cohort, replicates: int, seed: int) -> Results | None:
+def strongest(scores: Mapping[str, Scores], candidates: Candidates, replicates: int, seed: int) -> Results | None:
     """The attack that does best on calibration patients, and what it does on the others: a choice that costs nothing.
 
     Calibrated attacks do not compete: they have seen the answer. None where nobody calibrates.
     """
     free = {name: one for name, one in scores.items() if not ATTACKS[name].calibrated}
-    if not (free and cohort.calibrates):
+    if not (free and candidates.calibrates):
         return None
-    best = max(free, key=lambda name: auc(*cohort.sides(free[name], cohort.calibration)))
-    return {"attack": best, **membership_leakage(*cohort.sides(free[best], ~cohort.calibration), replicates, seed)}
+    best = max(free, key=lambda name: auc(*candidates.sides(free[name], candidates.calibration)))
+    return {
+        "attack": best,
+        **membership_leakage(*candidates.sides(free[best], ~candidates.calibration), replicates, seed),
+    }
 
 
 def exposure(
-    scores: Mapping[str, Scores], cohort: Cohort
+    scores: Mapping[str, Scores], candidates: Candidates
 ) -> tuple[Float[np.ndarray, " member"], Float[np.ndarray, " member"]]:
     """How exposed each member is: the share of attack families one of whose attacks ranks the member above every
     non-member; and, to tell equals apart, the mean over attacks of the member's rank among non-members, 0 to 1."""
     families: dict[str, np.ndarray] = {}
     ranks = []
     for name, own in scores.items():
-        members, non_members = cohort.sides(own, np.ones_like(cohort.member))
+        members, non_members = candidates.sides(own, np.ones_like(candidates.member))
         ranks.append(np.searchsorted(np.sort(non_members), members) / len(non_members))
         before = families.get(ATTACKS[name].family, False)
         families[ATTACKS[name].family] = before | (members > non_members.max())

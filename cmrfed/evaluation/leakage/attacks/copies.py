@@ -12,7 +12,7 @@ from cmrfed.evaluation.leakage.attacks.extraction import NEIGHBOURS, extraction_
 from cmrfed.evaluation.leakage.attacks.neighbours import NOBODY, Points, nearest
 from cmrfed.statistics import bootstrap_mean_interval
 
-Audit = dict[str, float | int | list[float]]
+Figures = dict[str, float | int | list[float]]
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class CopyTest:
     train: Points
 
 
-def copying(test: CopyTest, replicates: int = 1000, seed: int = 0) -> Audit:
+def copying(test: CopyTest, replicates: int = 1000, seed: int = 0) -> Figures:
     """Figures of the synthetic images, and with "_real" of the held-out ones.
 
     "extracted" (share of images with an extraction ratio below 1), "authentic" (share), each with "_ci95" over
     patients; "share_of_one_patient"; "distance" (mean distance to the nearest training image, root mean square over
     dimensions); "data_copying_z" and "data_copying_p"; "images" and "real_images".
     """
-    found: Audit = {"images": len(test.synthetic), "real_images": len(test.held_out)}
+    found: Figures = {"images": len(test.synthetic), "real_images": len(test.held_out)}
     distances = []
     for suffix, images in (("", test.synthetic), ("_real", test.held_out)):
         around = nearest(images, test.train, NEIGHBOURS)

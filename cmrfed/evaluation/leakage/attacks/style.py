@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from cmrfed.statistics import percentile_interval
 
-Audit = dict[str, float | int | list[float]]
+Figures = dict[str, float | int | list[float]]
 
 
 def style_recovery(
@@ -26,7 +26,7 @@ def style_recovery(
     held_out_sites: Sequence[str],
     replicates: int = 1000,
     seed: int = 0,
-) -> Audit:
+) -> Figures:
     """Balanced accuracy of the site on "synthetic" images, with "_ci95" by bootstrap over patients and "_p" by
     permutation of their sites; on the "held_out" real images of the same patients, which is what could be told at best;
     and "chance", one in the number of sites.

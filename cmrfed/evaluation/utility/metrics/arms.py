@@ -14,7 +14,7 @@ from cmrfed.evaluation.utility.metrics.segmenter import predict, train_segmenter
 from cmrfed.evaluation.utility.metrics.training_set import Masks, TrainingSet
 from cmrfed.slices import Slices
 
-Key = TypeVar("Key", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ class Outcome:
 
 
 def compare_training_sets(
-    sets: Mapping[Key, TrainingSet],
-    tested: Slices | Mapping[Key, Slices],
+    sets: Mapping[_Key, TrainingSet],
+    tested: Slices | Mapping[_Key, Slices],
     budget: Budget,
     progress: Progress | None = None,
-) -> dict[Key, Outcome]:
+) -> dict[_Key, Outcome]:
     """Train on every set with the same budget from the same starts, and segment the tested slices.
 
     Budgets are equal in steps and batch size, not in passes over the data: of a larger set each slice is seen less
     often. `tested` may differ by set. progress(done, total) counts training steps over all sets and seeds.
     """
-    total, found = budget.steps * budget.seeds * len(sets), dict[Key, Outcome]()
+    total, found = budget.steps * budget.seeds * len(sets), dict[_Key, Outcome]()
     for index, (name, examples) in enumerate(sets.items()):
         slices = tested if isinstance(tested, Slices) else tested[name]
         report = progress and shifted(progress, index * budget.seeds * budget.steps, total)

@@ -11,7 +11,7 @@ from cmrfed.shapes import Image, Mask
 ROTATION_DEGREES, LOG_SCALE, TRANSLATION = 15.0, 0.1, 0.05
 LOG_GAMMA, LOG_CONTRAST, BRIGHTNESS, NOISE = 0.4, 0.2, 0.1, 0.05
 
-Grid = Float[torch.Tensor, "batch row column 2"]
+SamplingGrid = Float[torch.Tensor, "batch row column 2"]
 """Where each pixel comes from, as (column, row) from -1 to 1 over the image."""
 
 
@@ -24,7 +24,7 @@ def augment(images: Image, masks: Mask, generator: torch.Generator) -> tuple[Ima
     return random_intensities(moved, generator), labels
 
 
-def warp(images: Image, masks: Mask, grid: Grid) -> tuple[Image, Mask]:
+def warp(images: Image, masks: Mask, grid: SamplingGrid) -> tuple[Image, Mask]:
     """Images and masks as the grid says; beyond the edge they repeat it."""
     moved = grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     labels = grid_sample(masks[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
@@ -36,7 +36,7 @@ def uniform(count: int, bound: float, generator: torch.Generator) -> Float[torch
     return (2 * torch.rand(count, generator=generator) - 1) * bound
 
 
-def random_grid(images: Image, generator: torch.Generator) -> Grid:
+def random_grid(images: Image, generator: torch.Generator) -> SamplingGrid:
     """Every image's own rotation, scale and translation."""
     count = len(images)
     angle = uniform(count, math.radians(ROTATION_DEGREES), generator)

@@ -19,7 +19,7 @@ from cmrfed.statistics import bootstrap_mean_interval
 
 _SHARES = np.arange(0.05, 1.0, 0.05)
 
-Shares = Float[np.ndarray, "structure row column"]
+LabelShares = Float[np.ndarray, "structure row column"]
 Mask = UInt8[np.ndarray, "row column"]
 
 
@@ -44,12 +44,12 @@ def over_blind(scores: StackScores, blind: StackScores, replicates: int, seed: i
     return {"value": float(gains.mean()), "ci95": interval, "beats_blind": interval[0] > 0}
 
 
-def _where_at_least(share: float, shares: Shares) -> Mask:
+def _where_at_least(share: float, shares: LabelShares) -> Mask:
     likeliest = np.array(STRUCTURES, np.uint8)[shares.argmax(axis=0)]
     return np.where(shares.max(axis=0) >= share, likeliest, np.uint8(Label.BACKGROUND))
 
 
-def _mean_dice(mask: Mask, shares: Shares) -> float:
+def _mean_dice(mask: Mask, shares: LabelShares) -> float:
     """Of one mask with all slices at once: 2 |P and R| / (|P| + |R|) by structure, in slices' mean."""
     predicted = np.stack([mask == label for label in STRUCTURES])
     both, either = (predicted * shares).sum((1, 2)), (predicted + shares).sum((1, 2))

@@ -19,7 +19,7 @@ METRICS: dict[str, Callable[[RegionPair], float]] = {"dice": dice, "hd95_mm": hd
 COLUMNS = (*(structure.name.lower() for structure in STRUCTURES), "mean")
 """The structures as a report names them, and their mean."""
 
-Table = Float[np.ndarray, "row score"]
+ScoreTable = Float[np.ndarray, "row score"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class StackScores:
     owners: the record, phases: the phase of each stack.
     """
 
-    values: dict[str, Table]
+    values: dict[str, ScoreTable]
     owners: tuple[Patient, ...]
     phases: tuple[str, ...]
 

@@ -11,9 +11,9 @@ from cmrfed.evaluation.utility.metrics.scores import COLUMNS, METRICS, StackScor
 from cmrfed.slices import Patient
 from cmrfed.statistics import bootstrap_mean_interval
 
-Key = Callable[[Patient, str], str]
+StratumOf = Callable[[Patient, str], str]
 
-STRATA: dict[str, Key] = {
+STRATA: dict[str, StratumOf] = {
     "vendor": lambda record, phase: record.vendor,
     "dataset": lambda record, phase: record.dataset,
     "pathology": lambda record, phase: record.pathology,

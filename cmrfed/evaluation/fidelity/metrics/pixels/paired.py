@@ -19,10 +19,10 @@ KERNEL, SIGMA = 11, 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the published MS-SSIM, finest scale first."""
 
-Values = Float[torch.Tensor, " batch"]
+PerImage = Float[torch.Tensor, " batch"]
 
 
-def ssim(first: Image, second: Image) -> Values:
+def ssim(first: Image, second: Image) -> PerImage:
     """Structural similarity (Wang et al., IEEE TIP 2004), at most 1, mean over the window's places.
 
     Raises ValueError when a side is shorter than the window.
@@ -34,7 +34,7 @@ def ssim(first: Image, second: Image) -> Values:
     return maps.flatten(1).mean(1)
 
 
-def ms_ssim(first: Image, second: Image) -> Values:
+def ms_ssim(first: Image, second: Image) -> PerImage:
     """Structural similarity over scales (Wang et al., Asilomar 2003), from 0 to 1.
 
     The published window needs 161 pixels a side for the published five scales; a smaller image has the finest of them
@@ -62,22 +62,22 @@ def scales_of(side: int) -> int:
     return max(fitting, default=0)
 
 
-def mse(first: Image, second: Image) -> Values:
+def mse(first: Image, second: Image) -> PerImage:
     """Mean squared error, on the scale of [-1, 1]."""
     return (first - second).square().flatten(1).mean(1)
 
 
-def mae(first: Image, second: Image) -> Values:
+def mae(first: Image, second: Image) -> PerImage:
     """Mean absolute error, on the scale of [-1, 1]."""
     return (first - second).abs().flatten(1).mean(1)
 
 
-def psnr(first: Image, second: Image) -> Values:
+def psnr(first: Image, second: Image) -> PerImage:
     """Peak signal-to-noise ratio, 10 log10(4 / MSE), in dB; infinite for equal images."""
     return 10 * (RANGE**2 / mse(first, second)).log10()
 
 
-def nrmse(first: Image, second: Image) -> Values:
+def nrmse(first: Image, second: Image) -> PerImage:
     """Root of the mean squared error over the range of the second image; NaN where that has one value."""
     low, high = second.flatten(1).aminmax(dim=1)
     return mse(first, second).sqrt() / torch.where(high > low, high - low, torch.nan)
@@ -88,7 +88,7 @@ def _refuse_small(images: Image) -> None:
         raise ValueError(f"SSIM needs {KERNEL} pixels a side, found {tuple(images.shape[-2:])}")
 
 
-PAIRED: dict[str, Callable[[Image, Image], Values]] = {
+PAIRED: dict[str, Callable[[Image, Image], PerImage]] = {
     "ssim": ssim,
     "ms_ssim": ms_ssim,
     "psnr": psnr,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-Key = Int64[np.ndarray, " member"]
+MemberKey = Int64[np.ndarray, " member"]
 Cell = Int64[np.ndarray, " cell"]
 PerGroup = Float64[np.ndarray, " group"]
 
@@ -39,7 +39,7 @@ class Groups:
         """Mean of values over each group; 0 for an empty one."""
         return self.sums(values) / np.maximum(self.sums(), 1)
 
-    def distinct(self, *keys: Key) -> tuple["Groups", list[Cell]]:
+    def distinct(self, *keys: MemberKey) -> tuple["Groups", list[Cell]]:
         """Members of a group with the same keys joined into one, and the keys of each."""
         widths, code = [int(key.max(initial=0)) + 1 for key in keys], self.of
         for key, width in zip(keys, widths, strict=True):
@@ -51,7 +51,7 @@ class Groups:
             found.append(key)
         return Groups(values, self.count, times), found[::-1]
 
-    def spread(self, *keys: Key) -> Spread:
+    def spread(self, *keys: MemberKey) -> Spread:
         """How the keys are distributed in each group."""
         cells, _ = self.distinct(*keys)
         assert cells.times is not None
@@ -61,7 +61,7 @@ class Groups:
         squared = np.bincount(cells.of, cells.times**2, self.count)
         return Spread(-np.bincount(cells.of, shares * np.log2(shares), self.count), squared, largest)
 
-    def _counted(self, code: Key, possible: int) -> tuple[Cell, Float64[np.ndarray, " cell"]]:
+    def _counted(self, code: MemberKey, possible: int) -> tuple[Cell, Float64[np.ndarray, " cell"]]:
         """(Values that occur, how often)."""
         if possible <= _COUNTED_AT_ONCE:
             counts = np.bincount(code, self.times, possible)

@@ -9,10 +9,10 @@ from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_m
 
 VOLUMES = ("edv_ml", "esv_ml", "ejection_fraction", "lv_mass_g")
 
-Stack = Int[np.ndarray, "slice row column"]
+MaskStack = Int[np.ndarray, "slice row column"]
 
 
-def patient_volumes(stacks: dict[str, Stack], spacing_mm: Float[np.ndarray, " 3"]) -> dict[str, float]:
+def patient_volumes(stacks: dict[str, MaskStack], spacing_mm: Float[np.ndarray, " 3"]) -> dict[str, float]:
     """`VOLUMES` of a patient at one visit: end-diastolic and end-systolic volume in ml, (EDV - ESV) / EDV from 0 to 1,
     and the mass of the wall at end diastole in g, 1.05 g/ml times its volume.
 

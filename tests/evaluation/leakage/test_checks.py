@@ -1,4 +1,4 @@
-"""Audits of the generator as a whole: names that cannot be looked up, the overfitting gap, a site's style."""
+"""Checks of the generator as a whole: names that cannot be looked up, the overfitting gap, a site's style."""
 
 import hashlib
 import stat

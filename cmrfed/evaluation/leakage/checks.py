@@ -1,4 +1,4 @@
-"""Audits of an arm beside its attacks: copies, a site's style, and the patients who are most exposed."""
+"""What else of an arm is checked beside its attacks: copies, a site's style, and the patients who are most exposed."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -72,9 +72,9 @@ def _site(patient: Patient) -> str:
 
 def worst_patients(scene: Scene, scores: Mapping[str, np.ndarray]) -> list[ExposedPatient]:
     """The most exposed members by a keyed hash of their names; the key stays with the patients' data."""
-    cohort = scene.cohort
-    exposed, rank = exposure(scores, cohort)
-    names = [one.patient for one, member in zip(cohort.patients, cohort.member, strict=True) if member]
+    candidates = scene.candidates
+    exposed, rank = exposure(scores, candidates)
+    names = [one.patient for one, member in zip(candidates.patients, candidates.member, strict=True) if member]
     hashes = hashed_names(names, name_key(scene.subject.cache.parent / "names.key"))
     order = np.lexsort((-rank, -exposed))[: scene.config.worst_patients]
     return [ExposedPatient(patient=hashes[one], exposure=float(exposed[one]), rank=float(rank[one])) for one in order]
