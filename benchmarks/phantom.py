@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmrfed.conditions import UNKNOWN, VENDORS
+from cmrfed.conditions import CONDITIONS
 from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
@@ -98,8 +98,7 @@ def _phantom(options: argparse.Namespace) -> Slices:
 def _drawn(slices: Slices, options: argparse.Namespace) -> Slices:
     """The generator's images for these slices' masks, as of no known vendor."""
     generator, _ = load_generator(options.generator)
-    unknown = slices.conditions.copy()
-    unknown[:, 0] = VENDORS.index(UNKNOWN)
+    unknown = {**slices.conditions, "vendor": CONDITIONS["vendor"].unknown_column(len(slices))}
     with progress_bar("drawing") as progress:
         return synthesise(
             generator, replace(slices, conditions=unknown), SamplingConfig(), options.seed, progress=progress
@@ -144,7 +143,7 @@ def _mean(scores: list[Scores]) -> Scores:
 
 def _features(slices: Slices) -> PatientFeatures:
     few = thin(slices, KID_SLICES, seed=0)
-    return PatientFeatures(extract_features(few.batch(range(len(few)))[0]), torch.from_numpy(few.patients))
+    return PatientFeatures(extract_features(few.batch(range(len(few))).images), torch.from_numpy(few.patients))
 
 
 def _kid(reference: PatientFeatures, test: PatientFeatures, shown: PatientFeatures) -> Scores:

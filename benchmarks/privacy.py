@@ -21,6 +21,7 @@ import torch
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
 from torch import Tensor, nn
 
+from cmrfed.conditions import columns
 from cmrfed.config import GeneratorConfig, TrainingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.generators import Generator, build_generator
@@ -115,8 +116,8 @@ def _micro_batches(generator: Generator, slices: Slices, training: TrainingConfi
     random = SecureRandom()
     generator.zero_grad(set_to_none=True)
     for patient in range(PATIENTS):
-        batch = patient_batch(generator, slices, patient, training, random, CPU)
-        (mean_loss(generator, batch, training, CPU) / PATIENTS).backward()
+        batch = patient_batch(generator.objective, slices, patient, training, random, CPU)
+        (mean_loss(generator.objective, batch, training, CPU) / PATIENTS).backward()
 
 
 def _full_batch(generator: Generator, slices: Slices, training: TrainingConfig) -> None:
@@ -155,10 +156,10 @@ def _ghost(
 
 
 def _losses(generator: nn.Module, slices: Slices, training: TrainingConfig) -> Tensor:
-    images, masks, conditions = slices.batch(range(len(slices)))
     assert isinstance(generator, Generator)
+    batch = generator.objective.drawn(slices.batch(range(len(slices))), torch.Generator())
     with autocast(CPU, training.precision):
-        return generator.losses(images, masks, conditions, generator.draw(images, torch.Generator()))
+        return generator(batch)
 
 
 def _hooked(config: GeneratorConfig) -> GradSampleModule:
@@ -213,7 +214,7 @@ def _slices() -> Slices:
     return Slices(
         images=random.uniform(-1, 1, (count, SIZE, SIZE)).astype(np.float32),
         masks=random.integers(0, 4, (count, SIZE, SIZE)).astype(np.uint8),
-        conditions=np.zeros((count, 2), dtype=np.int64),
+        conditions=columns(count, {"vendor": "Siemens", "phase": "ED"}),
         patients=np.repeat(np.arange(PATIENTS), SLICES),
         visits=np.zeros(count, dtype=np.int64),
         stacks=np.repeat(np.arange(PATIENTS), SLICES),

@@ -30,7 +30,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from cmrfed.composition import compose_jobs, read_job, read_words
-from cmrfed.conditions import COLUMNS, columns
+from cmrfed.conditions import column_names, columns
 from cmrfed.config import EvaluationConfig, PreprocessingConfig, RunConfig, SamplingConfig, UserError, read_stage
 from cmrfed.console import progress_bar
 from cmrfed.evaluation.schema import Results
@@ -41,12 +41,16 @@ from cmrfed.pictures import panels
 from cmrfed.report import write_report
 from cmrfed.runs import Run, interrupted_run, prepared_slices
 from cmrfed.runs.evaluation import evaluate as evaluate_run
-from cmrfed.sampling import sample_images
-from cmrfed.slices import Slices
+from cmrfed.sampling import synthesise
+from cmrfed.slices import Slices, masks_alone
 from cmrfed.updates import load_generator, sampling_notes
 
 ROOM_FOR_A_RUN_BYTES = 512 * 2**20
 """Prepared slices, checkpoints, models and features of a small run; larger cohorts need more."""
+
+
+_BETWEEN_SLICES_MM = 10.0
+"""Of masks that come as arrays; a generator is not told."""
 
 
 @dataclass(frozen=True)
@@ -144,12 +148,13 @@ def sample(
     if masks.shape[1:] != (size, size):
         raise UserError(f"masks: are of {masks.shape[1:]} pixels, and the generator draws {(size, size)}")
     for name in conditions:
-        if name not in COLUMNS:
-            likely = nearest(name, COLUMNS)[:1]
-            hint = f"; did you mean {likely[0]}?" if likely else f"; there are {', '.join(COLUMNS)}"
+        if name not in column_names():
+            likely = nearest(name, column_names())[:1]
+            hint = f"; did you mean {likely[0]}?" if likely else f"; there are {', '.join(column_names())}"
             raise UserError(f"{name}: is no condition{hint}")
-    told = columns(len(masks), conditions)
-    return sample_images(model.generator, np.asarray(masks), told, model.sampling, seed)
+    pixel_mm = model.preprocessing.field_of_view_mm / size
+    asked = masks_alone(np.asarray(masks), columns(len(masks), conditions), (_BETWEEN_SLICES_MM, pixel_mm, pixel_mm))
+    return np.asarray(synthesise(model.generator, asked, model.sampling, seed).images)
 
 
 def evaluate(run: Run, config: EvaluationConfig | None = None) -> Results:

@@ -81,10 +81,9 @@ def unknown_conditions(names: Sequence[str], rows: int, grid: Sequence[int]) -> 
     """These conditions, each UNKNOWN in every row, for images of that grid."""
     kinds = ((name, CONDITIONS[name]) for name in names)
     shapes = {name: (rows, *(grid if kind.shape is None else kind.shape)) for name, kind in kinds}
-    return {name: torch.full(shape, CONDITIONS[name].unknown, dtype=_DTYPES[name]) for name, shape in shapes.items()}
+    return {name: torch.full(shape, CONDITIONS[name].unknown, dtype=_dtype(name)) for name, shape in shapes.items()}
 
 
-_DTYPES = {
-    name: torch.int64 if np.issubdtype(kind.dtype, np.integer) else torch.float32 for name, kind in CONDITIONS.items()
-}
-"""For a network, in which labels and indices are int64."""
+def _dtype(name: str) -> torch.dtype:
+    """For a network, in which labels and indices are int64."""
+    return torch.int64 if np.issubdtype(CONDITIONS[name].dtype, np.integer) else torch.float32

@@ -114,14 +114,14 @@ def _override(prefix: str, name: str, value: str, stage: type[Stage], sweep: boo
     if not key and not options(name):
         raise UserError(unknown_key(stage, name, _groups()))
     if key and key.section and not options(name) and _WORDS.fullmatch(value) and value != "null":
-        raise UserError(_no_option(name, value))
+        raise UserError(_misplaced(name, value))
     if key and key.listed and not sweep and value != "null" and not value.startswith(("[", "$")):
         value = f"[{value}]"
     is_group = "." not in name and bool(options(name))
     return f"{prefix}{name}={value}" if is_group or "~" in prefix else f"++{name}={value}"
 
 
-def _no_option(section: str, value: str) -> str:
+def _misplaced(section: str, value: str) -> str:
     """What to say to a word in the place of a section's keys."""
     meant = [group for group in _groups() if set(value.split(",")) <= set(options(group))]
     hint = f"did you mean {meant[0]}={value}?" if meant else f"--help {section} lists them"
@@ -182,7 +182,7 @@ def _compose(config_name: str, stage: type[Stage], overrides: list[str], label: 
     for override in overrides:
         _check_option(override)
     try:
-        config = compose(config_name, overrides, return_hydra_config=True)
+        config = compose(config_name, [_for_hydra(one) for one in overrides], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         elsewhere = re.match(r"Could not override '(\w+)'", str(error))
         raise UserError(unknown_key(stage, elsewhere[1]) if elsewhere else _line(error)) from None
@@ -190,7 +190,9 @@ def _compose(config_name: str, stage: type[Stage], overrides: list[str], label: 
     text = config.hydra.help.template
     with open_dict(config):
         del config["hydra"]
-    return Job(OmegaConf.merge(defaults_of(stage), config), groups, text, label)
+    whole = DictConfig(defaults_of(stage))
+    whole.merge_with(config)
+    return Job(whole, groups, text, label)
 
 
 def _check_option(override: str) -> None:
@@ -201,6 +203,12 @@ def _check_option(override: str) -> None:
         likely = nearest(option, known)[:1]
         hint = f"did you mean {likely[0]}? " if likely else ""
         raise UserError(f"{name}: there is no {option!r}; {hint}Options are {', '.join(known)}")
+
+
+def _for_hydra(override: str) -> str:
+    """No option of a group is `group=null`, as help shows it; Hydra writes it `~group`."""
+    name, _, option = override.lstrip("+").partition("=")
+    return f"~{name}" if option == "null" and options(name) else override
 
 
 def _groups() -> list[str]:
@@ -246,7 +254,8 @@ def put_in(values: dict[Any, Any], as_written: Mapping[str, Any]) -> None:
         *parents, last = name.split(".")
         node = values
         for parent in parents:
-            node[parent] = node.get(parent) or {}
+            if not isinstance(node.get(parent), dict):  # off, or left open
+                node[parent] = {}
             node = node[parent]
         node[last] = value
 

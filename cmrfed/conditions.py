@@ -1,10 +1,10 @@
 """What an image is known by, and a generator may be told: one schema of named conditions.
 
-Every condition has an UNKNOWN of its own: whoever does not know says so, and a generator that learnt with some
-values hidden (`dropout`) can be asked without them. To add one is a line in `CONDITIONS`; how it enters a network follows
-from its kind (`cmrfed.generators.encoders`).
+Every condition has an UNKNOWN of its own: whoever does not know says so, and a generator that learnt with some values
+hidden (`dropout`) can be asked without them. To add one is a line in `CONDITIONS`; how it enters a network follows from
+its kind (`cmrfed.generators.encoders`).
 
-A patient's conditions are the patient's data like the image: they enter losses at the site and leave it in no other way.
+A patient's conditions are the patient's data like the image: they enter losses at the site, and leave it in no way.
 """
 
 import math
@@ -166,7 +166,7 @@ def _refuse_outside(name: str, values: np.ndarray, low: float | int, high: float
         raise ValueError(f"{name} is not all within {low:g}..{high:g}")
 
 
-CONDITIONS: Mapping[str, Condition] = {
+CONDITIONS: dict[str, Condition] = {
     one.name: one
     for one in (
         Dense("mask", "labels of the heart, and classes of tissue where they are asked for", labels=True),
@@ -190,16 +190,18 @@ CONDITIONS: Mapping[str, Condition] = {
 }
 """All conditions by name."""
 
-COLUMNS = tuple(name for name, one in CONDITIONS.items() if one.shape is not None)
-"""Those with a row of numbers for every slice, whatever its grid."""
+
+def column_names() -> tuple[str, ...]:
+    """The conditions with a row of numbers for every slice, whatever its grid."""
+    return tuple(name for name, one in CONDITIONS.items() if one.shape is not None)
 
 
 def columns(rows: int, known: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A column of each of `COLUMNS`: of what is known, a value for all rows or an array with one for each; the others
-    UNKNOWN. Raises KeyError for a name that is no column's."""
-    if strangers := sorted(known.keys() - set(COLUMNS)):
+    """A column of each of `column_names`: of what is known, a value for all rows or an array with one for each; the
+    others UNKNOWN. Raises KeyError for a name that is no column's."""
+    if strangers := sorted(known.keys() - set(column_names())):
         raise KeyError(f"{strangers[0]} is no condition of a whole slice")
-    found = {name: CONDITIONS[name].unknown_column(rows) for name in COLUMNS}
+    found = {name: CONDITIONS[name].unknown_column(rows) for name in column_names()}
     for name, value in known.items():
         condition, many = CONDITIONS[name], isinstance(value, np.ndarray)
         found[name][:] = condition.column(value) if many else condition.read(value)

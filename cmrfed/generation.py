@@ -25,8 +25,9 @@ from cmrfed.datasets import acdc, folder, mnms, mnms2, mscmrseg, ukbiobank
 from cmrfed.generators import Generator
 from cmrfed.outputs import output_folder, refuse_in_the_way, writing
 from cmrfed.preprocessing import PreparedMask, prepare_mask
-from cmrfed.sampling import sample_images
+from cmrfed.sampling import synthesise
 from cmrfed.shapes import STRUCTURES, VolumeMask
+from cmrfed.slices import masks_alone
 from cmrfed.verification.ventricles import contradict_anatomy, enclosed
 from cmrfed.volumes import is_written_by, open_cine, read_mask, write_on_grid_of, write_volume
 from cmrfed.volumes.nifti import SUFFIXES
@@ -149,10 +150,9 @@ def draw_cases(generator: Generator, plan: Plan, sampling: SamplingConfig, progr
         mask, spacing_mm = read_mask(path, plan.order.table, pair.stack.frame)
         prepared = prepare_mask(mask, spacing_mm, plan.preprocessing, str(path))
         known = {"vendor": pair.vendor, "phase": pair.phase, "slice_level": slice_levels(prepared.masks)}
-        conditions = columns(len(prepared.masks), known)
-        seed = _seed(plan.order.seed, pair.stack.name)
-        images = sample_images(generator, prepared.masks, conditions, sampling, seed)
-        _write(pair, mask, prepared, (images + 1) / 2, plan.order.grid)
+        asked = masks_alone(prepared.masks, columns(len(prepared.masks), known), prepared.spacing_mm)
+        images = synthesise(generator, asked, sampling, _seed(plan.order.seed, pair.stack.name)).images
+        _write(pair, mask, prepared, (np.asarray(images) + 1) / 2, plan.order.grid)
         if progress:
             progress(number + 1, len(plan.pairs))
 

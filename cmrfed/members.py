@@ -5,7 +5,7 @@ is read by whoever checks a name (configuration, a site's policy, the command li
 imported, and by whoever loads it; so that a new member is one line here, wherever it is used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -19,6 +19,22 @@ class Members(dict[str, str]):
         """What a name stands for. Raises KeyError where it stands for nothing."""
         module, _, attribute = self[name].partition(":")
         return getattr(import_module(module), attribute)
+
+
+class Loaded(Mapping[str, Any]):
+    """A table whose values are what its names stand for, each loaded when it is asked for."""
+
+    def __init__(self, members: Members) -> None:
+        self._members = members
+
+    def __getitem__(self, name: str) -> Any:
+        return self._members.load(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
 
 class OneOf:
@@ -50,3 +66,26 @@ NETWORKS = Members(unet="cmrfed.generators.networks.unet:UNet")
 
 RULES = Members(mean="cmrfed.aggregation.mean:mean", median="cmrfed.aggregation.median:median")
 """Rules that join the sites' updates into one."""
+
+ATTACKS = Members(
+    loss="cmrfed.evaluation.leakage.attacks.loss_threshold:LOSS",
+    loss_curve="cmrfed.evaluation.leakage.attacks.loss_threshold:LOSS_CURVE",
+    secmi="cmrfed.evaluation.leakage.attacks.secmi:SECMI",
+    pia="cmrfed.evaluation.leakage.attacks.pia:PIA",
+    pian="cmrfed.evaluation.leakage.attacks.pia:PIAN",
+    sima="cmrfed.evaluation.leakage.attacks.sima:SIMA",
+    pfami="cmrfed.evaluation.leakage.attacks.pfami:PFAMI",
+    fcre="cmrfed.evaluation.leakage.attacks.fcre:FCRE",
+    fcre_ssim="cmrfed.evaluation.leakage.attacks.fcre:FCRE_SSIM",
+    clid="cmrfed.evaluation.leakage.attacks.clid:CLID",
+    gradient_norm="cmrfed.evaluation.leakage.attacks.gradient:GRADIENT_NORM",
+    gradient="cmrfed.evaluation.leakage.attacks.gradient:GRADIENT",
+    gradient_shadow="cmrfed.evaluation.leakage.attacks.gradient_shadow:GRADIENT_SHADOW",
+    lira="cmrfed.evaluation.leakage.attacks.shadow:LIRA",
+    rmia="cmrfed.evaluation.leakage.attacks.shadow:RMIA",
+    nearest_sample="cmrfed.evaluation.leakage.attacks.nearest_sample:NEAREST_SAMPLE",
+    extraction="cmrfed.evaluation.leakage.attacks.extraction:EXTRACTION",
+    nearest_sample_features="cmrfed.evaluation.leakage.attacks.nearest_sample:NEAREST_SAMPLE_FEATURES",
+    extraction_features="cmrfed.evaluation.leakage.attacks.extraction:EXTRACTION_FEATURES",
+)
+"""Attacks on who was trained on."""

@@ -21,8 +21,8 @@ from cmrfed.config import UserError
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_FEW = 12
-"""So few items are sooner done here than workers are started."""
+FEW = 40
+"""Fewer items are done here: hearts and cases take some tenths of a second each, and workers some seconds to import."""
 _AHEAD = 3
 """Items in work or done ahead of the caller, for each worker: keeps workers busy and memory bounded."""
 
@@ -39,7 +39,7 @@ def map_in_order(
     """
     module = getattr(function, "func", function).__module__
     if workers is None:
-        workers = 0 if isinstance(items, Sized) and len(items) < _FEW else os.cpu_count() or 1
+        workers = 0 if isinstance(items, Sized) and len(items) < FEW else os.cpu_count() or 1
     if workers == 0 or module == "__main__":
         yield from map(function, items)
         return

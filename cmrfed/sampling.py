@@ -1,6 +1,5 @@
 """Generator + masks -> synthetic slices."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from cmrfed.config import SamplingConfig
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.slices import Slices
+from cmrfed.stacks import Stacks, samples_of
 from cmrfed.training import autocast, choose_device
 
 
@@ -27,35 +27,31 @@ def synthesise(
 
     The noise of a slice depends on the seed and its place, not on the batch size.
     """
-    images = sample_images(
-        generator, np.asarray(slices.masks), slices.conditions, config, seed, device, precision, progress
-    )
-    return replace(slices, images=images)
+    samples = samples_of(slices, generator.config.levels)
+    images = sample_images(generator, samples, config, seed, device, precision, progress)
+    return replace(slices, images=samples.as_slices(images) if isinstance(samples, Stacks) else images)
 
 
 @torch.no_grad()
 def sample_images(
     generator: Generator,
-    masks: np.ndarray,
-    conditions: Mapping[str, np.ndarray],
+    samples: Slices | Stacks,
     config: SamplingConfig,
     seed: int,
     device: str = "auto",
     precision: str = "auto",
     progress: Progress | None = None,
-) -> Float32[np.ndarray, "slice row column"]:
-    """One image in [-1, 1] for each mask (slice, row, column), whose conditions are the columns of those names."""
+) -> Float32[np.ndarray, "sample ..."]:
+    """One image in [-1, 1] for each sample's mask and conditions; its own image is not looked at."""
     target = choose_device(device)
     generator.to(target).eval()
     random = torch.Generator().manual_seed(seed)
-    batches = [np.empty((0, *masks.shape[1:]), np.float32)]
-    for start in range(0, len(masks), config.batch_size):
-        part = slice(start, start + config.batch_size)
-        told = {"mask": masks[part].astype(np.int64)} | {name: column[part] for name, column in conditions.items()}
-        on_device = {name: torch.from_numpy(column).to(target) for name, column in told.items()}
+    images = []
+    for start in range(0, len(samples), config.batch_size):
+        rows = range(start, min(start + config.batch_size, len(samples)))
         with autocast(target, precision):
-            images = generator.sample(on_device, config, random)
-        batches.append(images[:, 0].float().cpu().numpy())
+            drawn = generator.sample(samples.batch(rows, target).conditions, config, random)
+        images.append(drawn[:, 0].float().cpu().numpy())
         if progress:
-            progress(min(start + config.batch_size, len(masks)), len(masks))
-    return np.concatenate(batches)
+            progress(rows.stop, len(samples))
+    return np.concatenate(images) if images else np.empty(samples.batch(range(0)).images[:, 0].shape, np.float32)

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 
 from cmrfed.arrays import ArraysWriter, Rows, map_arrays, take_rows
 from cmrfed.batches import Batch
-from cmrfed.conditions import COLUMNS, CONDITIONS, UNLABELLED, columns
+from cmrfed.conditions import CONDITIONS, UNKNOWN, UNLABELLED, column_names, columns
 from cmrfed.config import FederationConfig, UserError, not_readable
 from cmrfed.volumes import Case, Entry
 from cmrfed.volumetry import FUNCTION, ejection_of
@@ -56,7 +56,7 @@ class Slices:
 
     images: (slice, row, column), float32 in [-1, 1].
     masks: labels of `cmrfed.shapes.Label`, UNLABELLED, or a class of surrounding tissue; same shape.
-    conditions: a column of each of `cmrfed.conditions.COLUMNS` by name, (slice, ...), UNKNOWN where nothing is known.
+    conditions: a column of each of `cmrfed.conditions.column_names` by name, (slice, ...), UNKNOWN where not known.
     patients: of each slice, the index of its patient in `records`.
     visits: of each slice, which of its patient's visits it is from, counted from 0; a part of these slices keeps the
         numbers.
@@ -195,8 +195,10 @@ def _flat(slices: Slices) -> dict[str, np.ndarray | Rows]:
 def _unflat(arrays: Mapping[str, np.ndarray | Rows], records: Iterable[Patient]) -> Slices:
     """The inverse. A condition that the arrays do not have, as files from before it was thought of, is UNKNOWN."""
     own = {name: arrays[name] for name in (*_SMALL, *_LARGE)}
-    known = {name: arrays[f"{_CONDITION}{name}"] for name in COLUMNS if f"{_CONDITION}{name}" in arrays}
-    unknown = {name: CONDITIONS[name].unknown_column(len(own["images"])) for name in COLUMNS if name not in known}
+    known = {name: arrays[f"{_CONDITION}{name}"] for name in column_names() if f"{_CONDITION}{name}" in arrays}
+    unknown = {
+        name: CONDITIONS[name].unknown_column(len(own["images"])) for name in column_names() if name not in known
+    }
     return Slices(conditions=known | unknown, records=tuple(records), **own)  # type: ignore[arg-type]
 
 
@@ -211,7 +213,7 @@ def _refuse_wild(arrays: Mapping[str, np.ndarray], records: Sequence[Patient]) -
     if f"{_CONDITION}vendor" not in arrays:
         raise ValueError("it was written by an older version, which knew fewer conditions")
     slices, *grid = arrays["images"].shape
-    conditions = {name: CONDITIONS[name] for name in COLUMNS if f"{_CONDITION}{name}" in arrays}
+    conditions = {name: CONDITIONS[name] for name in column_names() if f"{_CONDITION}{name}" in arrays}
     wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
         "images": (np.float32, (slices, *grid)),
         "masks": (np.uint8, (slices, *grid)),
@@ -392,6 +394,25 @@ def concatenate(parts: Sequence[Slices]) -> Slices:
     arrays["patients"] += np.repeat(first_patient[:-1], lengths)
     arrays["stacks"] += np.repeat(first_stack[:-1], lengths)
     return _unflat(arrays, records)
+
+
+def masks_alone(
+    masks: UInt8[np.ndarray, "slice row column"],
+    conditions: Mapping[str, np.ndarray],
+    spacing_mm: tuple[float, float, float],
+) -> Slices:
+    """One stack of nobody's, without images, to draw images for."""
+    count = len(masks)
+    return Slices(
+        images=np.zeros(masks.shape, np.float32),
+        masks=masks,
+        conditions=conditions,
+        patients=np.zeros(count, np.int64),
+        visits=np.zeros(count, np.int64),
+        stacks=np.zeros(count, np.int64),
+        spacing_mm=np.tile(np.array(spacing_mm, np.float64), (count, 1)),
+        records=(Patient("nobody", "masks", UNKNOWN, UNKNOWN, UNKNOWN),),
+    )
 
 
 def fingerprint(slices: Slices) -> str:

@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import install_import_hook
+import shape_checks
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-install_import_hook("cmrfed", "beartype.beartype")
+shape_checks.install()
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -20,9 +21,12 @@ from cmrfed import cli  # noqa: E402
 from cmrfed.apps.simulations.simulate import simulate  # noqa: E402
 from cmrfed.conditions import PHASES, VENDORS, columns  # noqa: E402
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
-from cmrfed.console import console  # noqa: E402
+from cmrfed.console import console, progress_bar  # noqa: E402
+from cmrfed.evaluation.fidelity.metrics import scores  # noqa: E402
+from cmrfed.evaluation.schema import Results  # noqa: E402
 from cmrfed.privacy import PrivacyPlan  # noqa: E402
 from cmrfed.runs import Run  # noqa: E402
+from cmrfed.runs.evaluation import evaluate  # noqa: E402
 from cmrfed.slices import Patient, Slices  # noqa: E402
 
 torch.set_num_threads(1)
@@ -44,6 +48,38 @@ def finished_tiny_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     generator = {"init": "phantom", "trainable": "adaptation"}
     config = tiny_run_config(cache, federation={"arms": "all"}, generator=generator)
     return simulate(config, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def results_of_tiny_run(finished_tiny_run: Run) -> Results:
+    """Its whole evaluation, which lies in its folder as well."""
+    with with_few_halves():
+        return evaluate(finished_tiny_run, finished_tiny_run.config.evaluation, progress_bar)
+
+
+@pytest.fixture(scope="module")
+def few_halves() -> Iterator[None]:
+    """Intervals of fidelity from 4 halves of the patients instead of 40, where it does not matter how wide they are."""
+    with with_few_halves():
+        yield
+
+
+@contextmanager
+def with_few_halves() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "HALVES", 4)
+        yield
+
+
+@pytest.fixture
+def run_in_one_line(run_cmrfed: Callable[..., tuple[int, str]]) -> Callable[..., tuple[int, str]]:
+    """The console script; what it printed comes with single spaces."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        code, printed = run_cmrfed(*arguments)
+        return code, " ".join(printed.split())
+
+    return call
 
 
 @pytest.fixture

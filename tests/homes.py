@@ -22,6 +22,7 @@ def make_home(folder: Path, **policy: Any) -> Home:
         toy_slices([2, 3, 2, 2]).save(folder / "slices.safetensors")
         Identity.create(folder / "identity.pem")
     allowed = {"name": "here", "maximum_epsilon": 1000.0, "maximum_delta": 2e-3, "ledger": "ledger/ledger.sqlite"}
+    allowed |= {"minimum_patients": 1, "minimum_sites": 2}
     OmegaConf.save(allowed | {"execution": {"precision": "fp32"}} | policy, folder / "site.yaml")
     return Home(folder)
 

@@ -28,7 +28,10 @@ RULES = [{}, {"rule": "automatic"}]
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_at_its_claimed_epsilon_stands_and_something_is_measured(tiny_generator_config, rule):
-    outcome = found(tiny_generator_config, plan_of(**rule))
+    """Nothing here is seeded. Of 500 guesses 370 are right, give or take 10 (6,000 draws of the scores' distribution);
+    300 are enough for 0.2, and 499 would refute the claim."""
+    outcome = found(tiny_generator_config, plan_of(noise_multiplier=1.75, **rule), canaries=1000)
+    assert outcome.has_power
     assert not outcome.refuted
     assert 0.2 < outcome.best.epsilon_lower < outcome.claimed_epsilon
 
@@ -41,11 +44,11 @@ def test_noise_switched_off_behind_the_plans_back_is_refuted(tiny_generator_conf
 
 
 def test_shared_noise_stands_as_well_and_a_share_too_small_is_refuted(tiny_generator_config):
-    """Six of the shares are left out, as if the plan had been cut for sites that are not there."""
+    """Nearly all shares are left out, as if the plan had been cut for sites that are not there."""
     one_step = TRAINING.model_copy(update={"local_steps": 1})
     plan = plan_of(sharing=NoiseSharing(sites=3))
     assert not found(tiny_generator_config, plan, one_step, sites=3).refuted
-    alone = plan.model_copy(update={"sharing": NoiseSharing(sites=60)})
+    alone = plan.model_copy(update={"sharing": NoiseSharing(sites=600)})
     outcome = found(tiny_generator_config, alone, one_step, sites=3, canaries=1000)
     assert outcome.refuted
 

@@ -51,12 +51,13 @@ def test_every_commands_help_shows_how_it_is_used(run, command):
 
 
 def test_an_audit_passes_and_one_without_noise_fails_with_exit_code_1(run):
+    """Of 200 guesses 187 refute the claim; 131 are right, give or take 7, and without noise 198, give or take 1.3."""
     small = ["canary_audit.canaries=400", "canary_audit.patients=2", "federation.rounds=1", "preprocessing.size=16"]
     small += [
         "generator.channels=[8,8]",
         "generator.trainable=all",
-        "privacy.target_epsilon=1",
-        "training.local_steps=3",
+        "privacy.target_epsilon=2",
+        "training.local_steps=6",
     ]
     code, printed = run("canary-audit", *small)
     assert code == 0, printed
@@ -198,10 +199,10 @@ def test_a_command_told_to_end_ends_its_workers_too_and_says_so(tmp_path, number
             assert time.monotonic() < deadline and run.poll() is None
             time.sleep(0.1)
         run.send_signal(number)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=120)
         assert f"cmrfed data phantom: ended by {number.name}" in said
         assert run.returncode == 128 + number
-        assert wait_for_none_left(run.pid, seconds=10), "workers go on without the command that started them"
+        assert wait_for_none_left(run.pid, seconds=60), "workers go on without the command that started them"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)

@@ -15,14 +15,8 @@ FAST = ("sampling.steps=1",)
 
 
 @pytest.fixture
-def run(run_cmrfed):
-    """The console script; what it printed comes with single spaces."""
-
-    def call(*arguments):
-        code, printed = run_cmrfed(*arguments)
-        return code, " ".join(printed.split())
-
-    return call
+def run(run_in_one_line):
+    return run_in_one_line
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from cmrfed import cli
 from cmrfed.apps.simulations.flower import toml_text
 from cmrfed.cli.commands import COMMANDS
 from cmrfed.composition import read_words
+from cmrfed.config import AdaptiveClipping
 from cmrfed.keys import all_keys, find_key, keys_of
 
 NAMES = [
@@ -89,6 +90,14 @@ def test_flower_is_told_of_an_arm_in_any_folder(path):
     assert parse_config_args([f"arm={toml_text(path)}"]) == {"arm": path}
 
 
+def test_null_takes_no_option_of_a_group(received):
+    assert received("simulate", "experiment=null") == received("simulate")
+    assert received("evaluate", "data=null")["data"] is None
+    assert received("simulate", "recipe=null") == received("simulate"), "every key as its stage has it"
+    swept = received("simulate", "experiment=null,real_vendors", "data.root=/data", "-m")
+    assert swept["federation"]["site_by"] == ("vendor",)
+
+
 def test_null_means_none_only_where_there_may_be_none(received):
     assert received("simulate", "resume=null")["resume"] is None
     assert received("simulate", "out=null")["out"] == "null"
@@ -116,7 +125,7 @@ def test_one_value_is_a_list_of_one_and_commas_make_a_list_where_a_list_belongs(
 def test_a_key_that_the_recipe_leaves_out_can_be_set_like_any_other(received):
     assert received("simulate", "training.batch_size=4")["training"]["batch_size"] == 4
     values = received("simulate", "privacy.clipping=norm", "privacy.adaptive.quantile=0.4")
-    assert values["privacy"]["adaptive"] == {"quantile": 0.4}
+    assert values["privacy"]["adaptive"] == AdaptiveClipping(quantile=0.4).model_dump()
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,9 @@ QUICK = ["privacy.target_epsilon=6", "federation.rounds=4", "training.local_step
 
 
 @pytest.fixture
-def run(run_cmrfed):
+def run(run_in_one_line):
     """A privacy command; returns (exit code, what was printed, unwrapped)."""
-
-    def call(*arguments):
-        code, printed = run_cmrfed("privacy", *arguments)
-        return code, " ".join(printed.split())
-
-    return call
+    return lambda *arguments: run_in_one_line("privacy", *arguments)
 
 
 def simulated_plan(*overrides):

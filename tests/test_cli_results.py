@@ -11,20 +11,16 @@ from cmrfed.config import read_stage_json
 from cmrfed.reader_study import StudyKey
 from cmrfed.volumes import write_volume
 
+pytestmark = pytest.mark.usefixtures("few_halves")
+
 
 @pytest.fixture
-def run(run_cmrfed):
-    """The console script; what it printed comes with single spaces."""
-
-    def call(*arguments):
-        code, printed = run_cmrfed(*arguments)
-        return code, " ".join(printed.split())
-
-    return call
+def run(run_in_one_line):
+    return run_in_one_line
 
 
 @pytest.fixture(scope="module")
-def scored(finished_tiny_run, tmp_path_factory) -> Path:
+def scored(finished_tiny_run, few_halves, tmp_path_factory) -> Path:
     """A copy of the finished run, scored for fidelity alone."""
     from cmrfed.console import progress_bar
     from cmrfed.runs import Run

@@ -3,6 +3,8 @@
 import pytest
 from finished_runs import lay_out, results
 
+from cmrfed.report.material import read_material
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -25,7 +27,7 @@ def simulate(run, run_cmrfed, monkeypatch):
 
     monkeypatch.setattr("cmrfed.apps.simulations.simulate.simulate", lambda config, out, name: did("began", run))
     monkeypatch.setattr("cmrfed.apps.simulations.simulate.resume", lambda run: did("went on", run))
-    monkeypatch.setattr("cmrfed.runs.evaluation.evaluate", lambda *_: did("evaluated", None))
+    monkeypatch.setattr("cmrfed.api.evaluate_run", lambda *_: did("evaluated", read_material(run, False).results))
     return call
 
 
@@ -54,7 +56,7 @@ def test_a_run_that_stopped_early_is_evaluated_and_says_so_last_with_code_3(simu
     ],
 )
 def test_auto_goes_on_where_a_run_was_cut_short_and_else_begins(simulate, run, monkeypatch, words, cut_short, did):
-    monkeypatch.setattr("cmrfed.runs.interrupted_run", lambda *_: run if cut_short else None)
+    monkeypatch.setattr("cmrfed.api.interrupted_run", lambda *_: run if cut_short else None)
     assert simulate(*words)[0] == 0
     assert simulate.did == [did, "evaluated"]
 
@@ -63,7 +65,7 @@ def test_an_interrupted_evaluation_says_that_the_training_is_kept(simulate, run,
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cmrfed.runs.evaluation.evaluate", interrupted)
+    monkeypatch.setattr("cmrfed.api.evaluate_run", interrupted)
     code, printed = simulate()
     assert code == 130
     assert printed == (

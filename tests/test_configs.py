@@ -13,6 +13,7 @@ from cmrfed.cli.commands import COMMANDS
 from cmrfed.composition import put_in
 from cmrfed.config import RunConfig, read_stage
 from cmrfed.keys import all_keys, defaults_of, find_key, keys_of
+from cmrfed.site import SitePolicy
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ACROSS = ("recipe", "experiment")
@@ -28,7 +29,7 @@ NAMED_BY = {
     "generator": "generator.family",
     "recipe": "privacy.mode",
 }
-"""The key that an option of the group sets even where that is the default, so that the option stays what it is called."""
+"""The key that an option sets even where that is the default, so that the option stays what it is called."""
 
 
 def leaves(values, parents=""):
@@ -120,3 +121,10 @@ def test_defaults_name_every_key_but_those_of_a_section_that_is_off():
     known = {key.name for key in all_keys(keys_of(RunConfig)) if not key.section}
     assert known - named == {name for name in known if name.startswith("privacy.adaptive.")}
     assert named - known == {"privacy.adaptive"}
+
+
+def test_the_policy_put_into_a_new_home_names_every_key_and_what_it_would_be_without():
+    """So that a hospital sees all of its limits, and loosens none by striking out a line."""
+    written, defaults = read_yaml("site", "example"), defaults_of(SitePolicy)
+    assert written.keys() == defaults.keys()
+    assert {name for name in written if written[name] != defaults[name]} == {"name", "maximum_epsilon"}

@@ -34,10 +34,10 @@ def order(tmp_path):
 def drawn(monkeypatch, tiny_generator_config):
     """Draws an order with a generator that paints the LV white and all else black; returns how what was not drawn."""
 
-    def paint(generator, masks, conditions, *_):
-        return np.where(masks == Label.LV, 1, -1).astype(np.float32)
+    def paint(generator, slices, *_):
+        return replace(slices, images=np.where(slices.masks == Label.LV, 1, -1).astype(np.float32))
 
-    monkeypatch.setattr(generation, "sample_images", paint)
+    monkeypatch.setattr(generation, "synthesise", paint)
 
     def draw(order, grid=GRID):
         plan = plan_cases(order, grid)

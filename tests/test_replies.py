@@ -208,7 +208,8 @@ def make_asked_once(make_asked):
     from cmrfed.config import GeneratorConfig, TrainingConfig
 
     training = TrainingConfig(local_steps=2, optimizer="sgd", learning_rate=0.1, slices_per_patient=2, precision="fp32")
-    return make_asked(GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2), training)
+    generator = GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2, trainable="all")
+    return make_asked(generator, training)
 
 
 def test_a_header_that_claims_a_terabyte_allocates_nothing():
@@ -251,7 +252,7 @@ def test_a_masked_vector_has_an_entry_a_weight_and_one_for_the_norm_that_moves(
 ):
     task = LocalTask(training=fp32_training, plan=toy_plan(adaptive=adaptive), round=1, rounds=1)
     request = Request(run="run", generator=tiny_generator_config, task=task)
-    length = sum(math.prod(shape) for shape in trained_shapes(tiny_generator_config).values()) + bool(adaptive)
+    length = sum(math.prod(shape) for shape in trained_shapes(request).values()) + bool(adaptive)
     whole = np.arange(length, dtype=np.uint32)
     assert np.array_equal(masked_vector(request, Reply(1, None, {}, {"masked": npy(whole)})), whole)
     for wrong in (whole[:-1], whole.astype(np.int64), whole[None], whole.astype(np.int32)):

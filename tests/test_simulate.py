@@ -37,9 +37,9 @@ def finished(finished_tiny_run):
     return finished_tiny_run
 
 
-@pytest.fixture(scope="module")
-def results(finished):
-    return evaluate(finished, finished.config.evaluation, progress_bar).plain()
+@pytest.fixture
+def results(results_of_tiny_run):
+    return results_of_tiny_run.plain()
 
 
 def test_no_patient_is_at_two_sites_or_both_trained_on_and_held_out(finished):

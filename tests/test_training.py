@@ -114,7 +114,7 @@ def test_a_patient_gives_as_many_rows_as_the_plan_asks_whatever_it_has(
         type(slices), "batch", lambda self, rows, device: (seen.append(rows), batch(self, rows, device))[1]
     )
     training = fp32_training.model_copy(update={"slices_per_patient": asked, "draws_per_slice": 2})
-    patient_batch(generator, slices, 0, training, SeededRandom(0), CPU)
+    patient_batch(generator.objective, slices, 0, training, SeededRandom(0), CPU)
     assert len(seen[0]) == asked * 2
     assert len(set(seen[0].tolist())) == min(own, asked), "without replacement, as far as the patient's slices go"
 
@@ -144,7 +144,11 @@ def test_steps_alone_end_pretraining_and_are_what_its_bar_counts(generator, fp32
 
 
 def test_pretraining_uses_every_slice_once_and_mixes_patients():
-    patients, pool, random = (toy_slices([3], seed=seed) for seed in range(6)), Mixed(least=9), SeededRandom(0)
+    patients, pool, random = (
+        (toy_slices([3], seed=seed) for seed in range(6)),
+        Mixed(least=9, levels=1),
+        SeededRandom(0),
+    )
     batches = [pool.draw(4, patients, random) for _ in range(4)]
     with pytest.raises(ValueError, match="a step needs 4 slices, and after 6 patients no more came"):
         pool.draw(4, patients, random)  # 18 slices give four batches of four
@@ -223,7 +227,7 @@ def test_a_step_is_the_stated_equation(generator, fp32_training):
 def test_a_patients_draws_never_repeat(generator, fp32_training):
     """They come from the plan's own stream: a patient more must not shift the others' draws."""
     slices, random = toy_slices([4]), SeededRandom(0)
-    batches = [patient_batch(generator, slices, 0, fp32_training, random, CPU) for _ in range(5)]
+    batches = [patient_batch(generator.objective, slices, 0, fp32_training, random, CPU) for _ in range(5)]
     assert len({float(batch[3].noises.sum()) for batch in batches}) == 5
 
 

@@ -47,5 +47,5 @@ def tiny_run_config(cache: Path, **changes: Any) -> RunConfig:
         },
     }
     for key, value in changes.items():
-        values[key] = {**values[key], **value} if isinstance(value, dict) else value
+        values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
     return read_stage(RunConfig, values)

@@ -5,8 +5,12 @@ from torch import nn
 
 from cmrfed.batches import Batch, unknown_conditions
 from cmrfed.conditions import CONDITIONS
-from cmrfed.generators import Denoiser, Parts
+from cmrfed.generators import Denoiser, Parts, Path
+from cmrfed.members import FAMILIES
 from cmrfed.shapes import spread
+
+PATHS = sorted(name for name in FAMILIES if issubclass(FAMILIES.load(name), Path))
+"""Families that carry noise to an image, and can be asked at any noise."""
 
 
 def a_batch(count=3, grid=(16, 16), seed=2, **known):

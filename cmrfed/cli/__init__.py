@@ -112,7 +112,7 @@ def _show(jobs: Sequence[Job], as_written: Mapping[str, Any]) -> int:
 
 def _checked(job: Job, stage: type[Stage], as_written: Mapping[str, Any]) -> Values:
     """The job's values, of which the stage is sure."""
-    return read_job(job, stage, as_written).model_dump(exclude_unset=True)
+    return read_job(job, stage, as_written).model_dump()
 
 
 def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None]:

@@ -142,7 +142,7 @@ def _of_folder(values: Values, evaluation: EvaluationConfig) -> Any:
     from cmrfed.runs.outside_images import Reference, lay_out_folder
 
     out, members = output_folder(values["out"], ROOM_FOR_A_RUN_BYTES), values["members"]
-    if "data" in values:
+    if values["data"]:
         stages = {key: values[key] for key in ("data", "preprocessing", "seed")}
         config = read_stage(RunConfig, stages).model_copy(update={"evaluation": evaluation})
         reference = Reference.of_data(config, Path(members) if members else None, out, progress_bar)

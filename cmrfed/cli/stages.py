@@ -148,12 +148,12 @@ class Generate(OfARun):
     vendor: Annotated[
         tuple[Literal["Siemens", "Philips", "GE", "Canon", "unknown"], ...], _all_is(*get_args(Scanner))
     ] = Field(
-        default="unknown",
+        default=("unknown",),
         min_length=1,
         description="whose scanners the images look like; all, or one or several as Siemens,GE",
     )
     phase: Annotated[tuple[Literal["ED", "ES", "unknown"], ...], _all_is("ED", "ES")] = Field(
-        default="unknown",
+        default=("unknown",),
         min_length=1,
         description="phases of the cardiac cycle to show; all, or one or several as ED,ES",
     )
@@ -274,6 +274,6 @@ class DataPhantom(Stage):
     out: AsWritten = Field(description="the folder: empty, new, or this very phantom")
     patients: Count = Field(default=20, description="patients of each vendor")
     vendor: Annotated[tuple[Scanner, ...], BeforeValidator(_any_is_all)] = Field(
-        default="any", min_length=1, description="any, all four, or one or several as GE,Canon"
+        default=get_args(Scanner), min_length=1, description="any, all four, or one or several as GE,Canon"
     )
     seed: Seed = Field(default=0, description="another one makes other patients")

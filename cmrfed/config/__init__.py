@@ -2,6 +2,13 @@
 
 A config names things; it never names code. Every class refuses unknown keys, and every error is one line that names
 the key, what was found and what is allowed. What a key means is its field's description, which `--help` shows.
+
+A default stands in its stage and nowhere else. Every way in passes there, Python, the command line, a server's message
+and the file of an earlier run, and there alone a key has its type, its limits and its meaning. YAML files hold choices:
+an option of a group sets what it is named by and what differs, and what Hydra composes of options and overrides is laid
+over the defaults of the command's stage (`cmrfed.cli.overrides`). So `RunConfig(data=...)` is the run of a plain
+`cmrfed simulate`, the recipe whose noise each site adds itself; the other recipes differ from it. Whose hearts they are
+has no default here: the command line's is the choice data=phantom.
 """
 
 from cmrfed.config.data import MOST_TISSUES, DataConfig, PhantomConfig, PreprocessingConfig, Scanner

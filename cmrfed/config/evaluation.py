@@ -6,16 +6,12 @@ from pydantic import Field, model_validator
 
 from cmrfed.config.stage import Count, Fraction, Number, Positive, Stage
 from cmrfed.keys import AsWritten
+from cmrfed.members import ATTACKS, OneOf
 
 Space = Literal["efficientnet-lite0", "inception-v3", "resnet50", "radimagenet-resnet50", "cardiac", "radiomics"]
 """The feature spaces of `fidelity.metrics`, by name, so that a wrong one is found before torch is imported."""
 
-AttackName = Literal[
-    "loss", "loss_curve", "secmi", "pia", "pian", "sima", "pfami", "fcre", "fcre_ssim", "clid", "gradient_norm",
-    "gradient", "gradient_shadow", "lira", "rmia", "nearest_sample", "extraction", "nearest_sample_features",
-    "extraction_features",
-]  # fmt: skip
-"""The attacks of `cmrfed.evaluation.leakage.attacks`, likewise."""
+AttackName = Annotated[str, OneOf(ATTACKS)]
 
 
 class FidelityConfig(Stage):

@@ -21,6 +21,9 @@ class GeneratorConfig(Stage):
     conditions: tuple[Annotated[str, OneOf(CONDITIONS)], ...] = Field(
         default=("mask", "vendor", "phase"), description="what it is told of an image"
     )
+    levels: int = Field(
+        default=1, ge=1, le=64, description="slices that are drawn together; above 1 the network must be one of volumes"
+    )
     channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
         default=(32, 64, 96), min_length=1, max_length=8, description="channels of each level of the U-Net"
     )

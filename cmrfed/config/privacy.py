@@ -44,7 +44,9 @@ class PrivacyConfig(Stage):
         default=1.0, description="clipping norm: the most that one patient's gradient may weigh"
     )
     clipping: Literal["norm", "automatic", "per_layer"] = Field(
-        default="automatic", description="clip each gradient to the norm; scale it to the norm; scale each tensor of it"
+        default="automatic",
+        description="clip each gradient to the norm; scale it to the norm, which then only scales the learning rate; "
+        "scale each tensor of it",
     )
     adaptive: AdaptiveClipping | None = None
     declared_patients: Count = Field(

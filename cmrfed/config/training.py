@@ -62,6 +62,7 @@ class PretrainingConfig(Stage):
     """Public pretraining on the phantom, never the same heart twice, for all of its steps, however long they take."""
 
     steps: Count = Field(default=2400, description="training steps")
+    # at equal cost, many small steps left far less grain than few large ones
     batch_size: Count = Field(default=8, description="slices in a step")
     mixed_slices: Count = Field(default=512, description="fewest slices, of many hearts, that a batch is drawn from")
     label_noise_mm: float = Field(

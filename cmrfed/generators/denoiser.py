@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cmrfed.batches import Batch, Conditions, hidden
 from cmrfed.conditions import CONDITIONS
-from cmrfed.config import GeneratorConfig, SamplingConfig
+from cmrfed.config import GeneratorConfig, SamplingConfig, UserError
 from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.networks.contract import Network
 from cmrfed.generators.path import Parts, Path, Times
@@ -26,7 +26,11 @@ class Denoiser(Generator):
 
     def __init__(self, config: GeneratorConfig, path: Path) -> None:
         super().__init__(config)
-        self.network: Network = NETWORKS.load(config.network)(config)
+        network = NETWORKS.load(config.network)
+        if (network.spatial_dims == 3) != (config.levels > 1):
+            takes = "stacks: set it above 1" if network.spatial_dims == 3 else "slices: set it to 1"
+            raise UserError(f"generator.levels: network {config.network} takes {takes} (found {config.levels})")
+        self.network: Network = network(config)
         self.path = path
 
     @property

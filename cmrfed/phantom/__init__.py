@@ -11,7 +11,7 @@ from functools import partial
 
 from cmrfed.conditions import UNKNOWN
 from cmrfed.parallel import map_in_order
-from cmrfed.phantom.layout import workers_for, write_phantom
+from cmrfed.phantom.layout import write_phantom
 from cmrfed.phantom.scan import PHASES, scan_patient
 from cmrfed.volumes import Case
 
@@ -25,7 +25,7 @@ def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterat
     data for pretraining. Raises UserError when the vendor is not one of `styles.STYLES`.
     """
     one = partial(phantom_patient, seed=seed, vendor=vendor)
-    for cases in map_in_order(one, range(patients), workers_for(patients)):
+    for cases in map_in_order(one, range(patients)):
         yield from cases
 
 

@@ -21,9 +21,6 @@ from cmrfed.phantom.scan import PHASES, Person, Scan, scan_patient
 VERSION = 4
 """Raised whenever the same configuration would give different images."""
 
-FEW = 8
-"""Patients rendered in the time that workers take to start."""
-
 _RECEIPT = "phantom.json"
 _CSV = "phantom_M&Ms_Dataset_information_diagnosis_opendataset.csv"
 _OURS = re.compile(rf"{re.escape(_RECEIPT)}|{re.escape(_CSV)}|(?:[A-Z][0-9]){{3}}_sa(?:_gt)?\.nii\.gz")
@@ -74,11 +71,6 @@ def write_phantom(root: Path, config: PhantomConfig, progress: Progress | None =
             shutil.rmtree(root)
 
 
-def workers_for(patients: int) -> int | None:
-    """0, this process, for so few patients that starting workers is not worth it; else None, one a processor."""
-    return 0 if patients <= FEW else None
-
-
 def _is_reusable(root: Path, receipt: dict[str, object]) -> bool:
     """True when `root` holds this very data; raises UserError when it holds anything that is not a phantom."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
@@ -98,7 +90,7 @@ def _write_patients(folder: Path, config: PhantomConfig, progress: Progress | No
     orders = list(_orders(folder / "Training" / "Labeled", config))
     folder.mkdir(parents=True)
     rows = []
-    for order, person in zip(orders, map_in_order(_write_patient, orders, workers_for(len(orders))), strict=True):
+    for order, person in zip(orders, map_in_order(_write_patient, orders), strict=True):
         rows.append(_row(order, config, person))
         if progress is not None:
             progress(len(rows), len(orders))

@@ -56,8 +56,9 @@ def _saved_bytes(generator: Generator, size: int) -> int:
         return tensor
 
     with torch.device("cpu"):
-        conditions = unknown_conditions(generator.config.conditions, 1, (size, size))
-        batch = Batch(torch.zeros(1, 1, size, size), conditions, {})
+        levels = generator.config.levels
+        grid = (size, size) if levels == 1 else (levels, size, size)
+        batch = Batch(torch.zeros(1, 1, *grid), unknown_conditions(generator.config.conditions, 1, grid), {})
         drawn = generator.objective.drawn(batch, torch.Generator().manual_seed(0))
     generator.requires_grad_(True)  # the most that any group of weights needs
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

@@ -46,6 +46,7 @@ def policy_for(config: RunConfig, name: str, peers: Mapping[str, str]) -> dict[s
         "maximum_delta": min(2 * privacy.delta, 0.5),
         "maximum_steps": max(config.federation.rounds * config.training.local_steps, 10_000),
         "minimum_patients": privacy.minimum_patients,
+        "minimum_sites": 2,
         "minimum_colluders": privacy.colluders,
         "allow_seeded_noise": privacy.seed is not None,
         "allow_without_privacy": privacy.mode == "none" or config.federation.arms == "all",

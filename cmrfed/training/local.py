@@ -16,6 +16,7 @@ from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import Clipping, GaussianEvent, PrivacyPlan, Random, SeededRandom
 from cmrfed.slices import Slices
+from cmrfed.stacks import Stacks, samples_of
 from cmrfed.training.losses import choose_device, plain_gradient
 from cmrfed.training.private import noised_sum, trained_weights
 from cmrfed.updates import Weights, difference, read_weights
@@ -82,13 +83,14 @@ def train(
         raise ValueError("a plan whose noise is shared trains by `contribution`: alone, a site's noise is not enough")
     device = choose_device(task.training.device)
     generator.enter(task.round, task.rounds).to(device).train()
+    samples = samples_of(slices, generator.config.levels)
     before = read_weights(generator, trainable_only=True)
     weights = trained_weights(generator)
     optimizer = _OPTIMIZERS[task.training.optimizer](weights, lr=task.learning_rate)
     if task.plan:
-        steps = _private_steps(generator, slices, task, device, canaries, random or private_random(task))
+        steps = _private_steps(generator, samples, task, device, canaries, random or private_random(task))
     else:
-        steps = _plain_steps(generator, slices, task, device)
+        steps = _plain_steps(generator, samples, task, device)
     notes: list[float] = []
     for step, note in enumerate(steps, start=1):
         optimizer.step()
@@ -128,8 +130,8 @@ def contribution(generator: Generator, slices: Slices, task: LocalTask, random: 
         raise ValueError("only a plan whose noise is shared asks for contributions")
     device = choose_device(task.training.device)
     generator.enter(task.round, task.rounds).to(device).train()
-    drawn = random or private_random(task)
-    values = noised_sum(generator, slices, task.training, task.plan, task.clipping, drawn, device)
+    drawn, samples = random or private_random(task), samples_of(slices, generator.config.levels)
+    values = noised_sum(generator, samples, task.training, task.plan, task.clipping, drawn, device)
     return Contribution(values.numpy(), task.plan.event(1))
 
 
@@ -139,17 +141,19 @@ def private_random(task: LocalTask, key: bytes | None = None) -> Random:
     return task.plan.random(task.site, task.round, key=key)
 
 
-def _plain_steps(generator: Generator, slices: Slices, task: LocalTask, device: torch.device) -> Iterator[float]:
+def _plain_steps(
+    generator: Generator, samples: Slices | Stacks, task: LocalTask, device: torch.device
+) -> Iterator[float]:
     """Fill the weights' gradients once for each local step; yields the step's loss."""
     random = SeededRandom(task.seed, task.site, task.round)
     for _ in range(task.training.local_steps):
-        indices = torch.from_numpy(random.words(task.training.batch_size) % np.uint64(len(slices))).long()
-        yield plain_gradient(generator.objective, slices.batch(indices, device), task.training, random, device)
+        indices = torch.from_numpy(random.words(task.training.batch_size) % np.uint64(len(samples))).long()
+        yield plain_gradient(generator.objective, samples.batch(indices, device), task.training, random, device)
 
 
 def _private_steps(
     generator: Generator,
-    slices: Slices,
+    samples: Slices | Stacks,
     task: LocalTask,
     device: torch.device,
     canaries: Sequence[Tensor],
@@ -159,7 +163,7 @@ def _private_steps(
     plan, clipping, weights = task.plan, task.clipping, trained_weights(generator)
     assert plan
     for _ in range(task.training.local_steps):
-        noised = noised_sum(generator, slices, task.training, plan, clipping, random, device, canaries)
+        noised = noised_sum(generator, samples, task.training, plan, clipping, random, device, canaries)
         gradient, clipping = plan.split(plan.mean(noised, clipping), clipping)
         _fill(weights, gradient)
         yield clipping.max_grad_norm

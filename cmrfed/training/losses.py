@@ -13,6 +13,7 @@ from cmrfed.generators import Denoiser, Generator, Objective, Parts
 from cmrfed.privacy import Random
 from cmrfed.shapes import spread
 from cmrfed.slices import Slices
+from cmrfed.stacks import Stacks, samples_of
 
 
 def mean_loss(objective: Objective, batch: Batch, training: TrainingConfig, device: torch.device) -> Tensor:
@@ -67,7 +68,7 @@ def validation_losses(generator: Generator, slices: Slices, training: TrainingCo
     objective = generator.to(device).eval().objective
     return {
         vendor: float(mean_loss(objective, batch, training, device))
-        for vendor, batch in _fixed(objective, slices, device, seed)
+        for vendor, batch in _fixed(objective, samples_of(slices, generator.config.levels), device, seed)
     }
 
 
@@ -81,7 +82,8 @@ def single_pixel_losses(generator: Denoiser, slices: Slices, training: TrainingC
     device = choose_device(training.device)
     objective = generator.to(device).objective
     return {
-        vendor: float(_single_pixel_loss(generator, batch)) for vendor, batch in _fixed(objective, slices, device, seed)
+        vendor: float(_single_pixel_loss(generator, batch))
+        for vendor, batch in _fixed(objective, samples_of(slices, generator.config.levels), device, seed)
     }
 
 
@@ -95,7 +97,9 @@ def _single_pixel_loss(generator: Denoiser, batch: Batch) -> Tensor:
     return (guessed - generator.path.target(Parts(images, noises), times)).square().mean()
 
 
-def _fixed(objective: Objective, slices: Slices, device: torch.device, seed: int) -> Iterator[tuple[str, Batch]]:
+def _fixed(
+    objective: Objective, slices: Slices | Stacks, device: torch.device, seed: int
+) -> Iterator[tuple[str, Batch]]:
     """Each vendor's slices as a batch whose draws `seed` decides."""
     for vendor, own in slices.by_vendor().items():
         drawn = objective.drawn(own.batch(range(len(own)), device), torch.Generator().manual_seed(seed))

@@ -25,6 +25,7 @@ from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import Random, SeededRandom
 from cmrfed.slices import Slices
+from cmrfed.stacks import samples_of
 from cmrfed.training.losses import choose_device, plain_gradient
 from cmrfed.updates import Weights, load_arrays, read_weights, save_weights
 
@@ -94,15 +95,16 @@ class Mixed:
     `least` for their turn, and a batch is drawn from the pool at random.
     """
 
-    def __init__(self, least: int) -> None:
-        self._least = least
+    def __init__(self, least: int, levels: int) -> None:
+        self._least, self._levels = least, levels
         self.waiting: list[Batch] = []
         self.patients = self.slices = 0
 
     def draw(self, count: int, coming: Iterator[Slices], random: Random) -> Batch:
         """A batch of `count` slices. Raises ValueError when not so many are left."""
         while len(self.waiting) < max(self._least, count) and (patient := next(coming, None)) is not None:
-            self.waiting += _single(patient.batch(range(len(patient))))
+            samples = samples_of(patient, self._levels)
+            self.waiting += _single(samples.batch(range(len(samples))))
             self.patients += 1
         if len(self.waiting) < count:
             raise ValueError(f"a step needs {count} slices, and after {self.patients} patients no more came")
@@ -124,7 +126,7 @@ class _Run:
         self.generator = generator.to(self.device).train()
         self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizer = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
-        self.random, self.pool = SeededRandom(seed), Mixed(config.mixed_slices)
+        self.random, self.pool = SeededRandom(seed), Mixed(config.mixed_slices, generator.config.levels)
         self.losses: list[float] = []
         self.seconds_s = self.waited_s = 0.0
 

@@ -25,6 +25,7 @@ from cmrfed.privacy import (
 )
 from cmrfed.shapes import Label
 from cmrfed.slices import Slices
+from cmrfed.stacks import Stacks
 from cmrfed.training.losses import autocast, mean_loss, torch_generator
 
 _ENTRIES_AT_ONCE = 1 << 22
@@ -37,7 +38,7 @@ def trained_weights(generator: Generator) -> list[nn.Parameter]:
 
 def noised_sum(
     generator: Generator,
-    slices: Slices,
+    slices: Slices | Stacks,
     training: TrainingConfig,
     plan: PrivacyPlan,
     clipping: Clipping,
@@ -116,7 +117,12 @@ def _chunks(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
 
 
 def patient_batch(
-    objective: Objective, slices: Slices, patient: int, training: TrainingConfig, random: Random, device: torch.device
+    objective: Objective,
+    slices: Slices | Stacks,
+    patient: int,
+    training: TrainingConfig,
+    random: Random,
+    device: torch.device,
 ) -> Batch:
     """A patient's rows for a step: `slices_per_patient` slices, each with `draws_per_slice` times and noises.
 

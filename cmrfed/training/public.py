@@ -22,7 +22,8 @@ def train_publicly(
 ) -> None:
     """`local_steps` steps of each public objective of the present stage, in turn, by the weights of each alone, on
     public patients' slices. Decided by seed and round, so that a round that is repeated comes out the same."""
-    device, random, pool = choose_device(training.device), SeededRandom(seed, round), Mixed(training.batch_size)
+    device, random = choose_device(training.device), SeededRandom(seed, round)
+    pool = Mixed(training.batch_size, generator.config.levels)
     generator.to(device).train().requires_grad_(True)
     objectives = [one for one in generator.objectives if not one.private and one.stage == generator.stage]
     optimizers = [torch.optim.Adam(one.weights(), lr=training.learning_rate) for one in objectives]

@@ -39,9 +39,6 @@ __all__ = [
     "verify",
 ]
 
-_FEW = 8
-"""Up to so many patients, starting workers takes longer than reading."""
-
 
 @dataclass(frozen=True)
 class Verification:
@@ -94,11 +91,10 @@ def find_patients(sources: Mapping[str, Path]) -> Found:
 def verify(found: Found, progress: Progress | None = None, workers: int | None = None) -> Verification:
     """Read every stack of these patients once, in parallel over patients; what is wrong is listed, not raised.
 
-    workers: processes; None for one a processor, or this one alone where there are few patients. `progress` is told how
-    many patients are done. Raises UserError when a process was killed.
+    workers: as `map_in_order` has them. `progress` is told how many patients are done. Raises UserError when a process
+    was killed.
     """
     patients = found.patients
-    workers = 0 if workers is None and len(patients) <= _FEW else workers
     stacks: list[StackFacts] = []
     problems = [unreadable(error) for error in found.errors]
     if progress:

@@ -85,10 +85,10 @@ def write_data_sets(root: Path) -> None:
     write_ocmr(root / "ocmr", ("fs_0012_3T.h5",), slices=1)
     rows = ("P1,cine.nii.gz,cine.nii.gz,,SIEMENS", "P2,series,,,", "P3,ed.nii.gz,ed.nii.gz,ED,GE")
     write_folder(root / "folder", rows, slices=1)
-    images, _ = toy_cine(slices=2)
+    images, _ = toy_cine(scales=(1.0, 0.6, 0.8), slices=2)
     write_dicom_series(root / "cine" / "P1", images)
     save_scaled(root / "cine" / "P2.nii.gz", images.T)
-    write_dicom_series(root / "cine" / "P3", images[:3])
+    write_dicom_series(root / "cine" / "P3", images)
     for path, packing in zip(sorted((root / "cine" / "P3").iterdir()), PACKINGS, strict=True):
         path.write_bytes(packing(path.read_bytes()))
     (root / "pairs").mkdir()

@@ -184,7 +184,7 @@ def tell(found):
 
 
 def make_site(folder):
-    generator = GeneratorConfig(channels=(8, 8), norm_groups=4)
+    generator = GeneratorConfig(channels=(8, 8), norm_groups=4, trainable="all")
     return Site(folder, read_weights(build_generator(generator, seed=0)), generator)
 
 

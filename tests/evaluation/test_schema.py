@@ -6,12 +6,10 @@ import pytest
 from finished_runs import results, segmentation
 from pydantic import ValidationError
 
-from cmrfed.console import progress_bar
 from cmrfed.evaluation.schema import Results, schema
 from cmrfed.release import ReleasePolicy, reasons_against
 from cmrfed.report import write_comparison, write_report
 from cmrfed.report.material import read_material
-from cmrfed.runs.evaluation import evaluate
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "results.schema.json"
 
@@ -20,9 +18,8 @@ def test_the_schema_in_the_documentation_is_the_current_one():
     assert json.loads(WRITTEN.read_text()) == schema()
 
 
-def test_the_results_of_a_run_keep_to_it_and_all_who_read_them_can(finished_tiny_run, tmp_path):
-    run = finished_tiny_run
-    found = evaluate(run, run.config.evaluation, progress_bar)
+def test_the_results_of_a_run_keep_to_it_and_all_who_read_them_can(finished_tiny_run, results_of_tiny_run, tmp_path):
+    run, found = finished_tiny_run, results_of_tiny_run
     text = (run.folder / "results.json").read_text()
     jsonschema.validate(json.loads(text), json.loads(WRITTEN.read_text()))
     assert {"fidelity", "utility", "leakage", "composite"} <= json.loads(text)["arms"]["private"].keys()

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.networks.schedulers import DDIMScheduler
-from test_paths import PATHS
-from toy_batches import Oracle, a_batch
+from toy_batches import PATHS, Oracle, a_batch
 
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators import Denoiser, build_generator

@@ -4,14 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_batches import Oracle, a_batch, drawn
+from toy_batches import PATHS, Oracle, a_batch, drawn
 
-from cmrfed.generators import Parts, Path, build_generator
+from cmrfed.generators import Parts, build_generator
 from cmrfed.generators.ddpm import TRAINING_STEPS
 from cmrfed.generators.edm import SIGMA_DATA
 from cmrfed.members import FAMILIES
-
-PATHS = sorted(name for name in FAMILIES if issubclass(FAMILIES.load(name), Path))
 
 
 def denoiser(config, family):

@@ -12,6 +12,7 @@ import pytest
 from numpy.random import default_rng
 from scipy import fft, ndimage
 
+from cmrfed import parallel
 from cmrfed.config import PhantomConfig, UserError, read_stage
 from cmrfed.phantom import layout, phantom_cases, phantom_patient, write_phantom
 from cmrfed.phantom.anatomy import Anatomy, sample_anatomy
@@ -55,7 +56,7 @@ def heart_of(pathology: Pathology, seed: int) -> Heart:
 
 def test_the_same_seed_gives_the_same_patients_whatever_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = list(phantom_cases(2, seed=3, vendor="GE"))
-    monkeypatch.setattr(layout, "FEW", 1)
+    monkeypatch.setattr(parallel, "FEW", 1)
     spread = list(phantom_cases(2, seed=3, vendor="GE"))
     for one, other in zip(spread, alone, strict=True):
         np.testing.assert_array_equal(one.image, other.image)

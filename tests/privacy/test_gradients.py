@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from opacus.grad_sample import GradSampleModule
 from torch import nn
 
+from cmrfed.batches import joined
 from cmrfed.config import AdaptiveClipping, GeneratorConfig, TrainingConfig
-from cmrfed.generators import FAMILIES, Draws, build_generator
+from cmrfed.generators import build_generator
+from cmrfed.members import FAMILIES
 from cmrfed.privacy import (
     Clipping,
     SeededRandom,
@@ -81,11 +83,11 @@ def test_one_patient_more_or_less_moves_the_sum_by_at_most_c(way, clipping, rows
 @settings(deadline=None, max_examples=15)
 def test_no_number_of_slices_lifts_a_patient_above_c(count, scale):
     training = TrainingConfig(slices_per_patient=count, precision="fp32")
-    generator = build_generator(GeneratorConfig(channels=(4, 4), norm_groups=2), seed=0)
+    generator = build_generator(GeneratorConfig(channels=(4, 4), norm_groups=2, trainable="all"), seed=0)
     slices, clipping = toy_slices([count]), Clipping(max_grad_norm=0.3)
     weights = list(generator.parameters())
-    batch = patient_batch(generator, slices, 0, training, SeededRandom(1), CPU)
-    gradients = looped_gradients(weights, [lambda: scale * mean_loss(generator, batch, training, CPU)])
+    batch = patient_batch(generator.objective, slices, 0, training, SeededRandom(1), CPU)
+    gradients = looped_gradients(weights, [lambda: scale * mean_loss(generator.objective, batch, training, CPU)])
     assert torch.linalg.vector_norm(clipped_gradient_sum(weights, gradients, clipping)) <= clipping.max_grad_norm
 
 
@@ -93,8 +95,8 @@ class DoubleSlices(Slices):
     """Slices that come in double precision."""
 
     def batch(self, indices, device="cpu"):
-        images, masks, conditions = super().batch(indices, device)
-        return images.double(), masks, conditions
+        batch = super().batch(indices, device)
+        return batch._replace(images=batch.images.double())
 
 
 def in_double(slices):
@@ -111,7 +113,9 @@ def stirred_generator(config):
 
 def batches(generator, slices, training):
     random = SeededRandom(5)
-    return [patient_batch(generator, slices, p, training, random, CPU) for p in range(slices.number_of_patients)]
+    return [
+        patient_batch(generator.objective, slices, p, training, random, CPU) for p in range(slices.number_of_patients)
+    ]
 
 
 def reference_sum(generator, slices, training, clip):
@@ -120,7 +124,7 @@ def reference_sum(generator, slices, training, clip):
     total = 0
     for batch in batches(model, in_double(slices), training):
         model.zero_grad()
-        model.losses(*batch).mean().backward()
+        model(batch).mean().backward()
         total = total + clip([weight.grad for weight in model.parameters() if weight.requires_grad])
     return total
 
@@ -161,9 +165,7 @@ def test_where_opacus_is_right_its_per_sample_gradients_give_the_same_sum(tiny_g
     clipping = Clipping(max_grad_norm=0.05)
     found = clipped_sum(generator, iter(batches(generator, slices, training)), training, clipping, CPU)
     hooked = GradSampleModule(copy.deepcopy(generator), loss_reduction="sum")
-    *rows, draws = zip(*batches(generator, slices, training), strict=True)
-    together = Draws(*(torch.cat([getattr(one, name) for one in draws]) for name in ("times", "noises", "kept")))
-    hooked(*map(torch.cat, rows), together).sum().backward()
+    hooked(joined(batches(generator, slices, training))).sum().backward()
     samples = [weight.grad_sample.double().flatten(1) for weight in hooked.parameters() if weight.requires_grad]
     flat = torch.cat(samples, dim=1)
     expected = (flat * (0.05 / flat.norm(dim=1, keepdim=True)).clamp(max=1.0)).sum(0)
@@ -237,10 +239,11 @@ def test_who_else_is_sampled_changes_nothing_of_a_patients_contribution(
     def clipped(some):
         return clipped_sum(generator, iter(some), training, clipping, CPU)
 
+    everybody = clipped(drawn)
     for place in range(sampled + 1):
         own, others = clipped([drawn[place]]), clipped(drawn[:place] + drawn[place + 1 :])
         assert own.norm() <= clipping.max_grad_norm
-        assert (clipped(drawn) - others - own).norm() <= 1e-12 * clipping.max_grad_norm
+        assert (everybody - others - own).norm() <= 1e-12 * clipping.max_grad_norm
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -250,8 +253,7 @@ def test_a_patient_that_is_not_finite_leaves_its_group_as_it_was(precision, tiny
     training = fp32_training.model_copy(update=changes)
     drawn = batches(generator, toy_slices([3] * 4), training)
     without = clipped_sum(generator, iter(drawn[:1] + drawn[2:]), training, clipping, CPU)
-    images, *others = drawn[1]
-    drawn[1] = (images * math.nan, *others)
+    drawn[1] = drawn[1]._replace(images=drawn[1].images * math.nan)
     assert torch.equal(clipped_sum(generator, iter(drawn), training, clipping, CPU), without)
 
 
@@ -342,7 +344,7 @@ def test_memory_does_not_grow_with_the_patients(tiny_generator_config, fp32_trai
     def counted():
         for patient in range(12):
             made.append(patient)
-            yield patient_batch(generator, slices, patient, training, random, CPU)
+            yield patient_batch(generator.objective, slices, patient, training, random, CPU)
 
     pulled = []
 

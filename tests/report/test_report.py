@@ -46,8 +46,6 @@ from cmrfed.runs import Run
 from cmrfed.shapes import Label
 from cmrfed.slices import collect
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-
 
 def text_of(path: Path) -> str:
     """What a reader reads: tags gone, one space between words."""

@@ -18,11 +18,13 @@ from cmrfed.runs.outside_images import Reference, lay_out_folder
 from cmrfed.slices import collect
 from cmrfed.volumes import write_volume
 
+pytestmark = pytest.mark.usefixtures("few_halves")
+
 PREPROCESSING = PreprocessingConfig(size=16)
 EVALUATION = read_stage(
     EvaluationConfig,
     {
-        "fidelity": {"slices": 10},
+        "fidelity": {"slices": 10, "segmenter_steps": 2},
         "utility": {"slices": 10, "steps": 2},
         "leakage": {"attacks": None},
         "bootstrap": 100,

@@ -210,7 +210,7 @@ def test_a_policy_that_changes_after_the_sites_agreed_ends_the_session_unpaid(ho
     stricter = make_home(homes["A"].folder, **allowed, maximum_epsilon=1e-3)
     with pytest.raises(Refusal, match=r"site\.yaml was changed"):
         joint.mask(stricter, request, weights, tuple(shares))
-    assert stricter.ledger.entries() == []
+    assert stricter.ledger.rows() == []
 
 
 def test_more_sites_than_the_noise_was_cut_for_are_refused(tmp_path, request_round):

@@ -8,6 +8,7 @@ import torch
 from conftest import toy_plan
 from pydantic import ValidationError
 from refusals import refuses
+from toy_batches import a_batch, drawn
 
 from cmrfed.config import AdaptiveClipping, GeneratorConfig, TrainingConfig
 from cmrfed.generators import build_generator
@@ -29,7 +30,8 @@ def asked(tiny_generator_config, fp32_training):
 
 
 def policy(**changes):
-    return SitePolicy(**({"name": "here", "maximum_epsilon": 1000.0, "noise": ("site", "shared")} | changes))
+    wide = {"name": "here", "maximum_epsilon": 1000.0, "maximum_delta": 1e-3, "noise": ("site", "shared")}
+    return SitePolicy(**(wide | changes))
 
 
 @pytest.mark.parametrize(
@@ -129,12 +131,12 @@ def test_a_huge_request_is_measured_on_paper_and_refused_in_little_time_and_memo
 
 def test_what_a_step_needs_is_near_what_it_takes():
     """The bytes that the backward pass keeps, on paper, are those of a real one."""
-    config = GeneratorConfig(channels=(8, 16), norm_groups=4)
+    config = GeneratorConfig(channels=(8, 16), norm_groups=4, trainable="all")
     generator, kept = build_generator(config, seed=0), []
-    images, masks = torch.zeros(3, 1, 16, 16), torch.zeros(3, 16, 16, dtype=torch.int64)
-    draws = generator.draw(images, torch.Generator().manual_seed(0))
+    batch = drawn(generator, a_batch(3))
+    generator.requires_grad_(True)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
-        generator.losses(images, masks, torch.zeros(3, 2, dtype=torch.int64), draws)
+        generator(batch)
     three, one = needs(config, rows=3, size=16), needs(config, rows=1, size=16)
     assert three.weights == sum(weight.numel() for weight in generator.parameters())
     weights_kept = 4 * three.weights

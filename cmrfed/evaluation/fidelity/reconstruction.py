@@ -11,6 +11,7 @@ from cmrfed.evaluation.fidelity.sets import Compared
 from cmrfed.evaluation.subject import Subject
 from cmrfed.generators import Denoiser
 from cmrfed.slices import Slices
+from cmrfed.stacks import Stacks, samples_of
 from cmrfed.training import autocast
 
 NOISE_SHARE = 0.5
@@ -35,10 +36,11 @@ def restore(generator: Denoiser, slices: Slices, subject: Subject, progress: Pro
     """Images of the same shape in [-1, 1]: noised to `NOISE_SHARE` and carried back in `STEPS` deterministic steps,
     each for its own mask, vendor and phase. The noise depends on the subject's seed alone."""
     generator.to(subject.device).eval()
+    samples = samples_of(slices, generator.config.levels)
     random, batches = torch.Generator().manual_seed(subject.seed), []
-    for start in range(0, len(slices), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(slices)))
-        batch = slices.batch(rows, subject.device)
+    for start in range(0, len(samples), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(samples)))
+        batch = samples.batch(rows, subject.device)
         images = batch.images
         noises = torch.randn(images.shape, generator=random).to(subject.device)
         times = [
@@ -51,5 +53,6 @@ def restore(generator: Denoiser, slices: Slices, subject: Subject, progress: Pro
                 x_t = generator.carried(x_t, t, to, batch.conditions)
         batches.append(x_t[:, 0].float().clamp(-1, 1).cpu().numpy())
         if progress is not None:
-            progress(int(rows[-1]) + 1, len(slices))
-    return np.concatenate(batches)
+            progress(int(rows[-1]) + 1, len(samples))
+    restored = np.concatenate(batches)
+    return samples.as_slices(restored) if isinstance(samples, Stacks) else restored

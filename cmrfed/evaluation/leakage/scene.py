@@ -28,6 +28,7 @@ from cmrfed.evaluation.leakage.attacks import (
 from cmrfed.evaluation.subject import Subject, Synthetic, few_of_each, thin
 from cmrfed.generators import Denoiser, Generator
 from cmrfed.slices import Slices, concatenate
+from cmrfed.stacks import Stacks
 from cmrfed.updates import load_weights, write_weights
 
 _BY_FEATURES = 150
@@ -92,9 +93,14 @@ class Scene:
             return None
         config, subject = self.config, self.subject
         return Probe(
-            generator, self.slices, config.times, config.draws, config.inversion_steps, subject.seed,
+            generator, self._samples(generator), config.times, config.draws, config.inversion_steps, subject.seed,
             device=subject.device, precision=subject.precision,
         )  # fmt: skip
+
+    def _samples(self, generator: Generator) -> PatientSlices:
+        """The slices that are scored, or the stacks that they make up for a generator of stacks."""
+        levels = generator.config.levels
+        return self.slices if levels == 1 else patient_slices(Stacks(self.few, levels))
 
     @cached_property
     def archive(self) -> Points:
@@ -147,6 +153,6 @@ def _fresh(made: Synthetic, start: Path) -> Generator:
     return generator
 
 
-def patient_slices(slices: Slices) -> PatientSlices:
-    """Slices as attacks take them."""
+def patient_slices(slices: Slices | Stacks) -> PatientSlices:
+    """Slices, or stacks, as attacks take them."""
     return PatientSlices(slices.batch(range(len(slices))), torch.from_numpy(slices.patients))

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,9 +15,13 @@ from cmrfed.shapes import Image
 class Network(nn.Module, ABC):
     """A function of (x_t, t, conditions), and the groups of its weights that may be trained by themselves.
 
+    spatial_dims: 2 for a network of slices (row, column), 3 for one of stacks (level, row, column).
+
     Where a condition is UNKNOWN the network must not tell what it would have been: rows with all of them hidden are
     the unconditional branch of classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598).
     """
+
+    spatial_dims: ClassVar[int] = 2
 
     @abstractmethod
     def forward(self, x_t: Image, t: Float[Tensor, " batch"], conditions: Conditions) -> Image:

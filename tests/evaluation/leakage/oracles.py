@@ -2,10 +2,14 @@
 
 import torch
 from torch import nn
+from toy_batches import Oracle, a_batch
 
+from cmrfed.batches import joined
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import GeneratorConfig
 from cmrfed.evaluation.leakage.attacks import PatientSlices
 from cmrfed.generators import build_generator
+from cmrfed.shapes import spread
 
 SPREAD = 0.3
 
@@ -15,38 +19,31 @@ def hearts(patients, slices=2, seed=0, size=16, first=0):
     stream, count = torch.Generator().manual_seed(seed), patients * slices
     coarse = torch.randn(count, 1, size // 4, size // 4, generator=stream) * SPREAD
     images = nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")
-    return PatientSlices(
-        images=images + 0.1 * torch.randn(images.shape, generator=stream),
-        masks=torch.randint(0, 4, (count, size, size), generator=stream),
-        conditions=torch.zeros(count, 2, dtype=torch.int64),
-        patients=torch.arange(first, first + patients).repeat_interleave(slices),
-    )
+    images = images + 0.1 * torch.randn(images.shape, generator=stream)
+    masks = torch.randint(0, 4, (count, size, size), generator=stream)
+    batch = a_batch(count, (size, size), vendor=0, phase=0, mask=masks)._replace(images=images)
+    return PatientSlices(batch, torch.arange(first, first + patients).repeat_interleave(slices))
 
 
 def join(*parts):
     """Several groups of patients as one, numbered on."""
     numbers = torch.cat([part.patients + 1000 * index for index, part in enumerate(parts)])
-    fields = [torch.cat([getattr(part, name) for part in parts]) for name in ("images", "masks", "conditions")]
-    return PatientSlices(*fields, numbers)
+    return PatientSlices(joined([part.batch for part in parts]), numbers)
 
 
-class Oracle(nn.Module):
-    """The best prediction for images of mean 0 and variance SPREAD^2, pixel by pixel; or, of a generator that has
-    learnt `memory` by heart, for those images alone. Without its condition it never remembers."""
+class Memory:
+    """The best guess of images of mean 0 and variance SPREAD^2, pixel by pixel; or, of a generator that has learnt
+    `memory` by heart, of those images alone. Without its condition it never remembers."""
 
-    def __init__(self, generator, memory=None):
-        super().__init__()
-        self.scales, self.family, self.memory = generator.scales, generator.config.family, memory
-        self.asked = []
+    def __init__(self, memory=None):
+        self.memory = memory
 
-    def forward(self, x_t, t, masks, conditions, kept):
-        self.asked.append((x_t, t, kept))
-        signal, noise = (scale[:, None, None, None] for scale in self.scales(t))
+    def __call__(self, x_t, signal, noise, conditions):
         image = signal * SPREAD**2 * x_t / (signal**2 * SPREAD**2 + noise**2)
-        if self.memory is not None:
-            image = torch.where(kept[:, None, None, None], self.remembered(x_t, signal, noise), image)
-        said = (x_t - signal * image) / noise
-        return said if self.family == "ddpm" else image - said
+        if self.memory is None:
+            return image
+        told = (conditions["mask"] != UNLABELLED).flatten(1).any(1)
+        return torch.where(spread(told, x_t), self.remembered(x_t, signal, noise), image)
 
     def remembered(self, x_t, signal, noise):
         """E[x | x_t] over the memory."""
@@ -57,7 +54,6 @@ class Oracle(nn.Module):
 
 def oracle_generator(family="flow", memory=None):
     """A generator of that family which answers like the oracle."""
-    config = GeneratorConfig(family=family, channels=(8,), norm_groups=4)
-    generator = build_generator(config, seed=0)
-    generator.network = Oracle(generator, memory)
+    generator = build_generator(GeneratorConfig(family=family, channels=(8,), norm_groups=4, trainable="all"), seed=0)
+    generator.network = Oracle(generator, Memory(memory))
     return generator

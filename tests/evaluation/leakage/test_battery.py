@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import hearts, join, oracle_generator
 from scipy.stats import mannwhitneyu
+from toy_batches import changed
 
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,
@@ -109,7 +110,8 @@ def test_subgroups_have_rows_of_their_own_and_few_patients_a_wide_interval():
 def test_an_attack_that_sees_only_what_the_blind_see_does_not_beat_them():
     """Members brighter than the others, as of another hospital: everybody tells them apart, and nothing has leaked."""
     members, others = hearts(30, 1, 0), hearts(30, 1, 1)
-    slices, one = join(replace(members, images=members.images + 0.5), others), cohort(30, 30)
+    brighter = replace(members, batch=members.batch._replace(images=members.images + 0.5))
+    slices, one = join(brighter, others), cohort(30, 30)
     evidence = {"probe": Probe(oracle_generator(), slices)}
     blind = fitted_scores(blind_statistics(slices), one.member, one.calibration)
     found = judge(score_patients(evidence, one, ["loss_curve"]), blind, one, Claim(), 200, 0)["loss_curve"]
@@ -143,10 +145,12 @@ def test_a_fit_to_noise_is_blind_on_the_patients_it_did_not_see():
 
 def test_statistics_of_style_do_not_see_the_mask_and_those_of_the_blind_do():
     slices = hearts(4)
-    other = replace(slices, masks=(slices.masks + 1) % 4, conditions=slices.conditions + 1)
+    told = slices.conditions
+    told = {"mask": (told["mask"] + 1) % 4, "vendor": told["vendor"] + 1, "phase": told["phase"] + 1}
+    other = replace(slices, batch=changed(slices.batch, **told))
     np.testing.assert_array_equal(style_statistics(slices), style_statistics(other))
     assert (blind_statistics(slices) != blind_statistics(other)).any()
-    brighter = replace(slices, images=slices.images + 0.1)
+    brighter = replace(slices, batch=slices.batch._replace(images=slices.images + 0.1))
     assert (style_statistics(slices) != style_statistics(brighter)).any()
 
 

@@ -5,13 +5,14 @@ import pytest
 import torch
 from oracles import hearts, join
 from torch import nn
+from toy_batches import PATHS
 
 from cmrfed.evaluation.leakage.attacks import ATTACKS, Probe
 from cmrfed.evaluation.leakage.attacks.gradient import layer_norms
-from cmrfed.generators import FAMILIES, Draws, build_generator
+from cmrfed.generators import build_generator
 
 
-@pytest.fixture(params=sorted(FAMILIES))
+@pytest.fixture(params=PATHS)
 def generator(request, tiny_generator_config):
     config = tiny_generator_config.model_copy(update={"family": request.param, "trainable": "adaptation"})
     built = build_generator(config, seed=1)
@@ -29,8 +30,8 @@ def test_norms_are_those_of_one_backward_pass_over_the_patients_slices(generator
     for patient in slices.patients.unique():
         rows = torch.nonzero(slices.patients == patient)[:, 0].repeat_interleave(3)
         times = torch.tensor([generator.time_at(share) for share in shares]).repeat(len(rows) // 3)
-        draws = Draws(times, noises.repeat(len(rows) // 3, 1, 1, 1), torch.ones(len(rows), dtype=torch.bool))
-        loss = generator.losses(slices.images[rows], slices.masks[rows], slices.conditions[rows], draws).mean()
+        batch = slices.batch.map(lambda part, rows=rows: part[rows])
+        loss = generator.losses_at(batch.images, noises.repeat(len(rows) // 3, 1, 1, 1), times, batch.conditions).mean()
         expected.append([float(one.norm()) for one in torch.autograd.grad(loss, weights)])
     probe = Probe(generator, slices)
     np.testing.assert_allclose(layer_norms(probe), expected, rtol=1e-3, atol=1e-6)

@@ -16,7 +16,9 @@ from cmrfed.evaluation.leakage.attacks.gradient import gradient_logs
 from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.slices import split_patients
 
-CONFIG = LeakageConfig(times=2, inversion_steps=1, shadow_models=2, shadow_steps=1, worst_patients=3)
+CONFIG = LeakageConfig(
+    attacks=None, most_members=0, times=2, inversion_steps=1, shadow_models=2, shadow_steps=1, worst_patients=3
+)
 
 
 def measure_leakage(*of):

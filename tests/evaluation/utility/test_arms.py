@@ -53,7 +53,7 @@ def test_seeds_are_averaged_within_a_patient(answers):
 
 def test_function_is_averaged_over_the_segmenters(answers):
     emptier = np.where(PATIENTS.masks == 1, 0, PATIENTS.masks).astype(np.uint8)
-    emptier[PATIENTS.conditions[:, 1] == 0] = PATIENTS.masks[PATIENTS.conditions[:, 1] == 0]
+    emptier[PATIENTS.conditions["phase"] == 0] = PATIENTS.masks[PATIENTS.conditions["phase"] == 0]
     answers += [PATIENTS.masks, emptier]
     outcome = compare_training_sets({"real": TrainingSet((PATIENTS,))}, PATIENTS, Budget(1, seeds=2))["real"]
     truth, found = cardiac_function(PATIENTS).values, mean_function(outcome).values

@@ -20,7 +20,7 @@ def scores():
     """End diastole is perfect; at end systole patient n lacks n columns of the LV's four."""
     test = slices_of([(owner, phase, blocks(1)) for owner in PATIENTS for phase in ("ED", "ES")])
     predicted = test.masks.copy()
-    for row in np.flatnonzero(test.conditions[:, 1] == 1):
+    for row in np.flatnonzero(test.conditions["phase"] == 1):
         lost = test.patients[row]
         predicted[row, 2:6, 2 : 2 + PATIENTS.index(test.records[lost])] = 0
     return stack_scores(predicted, test)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cmrfed.conditions import PHASES
-from cmrfed.shapes import Label, vendor_index
+from cmrfed.conditions import columns
+from cmrfed.shapes import Label
 from cmrfed.slices import Patient, Slices
 
 LV, MYO, RV = (int(label) for label in (Label.LV, Label.MYO, Label.RV))
@@ -26,11 +26,14 @@ def slices_of(stacks, spacing_mm=SPACING_MM, images=None, visits=None):
     records = tuple(sorted({owner for owner, _, _ in stacks}))
     lengths = [len(masks) for _, _, masks in stacks]
     masks = np.concatenate([masks for _, _, masks in stacks])
-    conditions = [[vendor_index(owner.vendor), PHASES.index(phase)] for owner, phase, _ in stacks]
+    named = {
+        "vendor": np.repeat([owner.vendor for owner, _, _ in stacks], lengths),
+        "phase": np.repeat([phase for _, phase, _ in stacks], lengths),
+    }
     return Slices(
         images=np.zeros(masks.shape, np.float32) if images is None else images.astype(np.float32),
         masks=masks,
-        conditions=np.repeat(np.array(conditions, np.int64), lengths, axis=0),
+        conditions=columns(len(masks), named),
         patients=np.repeat(np.array([records.index(owner) for owner, _, _ in stacks], np.int64), lengths),
         visits=np.repeat(np.array(visits or [0] * len(stacks), np.int64), lengths),
         stacks=np.repeat(np.arange(len(stacks), dtype=np.int64), lengths),

@@ -7,7 +7,7 @@ import hashlib
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -85,7 +85,7 @@ def extract_features(
     stored = cache / f"{_key(pixels.cpu(), extractor, path)}.safetensors" if cache is not None else None
     found = _read(stored, len(pixels)) if stored is not None else None
     if found is None:
-        found = _run(_load(extractor, path).to(device), pixels, batch_size, torch.device(device), progress)
+        found = _run(_load(extractor, path, torch.device(device)), pixels, batch_size, torch.device(device), progress)
         if stored is not None:
             _write(stored, found)
     elif progress is not None:
@@ -98,7 +98,7 @@ def logits_of(extractor: str, weights: str | None = None) -> Callable[[Features]
 
     Raises UserError as `extract_features` does.
     """
-    classifier = getattr(_load(extractor, _weights_path(extractor, weights)), "classifier", None)
+    classifier = getattr(_load(extractor, _weights_path(extractor, weights), torch.device("cpu")), "classifier", None)
     return partial(_classified, classifier) if classifier is not None else None
 
 
@@ -157,12 +157,13 @@ def _weights_path(name: str, weights: str | None) -> Path | None:
     return _present(extractor.weights(), name) if path is None and extractor.weights is not None else path
 
 
-def _load(extractor: str, path: Path | None) -> nn.Module:
+@lru_cache(maxsize=2)  # set after set is asked for, and the scores of the same network
+def _load(extractor: str, path: Path | None, device: torch.device) -> nn.Module:
     build = EXTRACTORS[extractor].build
     if path is None:
-        return build().eval()  # type: ignore[call-arg]
+        return build().eval().to(device)  # type: ignore[call-arg]
     try:
-        return build(path).eval()  # type: ignore[call-arg]
+        return build(path).eval().to(device)  # type: ignore[call-arg]
     except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError, AttributeError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not the weights of {extractor} ({reason})") from None

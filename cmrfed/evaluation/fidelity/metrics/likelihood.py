@@ -34,23 +34,33 @@ class Mixture:
         squared, features = torch.cdist(to, centres).square(), centres.shape[1]
         from_middle = _BACKGROUND_SHRINKAGE**2 * (to - to.mean(0)).square().sum(1)
         start = ((squared.min(0).values + 1e-3) / features).log()
-        free = torch.cat([start, start.new_zeros(1)]).requires_grad_()
+        free = torch.cat([start, start.new_zeros(1)])
         optimizer = torch.optim.Adam([free], lr=_LEARNING_RATE)
-        shares = torch.full_like(start, -math.log(len(centres)))
+        squared = torch.cat([squared, from_middle[:, None]], 1)
+        shares = torch.cat([torch.full_like(start, -math.log(len(centres))), start.new_zeros(1)])
         for _ in range(_STEPS):
-            terms = _log_densities(torch.cat([squared, from_middle[:, None]], 1), free, features)
-            loss = -torch.logsumexp(terms + torch.cat([shares, shares.new_zeros(1)]), 1).mean() / features
-            (free.grad,) = torch.autograd.grad(loss, free)
+            free.grad = _slope(squared, free, shares, features)
             optimizer.step()
-            with torch.no_grad():
-                free[:-1].clamp_(_SMALLEST, _LARGEST)
-        return cls(centres, free.detach()[:-1])
+            free[:-1].clamp_(_SMALLEST, _LARGEST)
+        return cls(centres, free[:-1])
 
     def nats_a_feature(self, images: Features) -> float:
         """Mean negative log-likelihood of images, divided by the number of features."""
         terms = _log_densities(torch.cdist(images, self.centres).square(), self.log_variances, images.shape[1])
         mean = (torch.logsumexp(terms, 1) - math.log(len(self.centres))).mean()
         return -float(mean) / images.shape[1]
+
+
+def _slope(
+    squared: Float[torch.Tensor, "n centre"],
+    log_variances: Float[torch.Tensor, " centre"],
+    log_shares: Float[torch.Tensor, " centre"],
+    features: int,
+) -> Float[torch.Tensor, " centre"]:
+    """By log-variances, of the mean over n of -log sum_j share_j N_j / features: with r_ij the share of Gaussian j in
+    the density at image i, mean_i r_ij (features - squared_ij / variance_j) / (2 features)."""
+    responsible = torch.softmax(_log_densities(squared, log_variances, features) + log_shares, 1)
+    return (responsible * (features - squared / log_variances.exp())).mean(0) / (2 * features)
 
 
 def _log_densities(

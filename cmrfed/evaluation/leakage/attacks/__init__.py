@@ -5,6 +5,7 @@ the generator as a whole. A new attack is one file with a function from evidence
 `ATTACKS`.
 """
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack, Evidence
 from cmrfed.evaluation.leakage.attacks.battery import (
     Candidates,
     Claim,
@@ -17,7 +18,7 @@ from cmrfed.evaluation.leakage.attacks.battery import (
 )
 from cmrfed.evaluation.leakage.attacks.blind import blind_statistics, style_statistics
 from cmrfed.evaluation.leakage.attacks.calibration import fitted_scores
-from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS, Attack, Evidence
+from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS
 from cmrfed.evaluation.leakage.attacks.copies import CopyTest, copying
 from cmrfed.evaluation.leakage.attacks.membership import membership_leakage
 from cmrfed.evaluation.leakage.attacks.names import hashed_names, name_key

@@ -10,9 +10,10 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 
 from cmrfed.core.progress import Progress
 from cmrfed.evaluation.leakage.attacks.areas import auc, auc_gain, auc_interval
+from cmrfed.evaluation.leakage.attacks.attack import Evidence
 from cmrfed.evaluation.leakage.attacks.bound import epsilon_lower_bound, largest_epsilon_lower_bound
 from cmrfed.evaluation.leakage.attacks.calibration import fitted_scores
-from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS, Evidence
+from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS
 from cmrfed.evaluation.leakage.attacks.membership import membership_leakage
 from cmrfed.slices import Patient, split_patients
 

@@ -8,6 +8,7 @@ A synthetic image y is a copy of x when it is far nearer to x than to the other 
 import numpy as np
 from jaxtyping import Float
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.neighbours import Neighbours, Samples, distances_between, nearest, patient_minima
 
 NEIGHBOURS = 50
@@ -35,3 +36,22 @@ def _scale(distances: Float[np.ndarray, "image neighbour"]) -> Float[np.ndarray,
     """alpha times the mean over the neighbours that there are."""
     mean = np.nanmean(np.where(np.isfinite(distances), distances, np.nan), axis=1)
     return np.maximum(ALPHA * mean, 1e-12)
+
+
+EXTRACTION = Attack(
+    scores=extraction_scores,
+    needs="pixels",
+    access="samples",
+    family="samples",
+    paper="Carlini et al. 2023, arXiv:2301.13188",
+    meaning="Some synthetic image lies far nearer to a training patient than to any other.",
+)
+
+EXTRACTION_FEATURES = Attack(
+    scores=extraction_scores,
+    needs="features",
+    access="samples",
+    family="samples",
+    paper="Carlini et al. 2023, arXiv:2301.13188",
+    meaning="As extraction, by the features of a network trained on photographs.",
+)

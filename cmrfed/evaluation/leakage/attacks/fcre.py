@@ -14,6 +14,7 @@ from jaxtyping import Float
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.probe import Probe
 from cmrfed.shapes import Image
 
@@ -49,3 +50,22 @@ def _reconstructed(probe: Probe) -> Image:
     path = probe.inversion_path[:-1]
     signal, _ = probe.scales(path[0])
     return probe.carried(probe.inverted, path[::-1]) / signal
+
+
+FCRE = Attack(
+    scores=fcre_scores,
+    needs="probe",
+    access="model",
+    family="reconstruction",
+    paper="Zhao et al. 2025, arXiv:2506.14919",
+    meaning="Middle spatial frequencies of a training image are reconstructed more exactly.",
+)
+
+FCRE_SSIM = Attack(
+    scores=fcre_ssim_scores,
+    needs="probe",
+    access="model",
+    family="reconstruction",
+    paper="Zhao et al. 2025, arXiv:2506.14919",
+    meaning="The same, together with structural similarity.",
+)

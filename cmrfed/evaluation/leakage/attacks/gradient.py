@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.probe import Probe
 from cmrfed.training import autocast
 
@@ -51,7 +52,7 @@ def _loss(probe: Probe, rows: Tensor) -> Tensor:
     """Some slices' mean loss over the noise shares."""
     batch = probe.slices.batch.map(lambda part: part[rows].repeat_interleave(len(_SHARES), dim=0)).to(probe.device)
     times = torch.tensor([probe.generator.time_at(share) for share in _SHARES], device=probe.device).repeat(len(rows))
-    noises = _noises(probe).repeat(len(rows), 1, 1, 1).to(probe.device)
+    noises = torch.cat([_noises(probe)] * len(rows)).to(probe.device)
     with autocast(probe.device, probe.precision):
         return probe.generator.losses_at(batch.images, noises, times, batch.conditions).mean()
 
@@ -60,3 +61,23 @@ def _noises(probe: Probe) -> Tensor:
     """The same for every slice."""
     stream = torch.Generator().manual_seed(probe.seed + 1)
     return torch.randn((len(_SHARES), *probe.slices.images.shape[1:]), generator=stream)
+
+
+GRADIENT_NORM = Attack(
+    scores=gradient_scores,
+    needs="probe",
+    access="gradients",
+    family="gradient",
+    paper="Nasr et al. 2019, arXiv:1812.00910; Pang et al. 2023, arXiv:2308.03405",
+    meaning="Training has flattened the loss at its own patients.",
+)
+
+GRADIENT = Attack(
+    scores=gradient_logs,
+    needs="probe",
+    access="gradients",
+    family="gradient",
+    paper="Nasr et al. 2019, arXiv:1812.00910; Pang et al. 2023, arXiv:2308.03405",
+    meaning="The same, layer by layer, weighted as patients of known membership teach.",
+    calibrated=True,
+)

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.shadow import Shadows
 
 _TREES = {"max_iter": 200, "learning_rate": 0.05, "max_leaf_nodes": 4, "min_samples_leaf": 10, "max_features": 0.1}
@@ -41,3 +42,13 @@ def gradient_shadow_scores(shadows: Shadows) -> Float[np.ndarray, " patient"]:
 def _centred(logs: Float[np.ndarray, "*model patient layer"]) -> Float[np.ndarray, "*model patient layer"]:
     """Each model's, less their mean over patients."""
     return logs - logs.mean(axis=-2, keepdims=True)
+
+
+GRADIENT_SHADOW = Attack(
+    scores=gradient_shadow_scores,
+    needs="shadows",
+    access="gradients",
+    family="gradient",
+    paper="Pang et al. 2023, arXiv:2308.03405",
+    meaning="The same, layer by layer, as similar generators whose patients are known teach.",
+)

@@ -13,6 +13,7 @@ need not be told from others equally well at every noise share (Matsumoto et al.
 import numpy as np
 from jaxtyping import Float
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.probe import Probe
 
 
@@ -24,3 +25,23 @@ def loss_scores(probe: Probe) -> Float[np.ndarray, " patient"]:
 def loss_curves(probe: Probe) -> Float[np.ndarray, "patient time"]:
     """Each patient's mean loss at every noise share, for a classifier to weight."""
     return probe.patient_means(probe.loss_curve)
+
+
+LOSS = Attack(
+    scores=loss_scores,
+    needs="probe",
+    access="loss",
+    family="loss",
+    paper="Yeom et al. 2018; Carlini et al. 2023, arXiv:2301.13188",
+    meaning="The generator's own loss is lower on patients it was trained on.",
+)
+
+LOSS_CURVE = Attack(
+    scores=loss_curves,
+    needs="probe",
+    access="loss",
+    family="loss",
+    paper="Matsumoto et al. 2023, arXiv:2302.03262",
+    meaning="The same, with the noise levels weighted as patients of known membership teach.",
+    calibrated=True,
+)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resized_crop
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.probe import Probe
 from cmrfed.shapes import Image, Mask
 
@@ -35,3 +36,13 @@ def cropped_pair(images: Image, masks: Mask, side: float) -> tuple[Image, Mask]:
     crop = partial(resized_crop, top=corner[0], left=corner[1], height=kept[0], width=kept[1], size=size)
     nearest = crop(masks[:, None].float(), interpolation=InterpolationMode.NEAREST)
     return crop(images, interpolation=InterpolationMode.BILINEAR), nearest[:, 0].to(masks.dtype)
+
+
+PFAMI = Attack(
+    scores=pfami_scores,
+    needs="probe",
+    access="loss",
+    family="neighbourhood",
+    paper="Fu et al. 2023, arXiv:2308.12143",
+    meaning="A memorised image is better known than the same image slightly cropped.",
+)

@@ -12,6 +12,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.probe import Probe
 from cmrfed.shapes import Image
 
@@ -34,3 +35,22 @@ def pian_scores(probe: Probe) -> Float[np.ndarray, " patient"]:
 def _scores(probe: Probe, noises: Image) -> Float[np.ndarray, " patient"]:
     seen = probe.predicted_noise(probe.noised(noises, PROXIMAL_SHARE), PROXIMAL_SHARE)
     return -probe.patient_means((seen - noises).pow(4).flatten(1).mean(1))
+
+
+PIA = Attack(
+    scores=pia_scores,
+    needs="probe",
+    access="model",
+    family="proximal",
+    paper="Kong et al. 2024, arXiv:2305.18355",
+    meaning="Noise that the network sees in a training image is seen again after it was put in.",
+)
+
+PIAN = Attack(
+    scores=pian_scores,
+    needs="probe",
+    access="model",
+    family="proximal",
+    paper="Kong et al. 2024, arXiv:2305.18355",
+    meaning="The same, with that noise scaled to the length of Gaussian noise.",
+)

@@ -81,7 +81,7 @@ class Probe:
         return self._kept[question]
 
     @cached_property
-    def noises(self) -> Float[Tensor, "time draw 1 row column"]:
+    def noises(self) -> Float[Tensor, "time draw 1 ..."]:
         """The noises of the loss curve: the same for every slice."""
         stream = torch.Generator().manual_seed(self.seed)
         return torch.randn((self.times, self.draws, *self.slices.images.shape[1:]), generator=stream)
@@ -123,7 +123,7 @@ class Probe:
     def losses(
         self,
         noise_share: float,
-        noise: Float[Tensor, "1 row column"],
+        noise: Float[Tensor, "1 ..."],
         kept: bool = True,
         altered: Callable[[Image, Mask], tuple[Image, Mask]] = lambda images, masks: (images, masks),
     ) -> Float[Tensor, " slice"]:

@@ -9,6 +9,7 @@ by:
 import numpy as np
 from jaxtyping import Float
 
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.probe import Probe
 
 
@@ -17,3 +18,13 @@ def secmi_scores(probe: Probe) -> Float[np.ndarray, " patient"]:
     at, beyond = probe.inversion_path[-2:]
     returned = probe.carried(probe.inverted, [at, beyond, at])
     return -probe.patient_means((returned - probe.inverted).square().flatten(1).mean(1))
+
+
+SECMI = Attack(
+    scores=secmi_scores,
+    needs="probe",
+    access="model",
+    family="inversion",
+    paper="Duan et al. 2023, arXiv:2302.01316",
+    meaning="An image that was trained on survives a step towards noise and back more exactly.",
+)

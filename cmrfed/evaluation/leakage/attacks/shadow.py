@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from cmrfed.config import TrainingConfig
+from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.gradient import gradient_logs
 from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
 from cmrfed.evaluation.leakage.attacks.probe import Probe
@@ -123,3 +124,23 @@ def train_shadows(
         own = slices.take(np.flatnonzero(chosen[slices.patients]))
         train(generator, own, LocalTask(training=training, plan=None, round=1, rounds=1, seed=seed, site=shadow))
         yield generator
+
+
+LIRA = Attack(
+    scores=lira_scores,
+    needs="shadows",
+    access="loss",
+    family="shadow",
+    paper="Carlini et al. 2022, arXiv:2112.03570",
+    meaning="The loss is lower than that of similar generators which never saw the patient.",
+)
+
+RMIA = Attack(
+    scores=rmia_scores,
+    needs="shadows",
+    access="loss",
+    family="shadow",
+    paper="Zarifzadeh et al. 2024, arXiv:2312.03262",
+    meaning="The same as a ratio of likelihoods, ranked among known strangers.",
+    calibrated=True,
+)

@@ -98,6 +98,6 @@ def predict(network: nn.Module, slices: Slices, batch_size: int = 128) -> Masks:
     found = np.empty(slices.images.shape, np.uint8)
     for start in range(0, len(slices), batch_size):
         rows = np.arange(start, min(start + batch_size, len(slices)))
-        logits = network(_channels_last(slices.batch(rows)[0], device))
+        logits = network(_channels_last(slices.batch(rows).images, device))
         found[rows] = logits.argmax(dim=1).cpu().numpy()
     return found

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Int64, UInt8
 
+from cmrfed.batches import joined
 from cmrfed.shapes import Image, Mask, structures_of
 from cmrfed.slices import Slices
 
@@ -36,9 +36,9 @@ class TrainingSet:
         ends = np.cumsum([len(part) for part in self.parts])
         of_part = np.searchsorted(ends, rows, side="right")
         pieces = [
-            part.batch(rows[of_part == number] - (ends[number] - len(part)))[:2]
+            part.batch(rows[of_part == number] - (ends[number] - len(part)))
             for number, part in enumerate(self.parts)
             if (of_part == number).any()
         ]
-        images, masks = (torch.cat(tensors) for tensors in zip(*pieces, strict=True))
-        return images, structures_of(masks)
+        whole = joined(pieces)
+        return whole.images, structures_of(whole.masks)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import ks_2samp, wasserstein_distance
+from scipy.stats import wasserstein_distance
 
 
 def distribution_distances(
@@ -25,5 +25,6 @@ def distribution_distances(
 
 
 def _kolmogorov_smirnov(own: Float[np.ndarray, " n"], reference: Float[np.ndarray, " m"]) -> float:
-    with np.errstate(divide="ignore"):  # of one value against one, in the p-value, which is not used
-        return float(ks_2samp(own, reference, method="asymp").statistic)
+    values = np.concatenate([own, reference])
+    up_to = [np.searchsorted(np.sort(side), values, side="right") / len(side) for side in (own, reference)]
+    return float(np.abs(up_to[0] - up_to[1]).max())

@@ -1,0 +1,47 @@
+"""Shapes in the signatures of cmrfed are checked as its code runs, at a price that only functions with arrays pay.
+
+jaxtyping's hook wraps every function, and a nested one anew at each call of the function around it; both together made
+the phantom four times as slow. Here a function without arrays is checked by beartype alone, and a nested one by nobody
+but mypy.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any, get_args
+
+import jaxtyping
+from jaxtyping import AbstractArray, install_import_hook
+
+Typechecker = Callable[[Any], Any]
+_check_shapes = jaxtyping.jaxtyped
+
+
+def install() -> None:
+    """From here on, modules of cmrfed are imported with their checks."""
+    jaxtyping.jaxtyped = checked  # what the hook writes above each function and class
+    install_import_hook("cmrfed", "beartype.beartype")
+
+
+def checked(*, typechecker: Typechecker) -> Typechecker:
+    def decorate(definition: Any) -> Any:
+        if inspect.isclass(definition):
+            if dataclasses.is_dataclass(definition):
+                definition.__init__ = decorate(definition.__init__)
+            return definition
+        if any(map(_has_arrays, definition.__annotations__.values())):
+            return _check_shapes(definition, typechecker=typechecker)
+        return definition if "<locals>" in definition.__qualname__ else typechecker(definition)
+
+    return decorate
+
+
+def _has_arrays(annotation: Any) -> bool:
+    """True for a shape anywhere in it, and for what is still a string, in which one may be."""
+    if isinstance(annotation, str):
+        return True
+    if isinstance(annotation, list):  # the arguments of a Callable
+        return any(map(_has_arrays, annotation))
+    if inspect.isclass(annotation) and issubclass(annotation, AbstractArray):
+        return True
+    return any(map(_has_arrays, get_args(annotation)))
