@@ -131,7 +131,7 @@ JSON = st.recursive(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.text(max_size=200) | JSON.map(json.dumps),
-    kind=st.sampled_from(["train", "query.offer", "query.audit", "query.mask"]),
+    kind=st.sampled_from(["train", "query.offer", "query.membership_audit", "query.mask"]),
 )
 def test_whatever_a_server_sends_comes_back_as_the_constant(home, weights, text, kind):
     assert told(send(home, text, {}, kind)) == CONSTANT
