@@ -9,11 +9,24 @@ from beartype.roar import BeartypeCallHintViolation
 from jaxtyping import Float, TypeCheckError
 from shape_checks import checked
 
-from cmrfed.attacks.areas import auc_gain, auc_interval
+from cmrfed.evaluation.leakage.attacks.areas import auc_gain, auc_interval
 
 Row = Float[np.ndarray, " column"]
 check = checked(typechecker=beartype.beartype)
 ONE, TWO = np.zeros(1), np.zeros(2)
+
+
+@check
+@dataclass
+class Pair:
+    one: Row
+    other: Row
+
+
+@check
+@dataclass
+class Named:
+    name: str
 
 
 def test_the_library_s_own_functions_are_checked():
@@ -34,17 +47,6 @@ def test_axes_of_one_name_must_agree_among_arguments_and_result():
 
 
 def test_fields_of_dataclasses_are_checked():
-    @check
-    @dataclass
-    class Pair:
-        one: Row
-        other: Row
-
-    @check
-    @dataclass
-    class Named:
-        name: str
-
     Pair(ONE, ONE)
     with pytest.raises(TypeCheckError):
         Pair(ONE, TWO)
