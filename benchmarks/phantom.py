@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmrfed.conditions import CONDITIONS
+from cmrfed.columns import unknown_column
 from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
@@ -98,7 +98,7 @@ def _phantom(options: argparse.Namespace) -> Slices:
 def _drawn(slices: Slices, options: argparse.Namespace) -> Slices:
     """The generator's images for these slices' masks, as of no known vendor."""
     generator, _ = load_generator(options.generator)
-    unknown = {**slices.conditions, "vendor": CONDITIONS["vendor"].unknown_column(len(slices))}
+    unknown = {**slices.conditions, "vendor": unknown_column("vendor", len(slices))}
     with progress_bar("drawing") as progress:
         return synthesise(
             generator, replace(slices, conditions=unknown), SamplingConfig(), options.seed, progress=progress

@@ -21,7 +21,7 @@ import torch
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
 from torch import Tensor, nn
 
-from cmrfed.conditions import columns
+from cmrfed.columns import columns
 from cmrfed.config import GeneratorConfig, TrainingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.generators import Generator, build_generator

@@ -29,8 +29,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from cmrfed.columns import columns
 from cmrfed.composition import compose_jobs, read_job, read_words
-from cmrfed.conditions import column_names, columns
+from cmrfed.conditions import column_names
 from cmrfed.config import EvaluationConfig, PreprocessingConfig, RunConfig, SamplingConfig, UserError, read_stage
 from cmrfed.console import progress_bar
 from cmrfed.evaluation.schema import Results

@@ -9,11 +9,11 @@ A patient's conditions are the patient's data like the image: they enter losses 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
+UNLABELLED = 255
+"""What nobody has labelled: any structure may be there. Not background, which says that none is."""
 
 UNKNOWN = "unknown"
 VENDORS = ("Siemens", "Philips", "GE", "Canon", UNKNOWN)
@@ -30,43 +30,34 @@ SEQUENCES = ("bSSFP", "GRE", "LGE", "T2", UNKNOWN)
 
 @dataclass(frozen=True)
 class Condition(ABC):
-    """A named condition. `dropout`: the share of training rows in which it alone is hidden."""
+    """A named condition. `dropout`: the share of training rows in which it alone is hidden.
+
+    dtype: NumPy's name for the numbers of a column. shape: of one row of a column; None for an image's own grid.
+    unknown: what stands for UNKNOWN, in every entry of a row. limits: the least and the largest that a known entry can
+    be; None where anything finite may be.
+    """
 
     name: str
     meaning: str
     dropout: float = field(default=0.0, kw_only=True)
 
-    @property
-    @abstractmethod
-    def dtype(self) -> np.dtype:
-        """Of a column."""
+    dtype: ClassVar[str] = "float32"
 
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, ...] | None:
-        """Of one row of a column; None for an image's own grid."""
+    def shape(self) -> tuple[int, ...] | None: ...
 
     @property
-    @abstractmethod
     def unknown(self) -> float | int:
-        """What stands for UNKNOWN, in every entry of a row."""
+        return math.nan
 
-    @abstractmethod
-    def read(self, value: Any) -> float | int | np.ndarray:
-        """A value as a row holds it; what cannot be one, and None, is UNKNOWN."""
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        return None
 
-    @abstractmethod
-    def refuse_wild(self, column: np.ndarray) -> None:
-        """Raise ValueError where a column holds what no value can be."""
-
-    def column(self, values: Iterable[Any]) -> np.ndarray:
-        """A column of these values."""
-        rows = [np.broadcast_to(np.asarray(self.read(value), self.dtype), self.shape or ()) for value in values]
-        return np.stack(rows) if rows else self.unknown_column(0)
-
-    def unknown_column(self, rows: int) -> np.ndarray:
-        """Nothing known of so many rows."""
-        return np.full((rows, *(self.shape or ())), self.unknown, self.dtype)
+    def read(self, value: Any) -> Any:
+        """A value as a row holds it, a number or as many as `shape` says; what cannot be one, and None, is UNKNOWN."""
+        return self.unknown if value is None else value
 
 
 @dataclass(frozen=True)
@@ -75,18 +66,19 @@ class Categorical(Condition):
 
     values: tuple[str, ...]
 
-    dtype = np.dtype(np.int64)
+    dtype = "int64"
     shape = ()
 
     @property
     def unknown(self) -> int:
         return len(self.values) - 1
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        return 0, self.unknown
+
     def read(self, value: Any) -> int:
         return self.values.index(value) if value in self.values else self.unknown
-
-    def refuse_wild(self, column: np.ndarray) -> None:
-        _refuse_outside(self.name, column, 0, self.unknown)
 
 
 @dataclass(frozen=True)
@@ -97,9 +89,11 @@ class Scalar(Condition):
     low: float
     high: float
 
-    dtype = np.dtype(np.float32)
     shape = ()
-    unknown = math.nan
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return self.low, self.high
 
     def read(self, value: Any) -> float:
         try:
@@ -108,9 +102,6 @@ class Scalar(Condition):
             return math.nan
         return number if self.low <= number <= self.high else math.nan
 
-    def refuse_wild(self, column: np.ndarray) -> None:
-        _refuse_outside(self.name, column[~np.isnan(column)], self.low, self.high)
-
 
 @dataclass(frozen=True)
 class Vector(Condition):
@@ -118,19 +109,9 @@ class Vector(Condition):
 
     size: int
 
-    dtype = np.dtype(np.float32)
-    unknown = math.nan
-
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.size,)
-
-    def read(self, value: Any) -> np.ndarray:
-        return np.full(self.size, math.nan, np.float32) if value is None else np.asarray(value, np.float32)
-
-    def refuse_wild(self, column: np.ndarray) -> None:
-        if np.isinf(column).any():
-            raise ValueError(f"{self.name} is infinite")
 
 
 @dataclass(frozen=True)
@@ -142,28 +123,8 @@ class Dense(Condition):
     shape = None
 
     @property
-    def dtype(self) -> np.dtype:
-        return np.dtype(np.uint8 if self.labels else np.float32)
-
-    @property
     def unknown(self) -> float | int:
         return UNLABELLED if self.labels else math.nan
-
-    def read(self, value: Any) -> np.ndarray:
-        return np.asarray(value, self.dtype)
-
-    def refuse_wild(self, column: np.ndarray) -> None:
-        if not self.labels:
-            _refuse_outside(self.name, column[~np.isnan(column)], -1, 1)
-
-
-UNLABELLED = 255
-"""What nobody has labelled: any structure may be there. Not background, which says that none is."""
-
-
-def _refuse_outside(name: str, values: np.ndarray, low: float | int, high: float | int) -> None:
-    if ((values < low) | (values > high)).any():
-        raise ValueError(f"{name} is not all within {low:g}..{high:g}")
 
 
 CONDITIONS: dict[str, Condition] = {
@@ -194,15 +155,3 @@ CONDITIONS: dict[str, Condition] = {
 def column_names() -> tuple[str, ...]:
     """The conditions with a row of numbers for every slice, whatever its grid."""
     return tuple(name for name, one in CONDITIONS.items() if one.shape is not None)
-
-
-def columns(rows: int, known: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A column of each of `column_names`: of what is known, a value for all rows or an array with one for each; the
-    others UNKNOWN. Raises KeyError for a name that is no column's."""
-    if strangers := sorted(known.keys() - set(column_names())):
-        raise KeyError(f"{strangers[0]} is no condition of a whole slice")
-    found = {name: CONDITIONS[name].unknown_column(rows) for name in column_names()}
-    for name, value in known.items():
-        condition, many = CONDITIONS[name], isinstance(value, np.ndarray)
-        found[name][:] = condition.column(value) if many else condition.read(value)
-    return found

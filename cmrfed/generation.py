@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
-from cmrfed.conditions import UNLABELLED, columns
+from cmrfed.columns import columns
+from cmrfed.conditions import UNLABELLED
 from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError
 from cmrfed.core.progress import Progress
 from cmrfed.datasets import acdc, folder, mnms, mnms2, mscmrseg, ukbiobank

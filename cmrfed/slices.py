@@ -22,7 +22,8 @@ from safetensors import SafetensorError
 
 from cmrfed.arrays import ArraysWriter, Rows, map_arrays, take_rows
 from cmrfed.batches import Batch
-from cmrfed.conditions import CONDITIONS, UNKNOWN, UNLABELLED, column_names, columns
+from cmrfed.columns import columns, refuse_wild, unknown_column
+from cmrfed.conditions import CONDITIONS, UNKNOWN, UNLABELLED, column_names
 from cmrfed.config import FederationConfig, UserError, not_readable
 from cmrfed.volumes import Case, Entry
 from cmrfed.volumetry import FUNCTION, ejection_of
@@ -196,9 +197,7 @@ def _unflat(arrays: Mapping[str, np.ndarray | Rows], records: Iterable[Patient])
     """The inverse. A condition that the arrays do not have, as files from before it was thought of, is UNKNOWN."""
     own = {name: arrays[name] for name in (*_SMALL, *_LARGE)}
     known = {name: arrays[f"{_CONDITION}{name}"] for name in column_names() if f"{_CONDITION}{name}" in arrays}
-    unknown = {
-        name: CONDITIONS[name].unknown_column(len(own["images"])) for name in column_names() if name not in known
-    }
+    unknown = {name: unknown_column(name, len(own["images"])) for name in column_names() if name not in known}
     return Slices(conditions=known | unknown, records=tuple(records), **own)  # type: ignore[arg-type]
 
 
@@ -226,8 +225,8 @@ def _refuse_wild(arrays: Mapping[str, np.ndarray], records: Sequence[Patient]) -
     for name, (dtype, shape) in wanted.items():
         if arrays[name].dtype != dtype or arrays[name].shape != shape or len(grid) != 2:
             raise ValueError(f"{name} is {arrays[name].dtype} {arrays[name].shape}, not {np.dtype(dtype)} {shape}")
-    for name, condition in conditions.items():
-        condition.refuse_wild(arrays[f"{_CONDITION}{name}"])
+    for name in conditions:
+        refuse_wild(name, arrays[f"{_CONDITION}{name}"])
     _refuse_outside("patients", arrays["patients"], len(records))
     _refuse_outside("visits", arrays["visits"], np.iinfo(np.int64).max)
     _refuse_outside("stacks", arrays["stacks"], slices)

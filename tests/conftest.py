@@ -19,7 +19,8 @@ from tiny_runs import tiny_run_config  # noqa: E402
 
 from cmrfed import cli  # noqa: E402
 from cmrfed.apps.simulations.simulate import simulate  # noqa: E402
-from cmrfed.conditions import PHASES, VENDORS, columns  # noqa: E402
+from cmrfed.columns import columns  # noqa: E402
+from cmrfed.conditions import PHASES, VENDORS  # noqa: E402
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
 from cmrfed.console import console  # noqa: E402
 from cmrfed.evaluation.fidelity.metrics import scores  # noqa: E402

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cmrfed.conditions import columns
+from cmrfed.columns import columns
 from cmrfed.shapes import Label
 from cmrfed.slices import Patient, Slices
 
