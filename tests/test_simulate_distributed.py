@@ -157,8 +157,8 @@ def test_a_site_that_lies_about_its_shares_costs_the_round_and_not_the_run(cache
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"privacy": {"dropouts": 2}}, "privacy.*3 sites cannot bear 2 dropouts"),
-        ({"privacy": {"colluders": 1}}, "privacy.*3 sites cannot bear 1 dropouts and 1 colluders"),
+        ({"privacy": {"dropouts": 2}}, "privacy.*3 sites cannot tolerate 2 dropouts"),
+        ({"privacy": {"colluders": 1}}, "privacy.*3 sites cannot tolerate 1 dropouts and 1 colluders"),
     ],
 )
 def test_what_few_sites_cannot_bear_is_refused_before_a_run_begins(cache, tmp_path, changes, said):

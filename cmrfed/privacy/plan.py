@@ -42,7 +42,7 @@ class NoiseSharing(Stage):
     def _two_quorums_always_meet(self) -> "NoiseSharing":
         if self.sites <= 2 * self.dropouts + self.colluders:
             raise ValueError(
-                f"privacy.dropouts, privacy.colluders: {self.sites} sites cannot bear {self.dropouts} dropouts and "
+                f"privacy.dropouts, privacy.colluders: {self.sites} sites cannot tolerate {self.dropouts} dropouts and "
                 f"{self.colluders} colluders; secure aggregation needs sites > 2 dropouts + colluders"
             )
         return self
@@ -110,7 +110,7 @@ class PrivacyPlan(Stage):
     def shared_by(self, sites: int, privacy: PrivacyConfig) -> "PrivacyPlan":
         """The plan among so many sites: in mode "distributed" they share the noise, else nothing changes.
 
-        Raises UserError when so few sites cannot bear the configured dropouts and colluders.
+        Raises UserError when so few sites cannot tolerate the configured dropouts and colluders.
         """
         if privacy.mode != "distributed":
             return self
