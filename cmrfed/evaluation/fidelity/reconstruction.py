@@ -10,6 +10,7 @@ from cmrfed.core.progress import Progress, ProgressBar
 from cmrfed.evaluation.fidelity.sets import Compared
 from cmrfed.evaluation.subject import Subject
 from cmrfed.generators import Denoiser
+from cmrfed.generators.path import spread
 from cmrfed.slices import Slices
 from cmrfed.stacks import Stacks, samples_of
 from cmrfed.training import autocast
@@ -51,8 +52,10 @@ def restore(generator: Denoiser, slices: Slices, subject: Subject, progress: Pro
         for t, to in pairwise(times):
             with autocast(subject.device, subject.precision):
                 x_t = generator.carried(x_t, t, to, batch.conditions)
-        batches.append(x_t[:, 0].float().clamp(-1, 1).cpu().numpy())
+        signal, _ = generator.path.scales(times[-1])  # not 1 at no noise on a path that keeps the variance
+        restored = x_t.float() / spread(signal, x_t)
+        batches.append(restored[:, 0].clamp(-1, 1).cpu().numpy())
         if progress is not None:
             progress(int(rows[-1]) + 1, len(samples))
-    restored = np.concatenate(batches)
-    return samples.as_slices(restored) if isinstance(samples, Stacks) else restored
+    found = np.concatenate(batches)
+    return samples.as_slices(found) if isinstance(samples, Stacks) else found
