@@ -75,7 +75,7 @@ class Categorical(Condition):
 
     @property
     def limits(self) -> tuple[float, float]:
-        return 0, self.unknown
+        return 0.0, float(self.unknown)
 
     def read(self, value: Any) -> int:
         return self.values.index(value) if value in self.values else self.unknown

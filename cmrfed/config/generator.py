@@ -42,7 +42,7 @@ class GeneratorConfig(Stage):
     )
     trainable: str = Field(
         default="modulation",
-        max_length=100,
+        pattern=r"^[a-z_]{1,100}$",
         description="group of the network's weights that is trained: all; adaptation, norms, condition embeddings, "
         "first and last layer; modulation, norms and embeddings",
     )
