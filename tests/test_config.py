@@ -8,7 +8,6 @@ from refusals import refuses
 
 from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import (
-    AttackName,
     FidelityConfig,
     GeneratorConfig,
     PrivacyConfig,
@@ -22,13 +21,11 @@ from cmrfed.config import (
     read_stage_yaml,
 )
 from cmrfed.evaluation.fidelity.metrics.features import EXTRACTORS
-from cmrfed.evaluation.leakage.attacks import ATTACKS
 
 DATA = {"data": {"root": ".", "sources": {}}}
 
 
 def test_names_that_are_checked_before_torch_is_imported_are_those_of_the_tables():
-    assert set(get_args(AttackName)) == set(ATTACKS)
     assert set(get_args(Space)) == set(EXTRACTORS)
     assert (*get_args(Scanner), UNKNOWN) == VENDORS
 

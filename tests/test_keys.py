@@ -46,7 +46,8 @@ def test_what_is_taken_as_written_is_declared_through_every_type():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_free_text_of_every_command_is_taken_as_written(command):
-    """A new key that is a path, or words, must say so: only texts of a given form, and names in a table, are left to Hydra."""
+    """A new key that is a path, or words, must say so: only texts of a given form, and names in a table, are left to
+    Hydra."""
     for key in all_keys(keys_of(COMMANDS[command].stage)):
         kinds = {key.field.annotation, *typing.get_args(key.field.annotation)}
         if typing.get_origin(key.field.annotation) is dict:

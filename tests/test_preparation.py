@@ -8,11 +8,11 @@ from pathlib import Path
 import damaged_data as damaged
 import numpy as np
 import pytest
-import yaml
 from image_files import toy_cine, write_dicom_series
 from refusals import refuses
 
-from cmrfed.config import DataConfig, PhantomConfig, PreprocessingConfig
+from cmrfed.composition import compose_jobs, read_words
+from cmrfed.config import DataConfig, PhantomConfig, PreprocessingConfig, RunConfig
 from cmrfed.phantom import phantom_patient, write_phantom
 from cmrfed.preparation import Source, phantom_slices, phantom_stream
 from cmrfed.preprocessing import prepare
@@ -107,9 +107,10 @@ def test_drawn_outlines_stray_by_the_stated_distance_and_images_do_not_change() 
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_data_set_s_file_says_whether_unlabelled_patients_come_too(path: Path) -> None:
-    """Hydra refuses to set a key that the file does not have."""
-    assert "unlabelled" in yaml.safe_load(path.read_text(encoding="utf-8"))
+def test_of_every_data_set_unlabelled_patients_can_be_asked_for(path: Path) -> None:
+    given = read_words([f"data={path.stem}", "data.unlabelled=true", "data.root=."], RunConfig, None)
+    (job,) = compose_jobs("simulate", RunConfig, given)
+    assert job.config.data.unlabelled is True
 
 
 @pytest.fixture

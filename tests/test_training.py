@@ -272,5 +272,5 @@ def test_contributions_add_up_to_the_pooled_step(generator, fp32_training):
         weights = trained_weights(generator)
         clipped = clipped_gradient_sum(weights, looped_gradients(weights, losses), plan.clipping)
         expected = expected + clipped + random.normal(len(clipped)) * 0.5 / 2**0.5
-    found = plan.mean(torch.from_numpy(total), plan.clipping, sites=2)
+    found = plan.mean(total, plan.clipping, sites=2)
     assert torch.allclose(found, expected / (4 * 2), atol=0.5 * 2**-10 / 4)

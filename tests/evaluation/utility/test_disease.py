@@ -64,11 +64,12 @@ def test_features_are_those_of_each_visit_averaged():
     first, second = cohort([record()], seed=0), cohort([record()], seed=5, shrink=0.9)
     joined = {
         name: np.concatenate([getattr(first, name), getattr(second, name)])
-        for name in ("images", "masks", "conditions", "patients", "spacing_mm")
+        for name in ("images", "masks", "patients", "spacing_mm")
     }
+    conditions = {name: np.concatenate([first.conditions[name], second.conditions[name]]) for name in first.conditions}
     visits = np.repeat([0, 1], len(first))
     stacks = np.concatenate([first.stacks, second.stacks + 2])
-    both = features(Slices(**joined, visits=visits, stacks=stacks, records=first.records))
+    both = features(Slices(**joined, conditions=conditions, visits=visits, stacks=stacks, records=first.records))
     one, other = features(first), features(second)
     assert both == pytest.approx({name: (one[name] + other[name]) / 2 for name in both})
 

@@ -162,7 +162,7 @@ def test_the_threshold_is_what_is_left_when_all_allowed_have_dropped(sites, drop
 
 @pytest.mark.parametrize(("sites", "dropouts", "colluding"), [(2, 1, 0), (4, 2, 0), (4, 1, 2), (1, 0, 0), (5, -1, 0)])
 def test_more_dropouts_and_colluding_sites_than_an_honest_overlap_allows_are_refused(sites, dropouts, colluding):
-    with refuses(f"{sites} sites", f"{dropouts} dropouts", f"{colluding} colluding"):
+    with refuses(f"{sites} sites", f"{dropouts} dropouts", f"{colluding} colluders"):
         check_threshold(sites, dropouts, colluding)
 
 
