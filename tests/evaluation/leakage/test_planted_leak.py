@@ -36,7 +36,7 @@ def hearts():
 
 @pytest.fixture(scope="module")
 def generator(hearts):
-    return overtrained(hearts[0], "flow", steps=300, seed=0)
+    return overtrained(hearts[0], "flow", steps=200, seed=0)
 
 
 @pytest.fixture(scope="module")
