@@ -32,7 +32,7 @@ from cmrfed.site.request import digest
 from cmrfed.training import LocalTask
 from cmrfed.updates import load_weights, read_weights
 
-HOMES = 4
+HOMES = 6
 INSTANTS = {
     "not paid": "cmrfed.privacy.ledger.Ledger.record",
     "committed, not anchored": "cmrfed.privacy.ledger.Ledger._anchor_head",

@@ -32,9 +32,10 @@ def told_apart(name, generator, members, others):
 @pytest.mark.parametrize("name", PROBED)
 def test_a_generator_that_knows_its_members_by_heart_is_found_out(name, family):
     members, others = hearts(12, 2, 0), hearts(24, 2, 1)
-    generator = oracle_generator(family, memory=members.images)
-    # what is known exactly leaves no noise but rounding, which PIAN blows up to unit size
-    assert auc(*told_apart(name, generator, members, others)) > (0.8 if name == "pian" else 0.95)
+    # nobody remembers to the last bit: what were left of the noise would be rounding, which PIAN scales up to unit size
+    blurred = members.images + 1e-4 * torch.randn(members.images.shape, generator=torch.Generator().manual_seed(5))
+    generator = oracle_generator(family, memory=blurred)
+    assert auc(*told_apart(name, generator, members, others)) > 0.95
 
 
 @pytest.mark.parametrize("family", PATHS)
