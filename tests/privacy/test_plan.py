@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from cmrfed.privacy import NoiseSharing, SecureRandom, SeededRandom
+from cmrfed.privacy.randomness import KEY_BYTES
 from cmrfed.privacy.rounding import GRID
 
 
@@ -29,18 +30,23 @@ def test_rate_one_takes_everybody_and_empty_draws_happen():
     assert any(len(toy_plan(sample_rate=0.05).sample_patients(3, random)) == 0 for _ in range(20))
 
 
+def keyed(number):
+    """The secure stream under a key of the tests', so that its statistics are the same in every run."""
+    return SecureRandom(bytes([number]) * KEY_BYTES)
+
+
 def released(plan, total, random):
     """What a site alone releases for a clipped sum."""
     return plan.mean(plan.noised(total, plan.clipping, random), plan.clipping)
 
 
-@pytest.mark.parametrize("random", [SecureRandom(), SeededRandom(3)])
+@pytest.mark.parametrize("random", [keyed(0), SeededRandom(3)])
 def test_released_noise_is_gaussian_with_sigma_c_over_the_public_batch(random):
     plan = toy_plan(noise_multiplier=2.5, max_grad_norm=0.4, sample_rate=0.5, declared_patients=10)
     found = released(plan, torch.zeros(200_000, dtype=torch.float64), random).numpy()
     scale = 2.5 * 0.4 / 5.0
     jitter = np.random.default_rng(0).uniform(-0.5, 0.5, len(found)) * GRID * scale  # undoes the grid's ties
-    assert stats.kstest(found + jitter, "norm", args=(0, scale)).pvalue > 1e-7
+    assert stats.kstest(found + jitter, "norm", args=(0, scale)).pvalue > 1e-4
     assert found.std() == pytest.approx(scale, rel=0.01)
     assert abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 0.01
 
@@ -52,11 +58,11 @@ def test_what_is_left_of_shared_noise_in_the_worst_case_is_the_whole_of_it(sites
     plan = toy_plan(noise_multiplier=2.5, max_grad_norm=0.4, sharing=sharing)
     nothing = torch.zeros(100_000, dtype=torch.float64)
     honest = sites - dropouts - colluders
-    total = sum(plan.noised(nothing, plan.clipping, SecureRandom()) for _ in range(honest))
+    total = sum(plan.noised(nothing, plan.clipping, keyed(site)) for site in range(honest))
     found = plan.mean(total, plan.clipping, sites).numpy()
     scale = 2.5 * 0.4 / (0.5 * 4 * sites)
     jitter = np.random.default_rng(0).uniform(-0.5, 0.5, len(found)) * GRID * scale
-    assert stats.kstest(found + jitter, "norm", args=(0, scale)).pvalue > 1e-7
+    assert stats.kstest(found + jitter, "norm", args=(0, scale)).pvalue > 1e-4
     assert found.std() == pytest.approx(scale, rel=0.01)
 
 
@@ -96,7 +102,7 @@ def test_tails_reach_beyond_what_53_bits_could_hold():
             return np.zeros(count, dtype=np.uint64)
 
     assert 12 < Extreme(0).normal(2).abs().max() < 14
-    assert stats.kstest(SecureRandom().normal(200_000).numpy(), "norm").pvalue > 1e-7
+    assert stats.kstest(keyed(1).normal(200_000).numpy(), "norm").pvalue > 1e-4
 
 
 def test_two_secure_sources_never_repeat_and_a_seed_always_does():
