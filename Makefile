@@ -22,10 +22,10 @@ lint: $(INSTALLED)              ## style, types and layers
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)             ## what privacy costs in time
-	$(BIN)/python -m benchmarks.privacy
+	$(BIN)/python -m benches.privacy
 
 gpu-check: $(INSTALLED)         ## that nobody's gradient depends on who shares a step, on this machine's GPU (else its CPU)
-	$(BIN)/python -m benchmarks.gpu_check
+	$(BIN)/python -m benches.gpu_check
 
 clean:                          ## remove what can be made again; runs/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from benchmarks import gpu_check
+from benches import gpu_check
 from cmrfed.training import private
 
 

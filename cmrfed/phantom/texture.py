@@ -69,7 +69,7 @@ class Texture:
     @classmethod
     def sample(cls, rng: Generator, style: VendorStyle, slices: int) -> "Texture":
         """Fat, lung and bowel vary most; blood by its flow; muscle and liver by their grain. How much has no published
-        source: the kernel distance to real patients chose it (`benchmarks.phantom --half development`)."""
+        source: the kernel distance to real patients chose it (`benches.phantom --half development`)."""
         frequencies = np.linspace(-150, 150, _FREQUENCY_BINS)
         fine, medium = np.full(len(Tissue), 0.05), np.full(len(Tissue), 0.05)
         fine[[Tissue.FAT, Tissue.LUNG, Tissue.BOWEL]] = 0.05, 0.15, 0.2

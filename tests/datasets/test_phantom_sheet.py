@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.phantom_sheet import draw, one_slice_a_stack
+from benches.phantom_sheet import draw, one_slice_a_stack
 from cmrfed.config import GeneratorConfig, PreprocessingConfig
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_slices

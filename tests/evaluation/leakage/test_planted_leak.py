@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.leak import overtrained
+from benches.leak import overtrained
 from cmrfed.config import PreprocessingConfig
 from cmrfed.evaluation.leakage.attacks import (
     ATTACKS,

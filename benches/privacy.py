@@ -3,7 +3,7 @@
 A step takes 8 patients of 4 slices at 64 x 64, all weights trained unless said otherwise, through two networks: the
 default one, which folds 2 x 2 pixels into channels and so works at 32 x 32, and one of half the weights that works at
 64 x 64. The variants take turns, so that a busy machine slows all alike; the medians' ratios are what counts. Memory is
-the peak of a fresh process a figure. The table is written to `benchmarks/privacy.md`, the figures to `privacy.json`.
+the peak of a fresh process a figure. The table is written to `benches/privacy.md`, the figures to `privacy.json`.
 """
 
 import json
