@@ -20,6 +20,7 @@ from cmrfed.evaluation.leakage.scene import patient_slices
 from cmrfed.evaluation.subject import few_of_each
 from cmrfed.generators import Generator, build_generator
 from cmrfed.preparation import phantom_slices
+from cmrfed.privacy import NoPrivacy
 from cmrfed.slices import Slices, concatenate
 from cmrfed.statistics import bootstrap_mean_interval
 from cmrfed.training import LocalTask, train
@@ -80,7 +81,7 @@ def overtrained(slices: Slices, family: str, steps: int, seed: int) -> Generator
     config = GeneratorConfig(family=family, channels=(16, 16), trainable="all")  # type: ignore[arg-type]
     training = TrainingConfig(local_steps=steps, optimizer="adam", learning_rate=5e-3, batch_size=16, precision="fp32")
     generator = build_generator(config, seed)
-    train(generator, slices, LocalTask(training=training, plan=None, round=1, rounds=1, seed=seed))
+    train(generator, slices, LocalTask(training=training, plan=NoPrivacy(), round=1, rounds=1, seed=seed))
     return generator
 
 

@@ -16,7 +16,7 @@ from flwr.clientapp import ClientApp
 
 from cmrfed.config import Stage, UserError, read_stage_json_text
 from cmrfed.privacy import Paid
-from cmrfed.site import Home, Request, answer, joint
+from cmrfed.site import Home, Request, answer, distributed
 from cmrfed.site.membership_audit import MembershipAuditRequest, answer_membership_audit
 from cmrfed.training import LocalRun
 from cmrfed.updates import Weights
@@ -90,24 +90,24 @@ def membership_audit(home: Home, number: int, message: Message) -> Answer:
 @app.query("offer")
 @_answering
 def offer(home: Home, number: int, message: Message) -> Answer:
-    """A joint step, phase 1."""
-    return _said(joint.offer(home, _request(message, number), _read(message, joint.Session)))
+    """A distributed step, phase 1."""
+    return _said(distributed.offer(home, _request(message, number), _read(message, distributed.Session)))
 
 
 @app.query("share")
 @_answering
 def share(home: Home, number: int, message: Message) -> Answer:
-    """A joint step, phase 2."""
-    asked = _read(message, joint.Offers)
-    return _said(joint.Shares(shares=joint.share(home, asked.run, asked.offers)))
+    """A distributed step, phase 2."""
+    asked = _read(message, distributed.Offers)
+    return _said(distributed.Shares(shares=distributed.share(home, asked.run, asked.offers)))
 
 
 @app.query("mask")
 @_answering
 def mask(home: Home, number: int, message: Message) -> Answer:
-    """A joint step, phase 3: the one that computes."""
-    asked = _read(message, joint.Shares)
-    return _masked(joint.mask(home, _request(message, number), _weights(message), asked.shares))
+    """A distributed step, phase 3: the one that computes."""
+    asked = _read(message, distributed.Shares)
+    return _masked(distributed.mask(home, _request(message, number), _weights(message), asked.shares))
 
 
 def _masked(paid: Paid[np.ndarray]) -> Answer:
@@ -117,17 +117,17 @@ def _masked(paid: Paid[np.ndarray]) -> Answer:
 @app.query("confirm")
 @_answering
 def confirm(home: Home, number: int, message: Message) -> Answer:
-    """A joint step, phase 4."""
-    asked = _read(message, joint.Survivors)
-    return _said(joint.confirm(home, asked.run, asked.survivors))
+    """A distributed step, phase 4."""
+    asked = _read(message, distributed.Survivors)
+    return _said(distributed.confirm(home, asked.run, asked.survivors))
 
 
 @app.query("reveal")
 @_answering
 def reveal(home: Home, number: int, message: Message) -> Answer:
-    """A joint step, phase 5."""
-    asked = _read(message, joint.Confirmations)
-    return _said(joint.reveal(home, asked.run, asked.confirmations))
+    """A distributed step, phase 5."""
+    asked = _read(message, distributed.Confirmations)
+    return _said(distributed.reveal(home, asked.run, asked.confirmations))
 
 
 def _home(context: Context) -> tuple[Path, int]:
@@ -145,7 +145,7 @@ def _request(message: Message, number: int) -> Request:
     return request.for_site(number)
 
 
-def _read(message: Message, stage: type[joint.S]) -> joint.S:
+def _read(message: Message, stage: type[distributed.S]) -> distributed.S:
     return read_stage_json_text(stage, str(message.content["asked"]["json"]), where="the server's message")
 
 

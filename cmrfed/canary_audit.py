@@ -18,7 +18,7 @@ from torch import Tensor
 from cmrfed.config import CanaryAuditConfig, TrainingConfig, UserError
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
-from cmrfed.privacy import Noised, PrivacyPlan, Random, SecureRandom, epsilon
+from cmrfed.privacy import DistributedNoise, LocalNoise, Noised, Random, SecureRandom, epsilon
 from cmrfed.privacy.canaries import CanaryBound, audit_canaries, epsilon_lower_bound
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, choose_device, noised_sum, train, trained_weights
@@ -73,7 +73,7 @@ class Noiseless(SecureRandom):
 def run_canary_audit(
     generator: Generator,
     sites: Sequence[Slices],
-    plan: PrivacyPlan,
+    plan: LocalNoise | DistributedNoise,
     training: TrainingConfig,
     config: CanaryAuditConfig,
     progress: Progress | None = None,
@@ -103,7 +103,7 @@ def run_canary_audit(
 def _updates(
     generator: Generator,
     sites: Sequence[Slices],
-    plan: PrivacyPlan,
+    plan: LocalNoise | DistributedNoise,
     training: TrainingConfig,
     canaries: Canaries,
     config: CanaryAuditConfig,
@@ -113,25 +113,25 @@ def _updates(
     for round in range(1, rounds + 1):
         random: Random = SecureRandom() if config.noise else Noiseless()
         task = LocalTask(training=training, plan=plan, round=round, rounds=rounds)
-        if plan.sharing is None:
-            yield _flat(train(generator, sites[0], task, canaries=canaries, random=random).update)
-        else:
-            yield _joint_step(generator, sites, task, canaries, random)
+        match plan:
+            case LocalNoise():
+                yield _flat(train(generator, sites[0], task, canaries=canaries, random=random).update)
+            case DistributedNoise():
+                yield _distributed_step(generator, sites, task, canaries, random)
 
 
 def _flat(update: Weights) -> Float[np.ndarray, " weight"]:
     return np.concatenate([part.ravel() for part in update.values()]).astype(np.float64)
 
 
-def _joint_step(
+def _distributed_step(
     generator: Generator, sites: Sequence[Slices], task: LocalTask, canaries: Canaries, random: Random
 ) -> Float[np.ndarray, " weight"]:
     """The sum of the sites' contributions, as secure aggregation would give it; of colluders and dropouts, nothing.
 
     Only as many sites as must be honest add theirs: that is what the plan's epsilon is for.
     """
-    plan, clipping, device = task.plan, task.clipping, choose_device(task.training.device)
-    assert plan
+    plan, clipping, device = task.private_plan, task.clipping, choose_device(task.training.device)
     generator.to(device).train()
     shares = [
         noised_sum(generator, own, task.training, plan, clipping, random, device, canaries if number == 0 else ())
@@ -145,7 +145,7 @@ def _joint_step(
 def _conclude(
     scores: Float[np.ndarray, " canary"],
     inserted: Bool[np.ndarray, " canary"],
-    plan: PrivacyPlan,
+    plan: LocalNoise | DistributedNoise,
     config: CanaryAuditConfig,
 ) -> CanaryOutcome:
     confidence = 1 - (1 - config.confidence) / len(_GUESSED_PARTS)

@@ -67,6 +67,18 @@ NETWORKS = Members(unet="cmrfed.generators.networks.unet:UNet")
 RULES = Members(mean="cmrfed.aggregation.mean:mean", median="cmrfed.aggregation.median:median")
 """Rules that join the sites' updates into one."""
 
+FEATURE_SPACES = Members(
+    {
+        "efficientnet-lite0": "cmrfed.evaluation.fidelity.metrics.features:EFFICIENTNET_LITE0",
+        "inception-v3": "cmrfed.evaluation.fidelity.metrics.features:INCEPTION_V3",
+        "resnet50": "cmrfed.evaluation.fidelity.metrics.features:RESNET50",
+        "radimagenet-resnet50": "cmrfed.evaluation.fidelity.metrics.features:RADIMAGENET_RESNET50",
+        "cardiac": "cmrfed.evaluation.fidelity.metrics.features:CARDIAC",
+        "radiomics": "cmrfed.evaluation.fidelity.metrics.features:RADIOMICS",
+    }
+)
+"""Spaces in which images are compared, by the network that makes their features."""
+
 ATTACKS = Members(
     loss="cmrfed.evaluation.leakage.attacks.loss_threshold:LOSS",
     loss_curve="cmrfed.evaluation.leakage.attacks.loss_threshold:LOSS_CURVE",

@@ -20,6 +20,7 @@ from jaxtyping import UInt32
 
 from cmrfed.config import GeneratorConfig, Stage, UserError
 from cmrfed.generators import build_generator
+from cmrfed.privacy import NoPrivacy
 from cmrfed.privacy.secure_aggregation import Confirmation, Offer, Revealed
 from cmrfed.site import Request
 from cmrfed.training import LocalTask
@@ -27,7 +28,7 @@ from cmrfed.training.reach import Reach, norm_range, update_reach
 from cmrfed.updates import Weights
 
 _LONGEST_JSON = 1 << 20
-"""Characters of a message; the longest, the shares of a joint step, have some 300 a site."""
+"""Characters of a message; the longest, the shares of a distributed step, have some 300 a site."""
 
 _HEAD = re.compile("[0-9a-f]{64}")
 
@@ -187,7 +188,7 @@ class Terms:
             )
 
     def _norm(self, reply: Reply) -> float | None:
-        if self._task.plan is None or self._task.plan.clipping.adaptive is None:
+        if isinstance(self._task.plan, NoPrivacy) or self._task.plan.clipping.adaptive is None:
             return None
         least, largest = norm_range(self._task)
         found = _number(reply, "max_grad_norm")
@@ -198,7 +199,7 @@ class Terms:
         return found
 
     def _loss(self, reply: Reply) -> float | None:
-        return _number(reply, "loss") if self._task.plan is None else None
+        return _number(reply, "loss") if isinstance(self._task.plan, NoPrivacy) else None
 
 
 def _number(reply: Reply, name: str) -> float:
@@ -277,7 +278,7 @@ def own_message_of(stage: type[Named], reply: Reply) -> Named:
 
 
 def masked_vector(request: Request, reply: Reply) -> UInt32[np.ndarray, " coordinate"]:
-    """The masked vector of a joint step. Raises InvalidReply unless there is one of the right length."""
+    """The masked vector of a distributed step. Raises InvalidReply unless there is one of the right length."""
     if reply.arrays.keys() != {"masked"}:
         raise InvalidReply("its reply holds no masked vector")
     return array_of(reply.arrays["masked"], "uint32", (coordinates(request),), "the vector")
@@ -286,4 +287,5 @@ def masked_vector(request: Request, reply: Reply) -> UInt32[np.ndarray, " coordi
 def coordinates(request: Request) -> int:
     """Entries of a step's sum: the trained weights, and with adaptive clipping one more."""
     plan = request.task.plan
-    return count(trained_shapes(request)) + bool(plan and plan.clipping.adaptive)
+    adaptive = not isinstance(plan, NoPrivacy) and plan.clipping.adaptive is not None
+    return count(trained_shapes(request)) + adaptive

@@ -8,8 +8,9 @@ from flwr.serverapp import Grid, ServerApp
 
 from cmrfed.config import UserError
 from cmrfed.federation import Arm
+from cmrfed.privacy import DistributedNoise
 
-from .joint import JointFederation
+from .distributed import DistributedFederation
 from .membership_audit import audit_membership
 from .strategy import EverySiteRefused, PrivateFederation, to_record
 
@@ -23,8 +24,8 @@ def main(grid: Grid, context: Context) -> None:
     if not context.run_config["arm"]:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
-    joint = arm.plan is not None and arm.plan.sharing is not None
-    strategy = JointFederation(arm) if joint else PrivateFederation(arm)
+    distributed = isinstance(arm.plan, DistributedNoise)
+    strategy = DistributedFederation(arm) if distributed else PrivateFederation(arm)
     arm.begin(strategy.state)
     _wait_for_sites(grid, arm)
     remaining = arm.config.federation.rounds - strategy.state.round

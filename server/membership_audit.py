@@ -9,6 +9,7 @@ from flwr.serverapp import Grid
 from cmrfed.config import UserError
 from cmrfed.core import atomic
 from cmrfed.federation import Arm
+from cmrfed.privacy import NoPrivacy
 from cmrfed.replies import Attendance, message_of
 from cmrfed.site.membership_audit import MembershipAuditRequest, MembershipSummary, pooled
 
@@ -47,6 +48,6 @@ def _request(arm: Arm) -> MembershipAuditRequest:
         leakage=config.evaluation.leakage,
         seed=config.seed,
         bootstrap=config.evaluation.bootstrap,
-        epsilon=plan.target_epsilon if plan else None,
-        delta=plan.delta if plan else 0.0,
+        epsilon=None if isinstance(plan, NoPrivacy) else plan.target_epsilon,
+        delta=0.0 if isinstance(plan, NoPrivacy) else plan.delta,
     )

@@ -12,7 +12,7 @@ from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line, read_lines
 from cmrfed.core.progress import Progress
 from cmrfed.federation import Arm, GlobalState
-from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy import NoPrivacy, Plan
 from cmrfed.runs import Run
 from cmrfed.site import Home
 from cmrfed.updates import Weights
@@ -29,7 +29,7 @@ def federate(run: Run, initial: Weights) -> None:
     """
     _refuse_missing_homes(run)
     if run.config.generator.init is not None:
-        before = run.open_arm("epsilon_0", run.config, None, initial)
+        before = run.open_arm("epsilon_0", run.config, NoPrivacy(), initial)
         before.finish(GlobalState(0, initial, initial))
     stopped = run.early_ends()
     for name, config, plan in _arms(run):
@@ -50,14 +50,15 @@ def _refuse_missing_homes(run: Run) -> None:
         )
 
 
-def _arms(run: Run) -> list[tuple[str, RunConfig, PrivacyPlan | None]]:
+def _arms(run: Run) -> list[tuple[str, RunConfig, Plan]]:
     """Name, configuration and plan of each arm that is trained."""
     config = run.config
-    arms: list[tuple[str, RunConfig, PrivacyPlan | None]] = []
-    if run.record.plan:
+    private = run.record.plan.private
+    arms: list[tuple[str, RunConfig, Plan]] = []
+    if private:
         arms.append(("private", config, run.record.plan))
-    if run.record.plan is None or config.federation.arms == "all":
-        arms.append(("non_private", config, None))
+    if not private or config.federation.arms == "all":
+        arms.append(("non_private", config, NoPrivacy()))
     return arms
 
 
@@ -112,7 +113,7 @@ class _Watch:
             told = safe_text(f"{site}: {notes['reason']}{self._own_reason(site)}")
             told.stylize("yellow")
             return told
-        if self.arm.plan is None:
+        if not self.arm.plan.private:
             return Text(f"{site} loss {notes['loss']:.4f}")
         spent = dict(Home(self.run.site_home(site)).spent_in(self.arm.run_at_sites))
         return Text(f"{site} epsilon {spent[round]:.2f}" if round in spent else site)

@@ -6,7 +6,7 @@ from pathlib import Path
 from cmrfed.config import RunConfig
 from cmrfed.console import console, if_interrupted
 from cmrfed.federation.start import initial_weights
-from cmrfed.privacy import Cohort
+from cmrfed.privacy import Cohort, NoPrivacy
 from cmrfed.runs import Draft, Run, at_work, new_run_folder
 from cmrfed.site import Home
 from cmrfed.updates import Weights, load_weights
@@ -54,8 +54,9 @@ def _federate(run: Run, initial: Weights) -> None:
 def _say_totals(run: Run) -> None:
     """What patients of earlier runs will have spent with this one, by the ledger that all of them share."""
     plan = run.record.plan
-    for site in run.sites if plan else ():
-        assert plan
+    if isinstance(plan, NoPrivacy):
+        return
+    for site in run.sites:
         home = Home(run.site_home(site))
         cohort = Cohort.of(home.slices())
         if earlier := home.ledger.spent(cohort, plan.delta):

@@ -24,7 +24,7 @@ from cmrfed.conditions import PHASES, VENDORS  # noqa: E402
 from cmrfed.config import GeneratorConfig, TrainingConfig  # noqa: E402
 from cmrfed.console import console  # noqa: E402
 from cmrfed.evaluation.fidelity.metrics import scores  # noqa: E402
-from cmrfed.privacy import PrivacyPlan  # noqa: E402
+from cmrfed.privacy import DistributedNoise, LocalNoise  # noqa: E402
 from cmrfed.runs import Run  # noqa: E402
 from cmrfed.slices import Patient, Slices  # noqa: E402
 
@@ -133,8 +133,9 @@ def toy_slices(slices_of_patients: list[int], size: int = 16, seed: int = 0, fir
     )
 
 
-def toy_plan(**changes: object) -> PrivacyPlan:
-    """A plan with small round numbers; `max_grad_norm`, `rule` and `adaptive` are its clipping's."""
+def toy_plan(**changes: object) -> LocalNoise | DistributedNoise:
+    """A plan with small round numbers; `max_grad_norm`, `rule` and `adaptive` are its clipping's. With `sites`, their
+    noise is distributed."""
     clipping = {"max_grad_norm": 0.5} | {
         name: changes.pop(name) for name in ("max_grad_norm", "rule", "adaptive") if name in changes
     }
@@ -148,4 +149,5 @@ def toy_plan(**changes: object) -> PrivacyPlan:
         "target_epsilon": 100.0,
         "seed": 0,
     }
-    return PrivacyPlan(**(values | changes))
+    kind = DistributedNoise if "sites" in changes else LocalNoise
+    return kind(**(values | changes))

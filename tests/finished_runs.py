@@ -11,7 +11,7 @@ from toy_hearts import toy_case
 
 from cmrfed.config import DataConfig, FederationConfig, GeneratorConfig, RunConfig
 from cmrfed.core import atomic
-from cmrfed.privacy import Clipping, Cohort, Limits, PrivacyPlan
+from cmrfed.privacy import Clipping, Cohort, Limits, LocalNoise, Plan
 from cmrfed.runs import Run, RunRecord
 from cmrfed.site import Home
 from cmrfed.slices import Slices, collect
@@ -21,7 +21,7 @@ CONFIG = RunConfig(
     generator=GeneratorConfig(init="phantom"),
     federation=FederationConfig(rounds=2),
 )
-PLAN = PrivacyPlan(
+PLAN = LocalNoise(
     sample_rate=0.5,
     noise_multiplier=2.0,
     clipping=Clipping(max_grad_norm=0.75),
@@ -145,7 +145,7 @@ def real_hearts() -> Slices:
     return replace(slices, images=(slices.images / 128 - 1).clip(-1, 1))
 
 
-def lay_out(folder: Path, found: dict | None, plan: PrivacyPlan | None = PLAN, config: RunConfig = CONFIG) -> Run:
+def lay_out(folder: Path, found: dict | None, plan: Plan = PLAN, config: RunConfig = CONFIG) -> Run:
     """A run's folder as training and evaluation leave it; without results.json where `found` is None."""
     sites = list(found["sites"]) if found else ["Siemens", "Philips"]
     record = RunRecord(
@@ -181,7 +181,7 @@ def spend(folder: Path, site: str) -> None:
     policy = {"name": re.sub(r"[^\w .-]", "_", site), "maximum_epsilon": 99.0, "ledger": "../../ledger/ledger.sqlite"}
     OmegaConf.save(policy, folder / "site.yaml")
     home = Home(folder)
-    atomic.write_text(home.plan("toy/private"), PLAN.model_dump_json())
+    atomic.write_text(home.plan("toy/private"), json.dumps({"plan": PLAN.model_dump(mode="json")}))
     for number in (1, 2):
         limits = Limits(99.0, 99.0, PLAN.delta, order=3.0)
         home.ledger.record(Cohort(bytes(64)), home.row_name("toy/private"), number, f"{number}", PLAN.event(2), limits)

@@ -41,7 +41,9 @@ def make_peers(root: Path, names: list[str], **policy: Any) -> dict[str, Home]:
         Identity.create(root / name / "identity.pem")
     peers = {name: Identity.load(root / name / "identity.pem").public for name in names}
     for name in names:
-        homes[name] = make_home(root / name, **{"name": name, "noise": ["site", "shared"], "peers": peers} | policy)
+        homes[name] = make_home(
+            root / name, **{"name": name, "noise": ["local", "distributed"], "peers": peers} | policy
+        )
     return homes
 
 

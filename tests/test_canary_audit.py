@@ -7,7 +7,7 @@ from conftest import toy_plan, toy_slices
 from cmrfed.canary_audit import Canaries, CanaryAuditConfig, run_canary_audit
 from cmrfed.config import TrainingConfig, UserError
 from cmrfed.generators import build_generator
-from cmrfed.privacy import NoiseSharing, epsilon
+from cmrfed.privacy import epsilon
 
 TRAINING = TrainingConfig(local_steps=2, optimizer="sgd", learning_rate=0.05, slices_per_patient=1, precision="fp32")
 
@@ -43,12 +43,12 @@ def test_noise_switched_off_behind_the_plans_back_is_refuted(tiny_generator_conf
     assert outcome.has_power
 
 
-def test_shared_noise_stands_as_well_and_a_share_too_small_is_refuted(tiny_generator_config):
+def test_distributed_noise_stands_as_well_and_a_share_too_small_is_refuted(tiny_generator_config):
     """Nearly all shares are left out, as if the plan had been cut for sites that are not there."""
     one_step = TRAINING.model_copy(update={"local_steps": 1})
-    plan = plan_of(sharing=NoiseSharing(sites=3))
+    plan = plan_of(sites=3)
     assert not found(tiny_generator_config, plan, one_step, sites=3).refuted
-    alone = plan.model_copy(update={"sharing": NoiseSharing(sites=600)})
+    alone = plan.model_copy(update={"sites": 600})
     outcome = found(tiny_generator_config, alone, one_step, sites=3, canaries=1000)
     assert outcome.refuted
 

@@ -27,8 +27,8 @@ def ledger(tmp_path):
     limits = Limits(99.0, 99.0, 1e-3, order=3.0)
     for round in (1, 2):
         ledger.record(FOUR, "phantom/private", round, f"{round}", EVENT, limits)
-    shared = EVENT.model_copy(update={"noise": "shared"})
-    ledger.record(SIX, "=cmd()\x1b[31m[red]", 1, "3", shared, limits)
+    distributed = EVENT.model_copy(update={"noise": "distributed"})
+    ledger.record(SIX, "=cmd()\x1b[31m[red]", 1, "3", distributed, limits)
     return ledger
 
 
@@ -48,7 +48,7 @@ def test_show_tells_each_row_in_words_and_the_totals(run, ledger):
     assert code == 0, printed
     assert "6 x Gaussian, sigma 1.52, q 0.5" in printed
     assert "noise: this site's own" in printed
-    assert "noise: shared by all sites" in printed
+    assert "noise: distributed over all sites" in printed
     for rows in (1, 2, 3):
         assert f"{epsilon([EVENT] * rows, 1e-3):.3f}" in printed
     totals = printed.split("Spent so far")[1]

@@ -6,7 +6,7 @@ import sys
 import pytest
 from composed import composed_run
 
-from cmrfed.privacy import PrivacyPlan, compare, epsilon
+from cmrfed.privacy import LocalNoise, compare, epsilon
 
 QUICK = ["privacy.target_epsilon=6", "federation.rounds=4", "training.local_steps=2"]
 
@@ -20,7 +20,7 @@ def run(run_in_one_line):
 def simulated_plan(*overrides):
     """The plan of `cmrfed simulate` with these overrides."""
     config = composed_run("simulate", *overrides)
-    return PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
+    return LocalNoise.calibrated(config.privacy, config.federation, config.training)
 
 
 @pytest.mark.parametrize("command", ["calibrate", "epsilon"])

@@ -12,7 +12,7 @@ from scipy import stats
 
 from cmrfed.config import AdaptiveClipping, TrainingConfig
 from cmrfed.generators import build_generator
-from cmrfed.privacy import NoiseSharing, SeededRandom
+from cmrfed.privacy import NoPrivacy, SeededRandom
 from cmrfed.replies import size
 from cmrfed.training import LocalTask, train
 from cmrfed.training.reach import (
@@ -27,7 +27,10 @@ from cmrfed.training.reach import (
 ADAPTIVE = AdaptiveClipping(quantile=0.5, learning_rate=0.3, share=0.2, range=4.0)
 
 
-def task(plan=None, rounds=10, **training):
+PLAIN = NoPrivacy()
+
+
+def task(plan=PLAIN, rounds=10, **training):
     return LocalTask(training=TrainingConfig(**training), plan=plan, round=1, rounds=rounds)
 
 
@@ -70,8 +73,8 @@ def test_the_betas_are_those_of_the_optimizer_that_sites_run():
 def test_the_chance_that_an_honest_site_is_beyond_its_reach_is_the_stated_one(sites):
     """Sampling, the largest noise and the noise's norm each, recomputed from their exact distributions."""
     entries, steps, rounds = 5000, 3, 40
-    sharing = NoiseSharing(sites=sites, dropouts=1, colluders=2) if sites > 1 else None
-    plans = [toy_plan(noise_multiplier=sigma, sharing=sharing) for sigma in (1.0, 2.0)]
+    among = {"sites": sites, "dropouts": 1, "colluders": 2} if sites > 1 else {}
+    plans = [toy_plan(noise_multiplier=sigma, **among) for sigma in (1.0, 2.0)]
     asked = task(plans[0], rounds, local_steps=steps)
     weak, strong = (gradient_reach(asked, plan, entries, sites) for plan in plans)
     plan = plans[0]

@@ -12,6 +12,7 @@ from refusals import refuses
 
 from cmrfed.config import AdaptiveClipping
 from cmrfed.generators import build_generator
+from cmrfed.privacy import NoPrivacy
 from cmrfed.privacy.secure_aggregation import Offer, Session
 from cmrfed.replies import (
     Attendance,
@@ -25,7 +26,7 @@ from cmrfed.replies import (
     trained_shapes,
 )
 from cmrfed.site import Request
-from cmrfed.site.joint import Shares
+from cmrfed.site.distributed import Shares
 from cmrfed.training import LocalTask, train
 from cmrfed.updates import read_weights
 
@@ -87,7 +88,7 @@ def changed(array, index, value):
     return changed
 
 
-@pytest.mark.parametrize("plan", [None, toy_plan(), ADAPTIVE], ids=["none", "fixed", "adaptive"])
+@pytest.mark.parametrize("plan", [NoPrivacy(), toy_plan(), ADAPTIVE], ids=["none", "fixed", "adaptive"])
 def test_an_honest_reply_is_used_as_it_is(plan, make_asked, tiny_generator_config, fp32_training):
     asked = make_asked(tiny_generator_config, fp32_training, plan)
     found, reasons = asked.heard(asked.reply())
@@ -172,7 +173,7 @@ def test_without_adaptive_clipping_a_norm_is_not_read_nor_a_loss_with_privacy(
 
 
 def test_without_privacy_a_loss_that_is_not_finite_drops_the_site(make_asked, tiny_generator_config, fp32_training):
-    asked = make_asked(tiny_generator_config, fp32_training, None)
+    asked = make_asked(tiny_generator_config, fp32_training, NoPrivacy())
     _, reasons = asked.heard(asked.reply(notes={"loss": math.nan}))
     assert "loss is missing or not a finite number" in reasons["A"]
 

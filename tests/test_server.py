@@ -11,14 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_runs import tiny_run_config
 
-from cmrfed.apps.server.joint import JointFederation
+from cmrfed.apps.server.distributed import DistributedFederation
 from cmrfed.apps.server.membership_audit import audit_membership
 from cmrfed.apps.server.strategy import EverySiteRefused, PrivateFederation, received
 from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import AdaptiveClipping
 from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
-from cmrfed.privacy import NoiseSharing
 from cmrfed.site.membership_audit import AttackSummary, MembershipSummary, pooled
 from cmrfed.updates import load_weights, read_weights
 
@@ -206,10 +205,10 @@ NAMES = ["A", "B", "C", "D"]
 def together(tmp_path, tiny_generator_config, fp32_training):
     """Four sites that share noise, one of which may drop out in a round."""
     training = fp32_training.model_copy(update={"local_steps": 1})
-    plan = toy_plan(seed=None, target_epsilon=1000.0, steps=50, sharing=NoiseSharing(sites=4, dropouts=1, colluders=1))
+    plan = toy_plan(seed=None, target_epsilon=1000.0, steps=50, sites=4, dropouts=1, colluders=1)
     homes = make_peers(tmp_path, NAMES, maximum_epsilon=1e6)
     arm = make_arm(tmp_path, tiny_generator_config, training, plan, NAMES)
-    return JointFederation(arm), network_of(homes)
+    return DistributedFederation(arm), network_of(homes)
 
 
 def with_vector(change):
@@ -251,7 +250,9 @@ BAD_PHASES = [
 
 
 @pytest.mark.parametrize(("phase", "change", "said"), BAD_PHASES)
-def test_in_a_joint_step_a_bad_reply_in_any_phase_drops_one_site_and_a_quorum_goes_on(together, phase, change, said):
+def test_of_distributed_noise_a_bad_reply_in_any_phase_drops_one_site_and_a_quorum_goes_on(
+    together, phase, change, said
+):
     strategy, honest = together
     start = strategy.state
     play(strategy, Tampering(honest, 2, phase, change))

@@ -268,7 +268,7 @@ def test_what_is_wrong_with_the_data_is_found_before_calibration_takes_its_time(
     def calibrate(*_):
         raise AssertionError("calibrated first")
 
-    monkeypatch.setattr("cmrfed.runs.draft.PrivacyPlan.calibrated", calibrate)
+    monkeypatch.setattr("cmrfed.runs.draft.LocalNoise.calibrated", calibrate)
     with pytest.raises(UserError, match=r"data.root: /nowhere"):
         simulate(tiny_run_config(cache, data={"root": "/nowhere", "sources": {"mnms": "mnms"}}), tmp_path)
 

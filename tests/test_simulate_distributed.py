@@ -8,12 +8,12 @@ import pytest
 from omegaconf import OmegaConf
 from tiny_runs import tiny_run_config
 
-from cmrfed.apps.server.joint import JointFederation
+from cmrfed.apps.server.distributed import DistributedFederation
 from cmrfed.apps.simulations.simulate import resume, simulate
 from cmrfed.config import UserError
 from cmrfed.privacy import epsilon
 from cmrfed.runs import Run
-from cmrfed.site import Home, joint
+from cmrfed.site import Home, distributed
 from cmrfed.updates import load_weights
 
 
@@ -43,14 +43,14 @@ def entries(run, site):
     return home.ledger.rows(run=home.row_name(f"{run.record.name}/private"))
 
 
-def test_every_site_pays_for_every_joint_step_and_all_keep_the_target(finished):
+def test_every_site_pays_for_every_distributed_step_and_all_keep_the_target(finished):
     plan = finished.record.plan
-    assert plan.sharing.sites == 3
+    assert plan.sites == 3
     assert plan.shares == 2
     for site in finished.sites:
         rows = entries(finished, site)
         assert [row.round for row in rows] == [1, 2, 3]
-        assert {row.event.noise for row in rows} == {"shared"}
+        assert {row.event.noise for row in rows} == {"distributed"}
         assert rows[-1].epsilon == pytest.approx(epsilon([plan.event(3)], plan.delta))
         assert rows[-1].epsilon <= plan.target_epsilon
 
@@ -97,7 +97,7 @@ def test_without_a_quorum_the_federation_stops_and_says_why(cache, tmp_path, mon
 
 def test_a_step_cut_short_after_payment_is_never_asked_for_again(cache, tmp_path, monkeypatch):
     """The server dies with the vectors in hand; asked again, the sites would have to pay twice for one round."""
-    unmask = JointFederation._unmask
+    unmask = DistributedFederation._unmask
 
     def die_in_round_two(self, masked):
         if self.state.round == 1:
@@ -105,7 +105,7 @@ def test_a_step_cut_short_after_payment_is_never_asked_for_again(cache, tmp_path
         return unmask(self, masked)
 
     with monkeypatch.context() as broken:
-        broken.setattr(JointFederation, "_unmask", die_in_round_two)
+        broken.setattr(DistributedFederation, "_unmask", die_in_round_two)
         with pytest.raises(KeyboardInterrupt):
             simulate(config_of(cache), tmp_path)
     run = Run.open(tmp_path / "latest")
@@ -120,7 +120,7 @@ def test_a_step_cut_short_after_payment_is_never_asked_for_again(cache, tmp_path
 @pytest.mark.parametrize("phase", ["share", "mask", "confirm", "reveal"])
 def test_a_site_that_fails_in_any_phase_is_borne(cache, tmp_path, monkeypatch, phase):
     """Philips dies in one phase of round 2: two of three are a quorum. In the next round it is back."""
-    whole, failed = getattr(joint, phase), []
+    whole, failed = getattr(distributed, phase), []
 
     def fail_at_philips(home, *arguments):
         paid = len([row for row in home.ledger.rows() if row.run.endswith("at Philips")])
@@ -129,7 +129,7 @@ def test_a_site_that_fails_in_any_phase_is_borne(cache, tmp_path, monkeypatch, p
             raise UserError("the lights went out")
         return whole(home, *arguments)
 
-    monkeypatch.setattr(joint, phase, fail_at_philips)
+    monkeypatch.setattr(distributed, phase, fail_at_philips)
     run = simulate(config_of(cache), tmp_path)
     assert rounds(run)[2]["sites"]["Philips"]["reason"] == "refused"
     assert "the lights went out" in (run.site_home("Philips") / "refusals.jsonl").read_text()
@@ -140,14 +140,14 @@ def test_a_site_that_fails_in_any_phase_is_borne(cache, tmp_path, monkeypatch, p
 
 
 def test_a_site_that_lies_about_its_shares_costs_the_round_and_not_the_run(cache, tmp_path, monkeypatch):
-    unmask = JointFederation._unmask
+    unmask = DistributedFederation._unmask
 
     def tamper_in_round_one(self, masked):
         if self.state.round == 0:
             masked = {**masked, "GE": masked["GE"][:-1]}
         return unmask(self, masked)
 
-    monkeypatch.setattr(JointFederation, "_unmask", tamper_in_round_one)
+    monkeypatch.setattr(DistributedFederation, "_unmask", tamper_in_round_one)
     run = simulate(config_of(cache), tmp_path)
     assert "unmask: " in rounds(run)[1]["sites"]["the round"]["reason"]
     assert rounds(run)[2]["sites"]["GE"]["reason"] is None

@@ -10,7 +10,7 @@ from conftest import toy_plan, toy_slices
 
 from cmrfed.config import AdaptiveClipping, PretrainingConfig
 from cmrfed.generators import build_generator
-from cmrfed.privacy import NoiseSharing, SeededRandom, clipped_gradient_sum, looped_gradients
+from cmrfed.privacy import NoPrivacy, SeededRandom, clipped_gradient_sum, looped_gradients
 from cmrfed.training import (
     LocalTask,
     contribution,
@@ -29,7 +29,10 @@ from cmrfed.updates import read_weights
 CPU = torch.device("cpu")
 
 
-def task(training, plan=None, **changes):
+PLAIN = NoPrivacy()
+
+
+def task(training, plan=PLAIN, **changes):
     return LocalTask(**({"training": training, "plan": plan, "round": 1, "rounds": 4} | changes))
 
 
@@ -63,7 +66,7 @@ def test_only_trained_weights_move_and_leave(tiny_generator_config, fp32_trainin
     assert len(run.update) < len(before)
 
 
-@pytest.mark.parametrize("plan", [None, toy_plan()])
+@pytest.mark.parametrize("plan", [PLAIN, toy_plan()])
 def test_the_same_seed_gives_the_same_update_and_sites_and_rounds_differ(tiny_generator_config, fp32_training, plan):
     def update(**changes):
         run = train(
@@ -249,17 +252,17 @@ def test_adaptive_clipping_tells_where_it_came_to_and_goes_on_from_there(generat
     assert train(generator, toy_slices([3]), task(fp32_training, toy_plan())).max_grad_norm is None
 
 
-def test_a_plan_whose_noise_is_shared_never_trains_alone(generator, fp32_training):
-    shared = toy_plan(sharing=NoiseSharing(sites=3))
+def test_a_plan_whose_noise_is_distributed_never_trains_alone(generator, fp32_training):
+    distributed = toy_plan(sites=3)
     with pytest.raises(ValueError, match="alone"):
-        train(generator, toy_slices([3]), task(fp32_training, shared))
-    with pytest.raises(ValueError, match="shared"):
+        train(generator, toy_slices([3]), task(fp32_training, distributed))
+    with pytest.raises(ValueError, match="distributed"):
         contribution(generator, toy_slices([3]), task(fp32_training, toy_plan()))
 
 
 def test_contributions_add_up_to_the_pooled_step(generator, fp32_training):
     """Without sampling, and noise taken off by its seed: the sum over sites is the clipped sum over all patients."""
-    plan = toy_plan(sample_rate=1.0, sharing=NoiseSharing(sites=2))
+    plan = toy_plan(sample_rate=1.0, sites=2)
     parts = [toy_slices([2, 3], seed=1), toy_slices([4, 1], seed=2, first=2)]
     total, expected = 0, 0
     for site, slices in enumerate(parts):

@@ -12,7 +12,7 @@ Rule: TypeAlias = Callable[[Sequence[Weights]], Weights]
 
 
 def join(rule: str, updates: Sequence[Weights]) -> Weights:
-    """The joint update. Raises UserError if the updates differ in the name or shape of a weight."""
+    """The sites' updates as one. Raises UserError if the updates differ in the name or shape of a weight."""
     shapes = [{name: array.shape for name, array in update.items()} for update in updates]
     if any(one != shapes[0] for one in shapes[1:]):
         raise UserError("aggregation: the sites sent different weights; they must run the same generator")

@@ -10,8 +10,8 @@ from cmrfed.cli.stages import run_config
 from cmrfed.config import CanaryAuditConfig, UserError, read_stage
 from cmrfed.console import console, errors, progress_bar
 
-_SHARING_SITES = 3
-"""Sites of an audited joint step, where the sites share the noise."""
+_SITES = 3
+"""Sites of an audited step of distributed noise."""
 
 
 def audit(values: Values) -> None:
@@ -21,14 +21,14 @@ def audit(values: Values) -> None:
     from cmrfed.canary_audit import run_canary_audit
     from cmrfed.generators import build_generator
     from cmrfed.preparation import phantom_slices
-    from cmrfed.privacy import PrivacyPlan
+    from cmrfed.privacy import LocalNoise
 
     with console.status("calibrating the noise"):
-        plan = PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
-        plan = plan.shared_by(_SHARING_SITES, config.privacy)
+        own = LocalNoise.calibrated(config.privacy, config.federation, config.training)
+        plan = own.among(_SITES, config.privacy)
     with progress_bar("imaging phantom patients") as progress:
         slices = phantom_slices(settings.patients, config.seed, config.preprocessing, progress)
-    sites = [slices] * (_SHARING_SITES if plan.sharing else 1)
+    sites = [slices] * (1 if isinstance(plan, LocalNoise) else _SITES)
     with progress_bar("training with canaries (rounds)") as progress:
         outcome = run_canary_audit(
             build_generator(config.generator, config.seed), sites, plan, config.training, settings, progress

@@ -22,7 +22,7 @@ from cmrfed.outputs import output_file, writing
 if TYPE_CHECKING:  # the accountants need torch, for which help does not wait
     from cmrfed.privacy import Book, GaussianEvent, LedgerRow
 
-_NOISE = {"site": "this site's own", "shared": "shared by all sites"}
+_NOISE = {"local": "this site's own", "distributed": "distributed over all sites"}
 _ABOUT = (
     "Every release that this site has paid for, in order. epsilon is an upper bound, at delta and for a patient taken "
     "whole, of what the worst-off patient of the row's data set had spent after that row, over all runs, data sets and "

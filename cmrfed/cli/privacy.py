@@ -73,9 +73,9 @@ class _Trials:
 
 
 def _plan(config: RunConfig, report: _Trials) -> Any:
-    from cmrfed.privacy import PrivacyPlan
+    from cmrfed.privacy import LocalNoise
 
-    return PrivacyPlan.calibrated(config.privacy, config.federation, config.training, report)
+    return LocalNoise.calibrated(config.privacy, config.federation, config.training, report)
 
 
 def _growth(config: RunConfig, plan: Any) -> list[tuple[int, int, float]]:

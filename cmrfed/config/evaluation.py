@@ -1,16 +1,14 @@
 """What is measured of a generator, how hard, and what must hold before it is given away."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from cmrfed.config.stage import Count, Fraction, Number, Positive, Stage
 from cmrfed.keys import AsWritten
-from cmrfed.members import ATTACKS, OneOf
+from cmrfed.members import ATTACKS, FEATURE_SPACES, OneOf
 
-Space = Literal["efficientnet-lite0", "inception-v3", "resnet50", "radimagenet-resnet50", "cardiac", "radiomics"]
-"""The feature spaces of `fidelity.metrics`, by name, so that a wrong one is found before torch is imported."""
-
+Space = Annotated[str, OneOf(FEATURE_SPACES)]
 AttackName = Annotated[str, OneOf(ATTACKS)]
 
 
@@ -42,8 +40,8 @@ class FidelityConfig(Stage):
 
     @model_validator(mode="after")
     def _weights_are_of_spaces(self) -> "FidelityConfig":
-        if unknown := sorted(set(self.weights) - set(get_args(Space))):
-            raise ValueError(f"weights: no space {unknown[0]!r}; choose among {', '.join(get_args(Space))}")
+        if unknown := sorted(set(self.weights) - set(FEATURE_SPACES)):
+            raise ValueError(f"weights: no space {unknown[0]!r}; choose among {', '.join(FEATURE_SPACES)}")
         return self
 
 

@@ -45,7 +45,7 @@ class RunConfig(Stage):
         return self
 
     @model_validator(mode="after")
-    def _nobody_sees_the_updates_of_a_joint_step(self) -> "RunConfig":
+    def _nobody_sees_the_updates_of_a_distributed_step(self) -> "RunConfig":
         if self.privacy.mode == "distributed" and self.aggregation.rule != "mean":
             raise ValueError(
                 f"aggregation.rule: {self.aggregation.rule} needs every site's own update, and with "

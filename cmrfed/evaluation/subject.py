@@ -8,7 +8,7 @@ import torch
 
 from cmrfed.config import SamplingConfig
 from cmrfed.generators import Generator
-from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy import NoPrivacy, Plan
 from cmrfed.slices import Slices
 from cmrfed.updates import load_generator
 
@@ -29,7 +29,7 @@ class Synthetic:
     seconds_per_slice: float | None = None
     paired: bool = True
     start: Path | None = None
-    plan: PrivacyPlan | None = None
+    plan: Plan = field(default_factory=NoPrivacy)
 
     def load(self) -> Generator:
         """The generator itself."""

@@ -21,7 +21,7 @@ from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_stream
-from cmrfed.privacy import Noised, PrivacyPlan
+from cmrfed.privacy import Noised, Plan
 from cmrfed.replies import InvalidReply, SiteReply
 from cmrfed.site import Request
 from cmrfed.slices import Slices
@@ -61,7 +61,7 @@ def advance(
     norms: Sequence[float] = (),
     post_process: Callable[[Weights], Weights] = lambda weights: weights,
 ) -> GlobalState:
-    """Move the weights by the rule's joint update; with no update at all they stay. The average follows.
+    """Move the weights by the sites' updates, joined by the rule; with no update at all they stay. The average follows.
 
     `post_process` is what is made of the moved weights without any patient's data. `norms` are the clipping norms that
     the sites came to; their geometric mean is where the next round begins.
@@ -77,17 +77,15 @@ def advance(
     return GlobalState(state.round + 1, weights, average(state.averaged, weights, decay), norm)
 
 
-def joint_update(
+def distributed_update(
     task: LocalTask, total: Int64[np.ndarray, " coordinate"], sites: int, generator: GeneratorConfig
 ) -> tuple[Weights, float]:
-    """What a joint step moves the weights by, and the next step's clipping norm, from the sum over `sites` sites.
+    """What a distributed step moves the weights by, and the next step's clipping norm, from the sum over `sites` sites.
 
     Plain gradient descent with the round's learning rate. Post-processing of the sum, which alone is private.
     Raises InvalidReply where no honest sites can have come to that sum; whose fault it is the masks hide.
     """
-    plan = task.plan
-    if plan is None or plan.sharing is None:
-        raise ValueError("only sites that share noise take a joint step")
+    plan = task.private_plan
     mean = plan.mean(Noised(torch.from_numpy(total)), task.clipping, sites)
     entry, norm, reach = float(mean.abs().max()), float(mean.norm()), gradient_reach(task, plan, len(total), sites)
     if not reach.holds(entry, norm):
@@ -129,7 +127,7 @@ class ArmPlan(Stage):
     run: str
     name: str
     config: RunConfig
-    plan: PrivacyPlan | None
+    plan: Plan
     sites: tuple[str, ...]
 
 
@@ -139,7 +137,7 @@ class Arm:
     arm.json               the plan
     initial.safetensors    the weights it starts from
     checkpoint.safetensors the state after the last whole round
-    attempt.json           the joint step at work: sites may have paid for it, so that it is never asked for again
+    attempt.json           the distributed step at work: sites may have paid for it, so that it is never asked for again
     rounds.jsonl           a line a round
     stopped.txt            after how many rounds and why it ended, where that was early
     model.safetensors      the averaged weights at the end, ready to sample
@@ -174,8 +172,8 @@ class Arm:
     def resume(self) -> GlobalState:
         """The state to go on from. For the one server of the arm, before it asks for anything.
 
-        A joint step that was cut short counts as a round without an update: sites may have paid for it, and the plan
-        has paid for each round once.
+        A distributed step that was cut short counts as a round without an update: sites may have paid for it, and the
+        plan has paid for each round once.
         """
         state = self.state()
         attempt = self.folder / "attempt.json"
@@ -212,7 +210,7 @@ class Arm:
         return read_weights(generator)
 
     def attempt(self, round: int) -> None:
-        """Remember, durably, that a joint step is about to be asked for."""
+        """Remember, durably, that a distributed step is about to be asked for."""
         atomic.write_text(self.folder / "attempt.json", json.dumps({"round": round}))
 
     def begin(self, state: GlobalState) -> None:

@@ -5,6 +5,7 @@ from cmrfed.privacy.accounting import (
     CannotBound,
     Comparison,
     GaussianEvent,
+    Noise,
     attacker_true_positive_rate,
     calibrate_noise,
     compare,
@@ -18,7 +19,7 @@ from cmrfed.privacy.cohort import Cohort, individuals, twins
 from cmrfed.privacy.filter import renyi_order
 from cmrfed.privacy.gradients import clipped_gradient_sum, looped_gradients, places_are_alike, vmapped_gradients
 from cmrfed.privacy.ledger import Book, BudgetExceeded, Ledger, Limits
-from cmrfed.privacy.plan import NoiseSharing, PrivacyPlan
+from cmrfed.privacy.plan import DistributedNoise, LocalNoise, NoPrivacy, Plan, PrivacyPlan
 from cmrfed.privacy.randomness import Random, SecureRandom, SeededRandom, fresh_key
 from cmrfed.privacy.states import Clipped, Noised, Paid
 
@@ -32,13 +33,17 @@ __all__ = [
     "Clipping",
     "Cohort",
     "Comparison",
+    "DistributedNoise",
     "GaussianEvent",
     "Ledger",
     "LedgerRow",
     "Limits",
-    "NoiseSharing",
+    "LocalNoise",
+    "NoPrivacy",
+    "Noise",
     "Noised",
     "Paid",
+    "Plan",
     "PrivacyPlan",
     "Random",
     "SecureRandom",

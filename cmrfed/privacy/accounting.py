@@ -18,12 +18,12 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from opacus.accountants import PRVAccountant, RDPAccountant
 from opacus.accountants.analysis.prv import Domain, PoissonSubsampledGaussianPRV
 from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cmrfed.config import Stage, UserError
 
@@ -45,19 +45,28 @@ _CALIBRATED_TO = 1e-3
 """Epsilon comes this close to its target, from below; the noise multiplier is then at least as close to the least."""
 
 
+def _today(word: Any) -> Any:
+    """A kind of noise by its name of today; the first ledgers and policies have others."""
+    return {"site": "local", "shared": "distributed"}.get(word, word) if isinstance(word, str) else word
+
+
+Noise = Annotated[Literal["local", "distributed"], BeforeValidator(_today)]
+"""Whose noise a guarantee rests on. "local": all is the site's own, so that nobody need be trusted. "distributed":
+several sites add a share each, and only their sum is ever seen (secure aggregation)."""
+
+
 class GaussianEvent(Stage):
     """`steps` releases of sum + N(0, (noise_multiplier C)^2), each over an independent Poisson sample of the patients.
 
     Each patient is taken with probability `sample_rate` and contributes at most C in Euclidean norm; a release over all
-    patients, such as a private statistic, has `sample_rate` 1. `noise` says what the guarantee rests on: on the site's
-    own noise alone ("site"), or on the sum of several sites' shares under secure aggregation ("shared"). Accountants
-    compose both alike.
+    patients, such as a private statistic, has `sample_rate` 1. `noise` says what the guarantee rests on; accountants
+    compose both kinds alike.
     """
 
     sample_rate: float = Field(gt=0, le=1)
     noise_multiplier: float = Field(gt=0)
     steps: int = Field(ge=1)
-    noise: Literal["site", "shared"] = "site"
+    noise: Noise = "local"
 
 
 class CannotBound(UserError):

@@ -163,7 +163,7 @@ class Book:
 
     def _steps(self) -> tuple[list[GaussianEvent], np.ndarray]:
         """The kinds of events, each as one step, and how many steps of each kind were taken on each cohort."""
-        kinds = [row.event.model_copy(update={"steps": 1, "noise": "site"}) for row in self.rows]
+        kinds = [row.event.model_copy(update={"steps": 1, "noise": "local"}) for row in self.rows]
         column = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}  # both noises are composed alike
         row = {cohort.fingerprint: number for number, cohort in enumerate(self.cohorts)}
         steps = np.zeros((len(self.cohorts), len(column)), dtype=np.int64)

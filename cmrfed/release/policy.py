@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from cmrfed.config import ReleasePolicy
 from cmrfed.evaluation.schema import AttackRates
+from cmrfed.privacy import NoPrivacy
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.material import Material
 
@@ -20,10 +21,10 @@ def reasons_against(material: Material, policy: ReleasePolicy) -> list[str]:
 
 def _guarantee(material: Material, policy: ReleasePolicy) -> Iterator[str]:
     plan, spent = material.run.record.plan, largest_epsilon(material)
-    if plan is None:
+    if isinstance(plan, NoPrivacy):
         yield "it was trained without privacy"
         return
-    if plan.seed is not None:
+    if not plan.guaranteed:
         yield "its noise came from a seed, which takes the guarantee away"
     if spent is None:
         yield "no ledger says what was spent"

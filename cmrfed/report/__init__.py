@@ -49,7 +49,7 @@ def write_report(run: Run, show_real_images: bool | None) -> Path:
         main_arm=material.arm_title(material.main_arm),
         public_start=material.public_start,
         sources=list(material.run.config.data.sources),
-        non_private_shown="non_private" in material.scores and material.run.record.plan is not None,
+        non_private_shown="non_private" in material.scores and material.run.record.plan.private,
         stopped={material.arm_title(arm): why for arm, why in material.stopped.items()},
         remarks=remarks(material),
         verdicts=verdicts(material),

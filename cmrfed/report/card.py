@@ -8,8 +8,10 @@ one that is quoted (`cmrfed.privacy.strongest_attack`).
 import math
 from dataclasses import dataclass
 
+from cmrfed.config import GeneratorConfig
 from cmrfed.evaluation.schema import Site
-from cmrfed.privacy import PrivacyPlan, epsilon, strongest_attack
+from cmrfed.generators import build_generator
+from cmrfed.privacy import DistributedNoise, LocalNoise, NoPrivacy, PrivacyPlan, epsilon, strongest_attack
 from cmrfed.report import formats
 from cmrfed.report.material import Material
 
@@ -60,10 +62,10 @@ class PrivacyCard:
 def privacy_card(material: Material) -> PrivacyCard:
     """The card of a run, from its plan, its sites' ledgers and its configuration."""
     plan = material.run.record.plan
-    seeded = plan is not None and plan.seed is not None
+    seeded = plan.private and not plan.guaranteed
     return PrivacyCard(
         seeded=seeded,
-        private=plan is not None,
+        private=plan.private,
         facts=_mechanism(material) + _start(material),
         sites=[_site_row(name, site) for name, site in material.results.sites.items()],
         meaning=None if seeded else _meaning(material),
@@ -80,7 +82,7 @@ def largest_epsilon(material: Material) -> float | None:
 
 def _mechanism(material: Material) -> list[tuple[str, str]]:
     plan = material.run.record.plan
-    if plan is None:
+    if isinstance(plan, NoPrivacy):
         return [("Mechanism", "none: gradients were neither clipped nor noised")]
     batch = f"{plan.sample_rate:g} × {plan.declared_patients} declared = {plan.expected_batch_size:g} patients"
     return [
@@ -97,25 +99,24 @@ def _mechanism(material: Material) -> list[tuple[str, str]]:
         ("Steps", f"{plan.steps} at each site, over all rounds"),
         (
             "Source of noise",
-            "operating system's secure randomness" if plan.seed is None else f"seed {plan.seed}: TEST ONLY",
+            "operating system's secure randomness" if plan.guaranteed else f"seed {plan.seed}: TEST ONLY",
         ),
     ]
 
 
-def _trust(plan: PrivacyPlan) -> list[tuple[str, str]]:
+def _trust(plan: LocalNoise | DistributedNoise) -> list[tuple[str, str]]:
     """Who adds the noise, and whom the guarantee therefore holds against."""
-    if plan.sharing is None:
+    if isinstance(plan, LocalNoise):
         return [
             ("Who adds the noise", "each site, before anything leaves it (local trust model)"),
             ("Holds against", "the server, the other sites, and anyone who sees the updates or the released generator"),
         ]
-    sharing, alone = plan.sharing, plan.alone
-    broken = formats.epsilon(epsilon([alone.event(plan.steps)], plan.delta))
-    shared = f"{sharing.sites} sites together, a share each, summed under secure aggregation (distributed trust model)"
-    against = f"the server together with up to {sharing.colluders} sites" if sharing.colluders else "the server"
-    bearing = f"as long as at most {sharing.dropouts} sites fail in a round" if sharing.dropouts else "if no site fails"
+    broken = formats.epsilon(epsilon([plan.alone.event(plan.steps)], plan.delta))
+    together = f"{plan.sites} sites together, a share each, summed under secure aggregation (distributed trust model)"
+    against = f"the server together with up to {plan.colluders} sites" if plan.colluders else "the server"
+    bearing = f"as long as at most {plan.dropouts} sites fail in a round" if plan.dropouts else "if no site fails"
     return [
-        ("Who adds the noise", shared),
+        ("Who adds the noise", together),
         ("Holds against", f"{against}, {bearing}, and anyone who sees the sums or the released generator"),
         ("Were secure aggregation broken", f"a site's own share of the noise alone gives ε = {broken} at the same δ"),
     ]
@@ -138,7 +139,18 @@ def _start(material: Material) -> list[tuple[str, str]]:
     trained = (
         "all weights" if config.generator.trainable == "all" else "a small adaptation of the network, the rest fixed"
     )
-    return [("Pretrained on", start), ("Trained on patients", trained)]
+    return [("Pretrained on", start), ("Trained on patients", trained), *_objectives(config.generator)]
+
+
+def _objectives(config: GeneratorConfig) -> list[tuple[str, str]]:
+    """Which losses patients' data touched, and which were trained without them; nothing where there is just one."""
+    objectives = build_generator(config, seed=0).objectives
+    private = [one.name for one in objectives if one.private]
+    public = [one.name for one in objectives if not one.private]
+    if len(objectives) == 1:
+        return []
+    alone = [("Objectives without patients", f"{', '.join(public)}: at the coordinator, on phantoms; costs no ε")]
+    return [("Objectives of patients' data", ", ".join(private)), *(alone if public else [])]
 
 
 def _site_row(name: str, site: Site) -> SiteRow:
@@ -155,7 +167,7 @@ def _site_row(name: str, site: Site) -> SiteRow:
 
 def _meaning(material: Material) -> EpsilonMeaning | None:
     plan, spent = material.run.record.plan, largest_epsilon(material)
-    if plan is None or spent is None:
+    if isinstance(plan, NoPrivacy) or spent is None:
         return None
     events = [plan.event(max(site.steps for site in material.results.sites.values()))]
     found = strongest_attack(events, plan.delta, 0.01, plan.accountant)
@@ -186,7 +198,7 @@ def _not_covered(material: Material) -> list[str]:
     lines = _NEVER_COVERED.strip().splitlines()
     if not material.public_start:
         lines.insert(0, "The start: another run's generator. What that run spent on its patients comes on top.")
-    if "non_private" in material.results.arms and material.run.record.plan:
+    if "non_private" in material.results.arms and material.run.record.plan.private:
         lines.insert(0, "The arm “without privacy”: its generator and its pictures in this file have no guarantee.")
     return [*lines, *_not_tested(material)]
 

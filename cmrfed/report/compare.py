@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cmrfed.config import UserError
 from cmrfed.evaluation.schema import ArmScores, AttackRates, Composite, Fidelity, SegmenterScores, Utility
+from cmrfed.privacy import NoPrivacy
 from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.html import write_page
@@ -96,9 +97,9 @@ _NOISE = {"none": "nobody", "local": "each site", "distributed": "the sites toge
 
 def _epsilon(material: Material) -> Figure:
     plan = material.run.record.plan
-    if plan is None:
+    if isinstance(plan, NoPrivacy):
         return Figure("no guarantee")
-    seeded = "SEEDED: no guarantee" if plan.seed is not None else f"δ = {plan.delta:g}"
+    seeded = f"δ = {plan.delta:g}" if plan.guaranteed else "SEEDED: no guarantee"
     return Figure(formats.epsilon(largest_epsilon(material)), seeded)
 
 
@@ -203,7 +204,7 @@ def _privacy_utility(columns: Sequence[ComparedRun]) -> Plot | None:
     points = []
     for column in columns:
         spent, utility = largest_epsilon(column.material), column.scores.utility
-        if spent and utility and column.material.run.record.plan:
+        if spent and utility and column.material.run.record.plan.private:
             points.append((spent, utility.synthetic.mean_dice))
     points.sort(key=lambda point: (point[0], point[1].value))
     real = [column.scores.utility.real.dice.mean for column in columns if column.scores.utility]

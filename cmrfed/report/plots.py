@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from cmrfed.conditions import VENDORS
 from cmrfed.evaluation.schema import Estimate
 from cmrfed.pictures import png_uri
+from cmrfed.privacy import NoPrivacy
 from cmrfed.report.material import Material
 from cmrfed.report.tables import REFERENCES, training_sets
 
@@ -31,7 +32,7 @@ class Plot:
 def plots_of_training(material: Material) -> list[Plot]:
     """Held-out loss of each arm, training loss where it may be seen, and epsilon."""
     found = [*_held_out_losses(material), *_training_losses(material)]
-    return [*found, *([_epsilon(material)] if material.spent and material.run.record.plan else [])]
+    return [*found, *([_epsilon(material)] if material.spent and material.run.record.plan.private else [])]
 
 
 def dice_plot(material: Material) -> Plot | None:
@@ -101,7 +102,7 @@ def _epsilon(material: Material) -> Plot:
         label = f"all {len(sites)} sites" if len(alike) == 1 else _names(sites)
         _line(axes, [round for round, _ in points], [epsilon for _, epsilon in points], number, label)
     plan = material.run.record.plan
-    if plan:
+    if not isinstance(plan, NoPrivacy):
         axes.axhline(plan.target_epsilon, color="#B00020", linewidth=1, linestyle="--", label="budget of this run")
         axes.set_ylabel(f"ε at δ = {plan.delta:g}")
     axes.set_ylim(bottom=0)

@@ -16,7 +16,7 @@ def write_share(material: Material) -> Path | None:
     """Write <run>/share; None, and no such folder, where there is no private arm, its noise came from a seed, or no
     ledger says what was spent."""
     run, plan = material.run, material.run.record.plan
-    if "private" not in run.arms() or plan is None or plan.seed is not None or largest_epsilon(material) is None:
+    if "private" not in run.arms() or not plan.guaranteed or largest_epsilon(material) is None:
         return None
     folder = private_folder(run.folder / "share")
     write_bare_model(material, folder / "model.safetensors")

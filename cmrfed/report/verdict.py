@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cmrfed.evaluation.schema import ArmScores, Fidelity, PairedTest, SegmenterScores, Utility
+from cmrfed.privacy import NoPrivacy
 from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.incidents import incidents
@@ -77,7 +78,7 @@ _TOO_FEW = "too few images for an FID"
 
 def _epsilon_headline(material: Material) -> tuple[str, str]:
     plan, spent = material.run.record.plan, largest_epsilon(material)
-    if plan is None or plan.seed is not None or spent is None:
+    if isinstance(plan, NoPrivacy) or not plan.guaranteed or spent is None:
         return "nothing", "no guarantee holds"
     return f"ε{_EQUALS}{formats.epsilon(spent)}", f"at δ = {plan.delta:g}, spent by any patient at most"
 
@@ -185,9 +186,9 @@ def _privacy(material: Material) -> str:
     plan, spent = material.run.record.plan, largest_epsilon(material)
     if material.run.record.images:
         return "How the generator was trained is not known here, so that no guarantee can be stated."
-    if plan is None:
+    if isinstance(plan, NoPrivacy):
         return "It was trained without privacy: no guarantee protects the training patients."
-    if plan.seed is not None:
+    if not plan.guaranteed:
         return "The noise came from a seed, for testing: no guarantee protects the training patients."
     alone = ", in the private arm alone" if "non_private" in material.scores else ""
     guarantee = f"ε{_EQUALS}{formats.epsilon(spent)} at δ{_EQUALS}{plan.delta:g} or better{alone}"

@@ -10,7 +10,7 @@ from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
 from cmrfed.federation.start import initial_weights, refuse_poor_start
 from cmrfed.preparation import Source, refuse_missing_folders, write_configured_phantom
-from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy import LocalNoise, NoPrivacy, Plan
 from cmrfed.runs.run import Run, RunRecord, point_latest, prepared_folder, software_versions
 from cmrfed.site.division import refuse_twins
 from cmrfed.site.layout import lay_out_homes
@@ -32,7 +32,7 @@ class Draft:
     slices: Slices
     sites: dict[str, Slices]
     held_out: Slices
-    plan: PrivacyPlan | None
+    plan: Plan
     initial: Weights
     pretraining: dict[str, object]
 
@@ -43,11 +43,11 @@ class Draft:
         Raises UserError for all that can be wrong with it, the quick things first.
         """
         refuse_missing_folders(config.data)
-        plan = _calibrated(config)
+        calibrated = _calibrated(config)
         slices = prepared_slices(config, out)
         sites, held_out = _divide(slices, config)
         _refuse_unfit_sites(sites, config)
-        plan = plan and plan.shared_by(len(sites), config.privacy)
+        plan = calibrated.among(len(sites), config.privacy)
         initial, pretraining = initial_weights(config)
         refuse_poor_start(config, initial, _for_validation(held_out))
         return cls(config, slices, sites, held_out, plan, initial, pretraining)
@@ -90,11 +90,12 @@ def prepared_slices(config: RunConfig, out: Path) -> Slices:
         return source.slices(prepared_folder(out) / f"{source.key}.safetensors", progress)
 
 
-def _calibrated(config: RunConfig) -> PrivacyPlan | None:
+def _calibrated(config: RunConfig) -> LocalNoise | NoPrivacy:
+    """The plan, before it is known among how many sites."""
     if config.privacy.mode == "none":
-        return None
+        return NoPrivacy()
     with console.status("calibrating the noise to the whole federation"):
-        plan = PrivacyPlan.calibrated(config.privacy, config.federation, config.training)
+        plan = LocalNoise.calibrated(config.privacy, config.federation, config.training)
     console.print(
         f"  privacy: sigma {plan.noise_multiplier:.3f} keeps {plan.steps} steps at sampling rate {plan.sample_rate:g} "
         f"within epsilon {plan.target_epsilon:.3g}, delta {plan.delta:g}, for each patient",

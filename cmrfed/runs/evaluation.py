@@ -11,6 +11,7 @@ from cmrfed.core import atomic
 from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.schema import ArmScores, Gain, Results, Settings, Site, Timing
 from cmrfed.evaluation.scores import scores_by_arm
+from cmrfed.privacy import NoPrivacy
 from cmrfed.runs.run import Run
 from cmrfed.runs.subject import subject_of
 from cmrfed.runs.timing import timing_of
@@ -53,7 +54,7 @@ def _results(run: Run, config: EvaluationConfig, arms: dict[str, ArmScores], tim
 def _site(run: Run, site: str) -> Site:
     """What one site's patients were exposed to, as its own ledger has it."""
     patients, plan, local_steps = run.record.sites[site], run.record.plan, run.config.training.local_steps
-    if plan is None:
+    if isinstance(plan, NoPrivacy):
         steps = run.config.federation.rounds * local_steps
         return Site(patients=patients, epsilon=None, delta=None, noise_multiplier=None, sample_rate=None, steps=steps)
     spent = Home(run.site_home(site)).spent_in(f"{run.record.name}/private")

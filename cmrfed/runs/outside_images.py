@@ -13,6 +13,7 @@ from cmrfed.config import DataConfig, RunConfig, UserError
 from cmrfed.core.progress import ProgressBar
 from cmrfed.datasets.names import normal_form
 from cmrfed.preparation import Source
+from cmrfed.privacy import NoPrivacy
 from cmrfed.runs.run import Run, RunRecord, new_run_folder, point_latest, prepared_folder, software_versions
 from cmrfed.slices import Slices, concatenate, fingerprint, split_patients
 
@@ -103,7 +104,7 @@ def _record(folder: Path, images: Path, made: Slices, reference: Reference) -> R
         data_fingerprint=fingerprint(concatenate([reference.train, reference.held_out])),
         sites={SITE: reference.train.number_of_patients},
         held_out_patients=reference.held_out.number_of_patients,
-        plan=None,
+        plan=NoPrivacy(),
         pretraining={"data": "not known: the images were made elsewhere", "pairs": made.number_of_patients},
         images=str(images),
         members_known=reference.members_known,

@@ -15,7 +15,7 @@ from cmrfed.config import RunConfig, Stage, UserError, read_stage_json
 from cmrfed.core import atomic
 from cmrfed.federation import Arm, ArmPlan
 from cmrfed.outputs import private_folder
-from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy import Plan
 from cmrfed.slices import Slices, concatenate
 from cmrfed.updates import Weights
 
@@ -65,7 +65,7 @@ class RunRecord(Stage):
     data_fingerprint: str
     sites: dict[str, int]
     held_out_patients: int
-    plan: PrivacyPlan | None
+    plan: Plan
     pretraining: dict[str, Any]
     images: str | None = None
     members_known: bool = True
@@ -141,7 +141,7 @@ class Run:
             raise UserError(f"{self.folder}: holds images that were made elsewhere, and no generator to draw more")
         return path
 
-    def open_arm(self, name: str, config: RunConfig, plan: PrivacyPlan | None, initial: Weights) -> Arm:
+    def open_arm(self, name: str, config: RunConfig, plan: Plan, initial: Weights) -> Arm:
         """The arm of that name: the one already begun, to go on with, or a new one."""
         folder = self.arm_folder(name)
         if (folder / "arm.json").exists():

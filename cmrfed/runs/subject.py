@@ -6,6 +6,7 @@ from cmrfed.config import EvaluationConfig
 from cmrfed.core.progress import ProgressBar, shifted
 from cmrfed.evaluation.subject import Subject, Synthetic, thin
 from cmrfed.federation import Arm
+from cmrfed.privacy import NoPrivacy
 from cmrfed.runs.run import Run
 from cmrfed.sampling import synthesise
 from cmrfed.slices import Slices
@@ -71,7 +72,7 @@ def _of_arm(run: Run, arm: str, shown: Slices, learnt: Slices, seconds_per_slice
         run.model(arm),
         seconds_per_slice,
         start=start if start.exists() else None,
-        plan=Arm.open(folder).plan if (folder / "arm.json").exists() else None,
+        plan=Arm.open(folder).plan if (folder / "arm.json").exists() else NoPrivacy(),
     )
 
 

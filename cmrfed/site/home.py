@@ -33,12 +33,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from cmrfed.config import Stage, UserError, read_stage_json, read_stage_json_text, read_stage_yaml
+from cmrfed.config import Stage, UserError, read_stage_json, read_stage_yaml
 from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line
 from cmrfed.core.progress import Progress
 from cmrfed.outputs import open_to_others
-from cmrfed.privacy import Cohort, Ledger, Limits, Paid, PrivacyPlan, Random, epsilon, fresh_key, individuals
+from cmrfed.privacy import Cohort, Ledger, Limits, NoPrivacy, Paid, Plan, Random, epsilon, fresh_key, individuals
 from cmrfed.privacy.cohort import people
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site.division import HELD_OUT, TRAINED_ON, read_division
@@ -73,6 +73,12 @@ class _Attempt(Stage):
 
     request: str
     key: str
+
+
+class _Pinned(Stage):
+    """The plan that a run began with here."""
+
+    plan: Plan
 
 
 class Home:
@@ -141,8 +147,8 @@ class Home:
         """Raise BudgetExceeded where the run's budget does not allow another release of that kind; nothing is spent.
 
         Not for a request that may have been paid for already: `admission` asks where it pays."""
-        if plan := request.task.plan:
-            event = plan.event(request.task.training.local_steps)
+        if request.task.plan.private:
+            event = request.task.private_plan.event(request.task.training.local_steps)
             self.ledger.refuse_beyond(self.row_name(request.run), event, self._limits(request))
 
     @contextmanager
@@ -154,9 +160,7 @@ class Home:
         release. So a crash costs nothing, and a failure tells no more the second time. Those whose budget is used up
         are not among the slices. Raises BudgetExceeded where the run's budget is.
         """
-        plan, path = request.task.plan, self._file("attempts", request.run, "json")
-        if plan is None:
-            raise UserError("only a private run is paid for")
+        plan, path = request.task.private_plan, self._file("attempts", request.run, "json")
         attempt = self._attempt(path, key)
         receipt = hashlib.sha256((attempt.key + key).encode()).hexdigest()
         cohort = Cohort.of(slices)
@@ -183,8 +187,7 @@ class Home:
         return attempt
 
     def _limits(self, request: Request) -> Limits:
-        plan = request.task.plan
-        assert plan
+        plan = request.task.private_plan
         return Limits(
             run_epsilon=plan.target_epsilon,
             total_epsilon=self.policy.maximum_epsilon,
@@ -200,10 +203,9 @@ class Home:
 
     def spent_in(self, run: str) -> list[tuple[int, float]]:
         """(Round, epsilon of all the run's releases up to it) by the plan's accountant; for the site's own eyes."""
-        path = self.plan(run)
-        if not path.exists() or (text := path.read_text(encoding="utf-8")) == "null":
+        path, events, spent = self.plan(run), [], []
+        if not path.exists() or isinstance(plan := read_stage_json(_Pinned, path).plan, NoPrivacy):
             return []
-        plan, events, spent = read_stage_json_text(PrivacyPlan, text, where=str(path)), [], []
         for row in self.ledger.rows(run=self.row_name(run)):
             events.append(row.event)
             spent.append((row.round, epsilon(events, plan.delta, plan.accountant)))
@@ -211,8 +213,7 @@ class Home:
 
     def _pin_plan(self, request: Request) -> None:
         """Keep the first plan of each run. Raise Refusal when a later request of that run brings another."""
-        path, plan = self.plan(request.run), request.task.plan
-        text = plan.model_dump_json() if plan else "null"
+        path, text = self.plan(request.run), _Pinned(plan=request.task.plan).model_dump_json()
         if not path.exists():
             atomic.write_text(path, text, mode=atomic.PRIVATE)
         elif path.read_text(encoding="utf-8") != text:

@@ -38,7 +38,7 @@ def policy_for(config: RunConfig, name: str, peers: Mapping[str, str]) -> dict[s
         "name": name,
         "ledger": "../../ledger/ledger.sqlite" if nobody else str(default_ledger()),
         "execution": config.training.execution.model_dump(mode="json"),
-        "noise": ["shared" if privacy.mode == "distributed" else "site"],
+        "noise": ["distributed" if privacy.mode == "distributed" else "local"],
         "minimum_noise_multiplier": privacy.noise_multiplier
         or SitePolicy.model_fields["minimum_noise_multiplier"].default,
         "peers": dict(peers),

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from cmrfed.generators import Generator, build_generator
-from cmrfed.privacy import GaussianEvent, Paid
+from cmrfed.privacy import DistributedNoise, GaussianEvent, Paid
 from cmrfed.site.home import Home
 from cmrfed.site.policy import Refusal
 from cmrfed.site.request import Request
@@ -21,8 +21,8 @@ def answer(home: Home, request: Request, weights: Weights) -> Paid[LocalRun]:
     answer the same request again. Raises Refusal outside the policy and BudgetExceeded beyond the run's budget.
     """
     started = time.time()
-    if request.task.plan and request.task.plan.sharing:
-        raise Refusal("the plan's noise is shared between sites: it is answered under secure aggregation alone")
+    if isinstance(request.task.plan, DistributedNoise):
+        raise Refusal("the plan's noise is distributed: it is answered under secure aggregation alone")
     home.refuse(request)
     generator = build_generator(request.generator, seed=0)
     write_weights(generator, weights)
@@ -41,7 +41,7 @@ def _from_outbox(home: Home, request: Request, key: str) -> Paid[LocalRun] | Non
     update, notes = load_weights(outbox)
     if notes["request"] != key:
         return None
-    if request.task.plan and home.ledger.paid(home.row_name(request.run), str(notes["receipt"])) is None:
+    if request.task.plan.private and home.ledger.paid(home.row_name(request.run), str(notes["receipt"])) is None:
         return None
     run = LocalRun(update, _event(request), notes["loss"], notes["max_grad_norm"])  # type: ignore[arg-type]
     return Paid(run, str(notes["receipt"]))
@@ -53,7 +53,7 @@ def _trained(
     training = request.task.training.executed_as(home.policy.execution)
     task = request.task.model_copy(update={"training": training})
     progress, outbox = home.progress(request, started), home.outbox(request.run)
-    if task.plan is None:
+    if not task.plan.private:
         run = train(generator, slices, task, progress)
         return _kept(outbox, Paid(run, _FREE), key)
     with home.admission(request, slices, key) as admitted:
@@ -75,4 +75,4 @@ def _kept(outbox: Path, answer: Paid[LocalRun], key: str) -> Paid[LocalRun]:
 
 def _event(request: Request) -> GaussianEvent | None:
     task = request.task
-    return task.plan.event(task.training.local_steps) if task.plan else None
+    return task.private_plan.event(task.training.local_steps) if task.plan.private else None

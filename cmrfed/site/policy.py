@@ -14,7 +14,17 @@ from pydantic import Field
 from cmrfed.cache import data_folder
 from cmrfed.config import ExecutionConfig, Stage, UserError
 from cmrfed.members import FAMILIES, OneOf
-from cmrfed.privacy import CannotBound, PrivacyPlan, epsilon, filter, renyi_order
+from cmrfed.privacy import (
+    CannotBound,
+    DistributedNoise,
+    LocalNoise,
+    Noise,
+    NoPrivacy,
+    PrivacyPlan,
+    epsilon,
+    filter,
+    renyi_order,
+)
 from cmrfed.site.compute import needs, rows_together
 from cmrfed.site.request import Request
 
@@ -33,12 +43,12 @@ class SitePolicy(Stage):
     maximum_delta: the largest probability with which the guarantee may fail, of one run and over all. A run that is to
         spend all of `maximum_epsilon` needs a delta of half of it at most: one half for each rule of the filter.
     units: what one record may be. There is only the patient.
-    noise: who may add the noise. "site": this site alone, so that nobody need be trusted. "shared": sites together,
-        under secure aggregation; the guarantee then rests on `peers` adding theirs.
+    noise: who may add the noise. "local": this site alone, so that nobody need be trusted. "distributed": sites
+        together, under secure aggregation; the guarantee then rests on `peers` adding theirs.
     minimum_noise_multiplier, maximum_grad_norm, maximum_steps: of any plan; steps are those of one run.
     minimum_patients: with fewer, `cmrfed prepare` lays out no slices, so that nothing is trained here.
     minimum_sites, minimum_colluders: with fewer sites, or a plan that tolerates fewer sites on the server's side, no
-        noise is shared.
+        noise is distributed.
     maximum_epsilon_alone: of one run by this site's own share of the noise: what is left were all peers to collude.
     generators: families that may be trained here.
     maximum_weights, maximum_rows, maximum_memory_gb, maximum_seconds: of a network, of the images that go through it at
@@ -56,7 +66,7 @@ class SitePolicy(Stage):
     maximum_epsilon: float = Field(gt=0)
     maximum_delta: float = Field(default=2e-4, gt=0, lt=1)
     units: tuple[Literal["patient"], ...] = ("patient",)
-    noise: tuple[Literal["site", "shared"], ...] = ("site",)
+    noise: tuple[Noise, ...] = ("local",)
     minimum_noise_multiplier: float = Field(default=0.3, gt=0)
     maximum_grad_norm: float = Field(default=100.0, gt=0)
     maximum_steps: int = Field(default=10_000, ge=1)
@@ -124,13 +134,17 @@ class SitePolicy(Stage):
             request.generator.family in self.generators,
             f"generator {request.generator.family} is not among the allowed {', '.join(self.generators)}",
         )
-        if plan is None:
-            reason = "training without privacy is not allowed here (allow_without_privacy is false)"
-            return found + _unless(self.allow_without_privacy, reason)
-        return found + self._broken_by_plan(plan, request) + self._broken_by_sharing(plan)
+        match plan:
+            case NoPrivacy():
+                reason = "training without privacy is not allowed here (allow_without_privacy is false)"
+                return found + _unless(self.allow_without_privacy, reason)
+            case LocalNoise():
+                return found + self._broken_by_plan(plan, request)
+            case DistributedNoise():
+                return found + self._broken_by_plan(plan, request) + self._broken_by_distribution(plan)
 
     def _broken_by_plan(self, plan: PrivacyPlan, request: Request) -> list[str]:
-        noise = "shared" if plan.sharing else "site"
+        noise, allowed = plan.noise, ", ".join(self.noise)
         sigma, steps, norm = plan.noise_multiplier, plan.steps, plan.clipping.largest_norm
         return [
             *_unless(
@@ -138,7 +152,7 @@ class SitePolicy(Stage):
                 "the plan's noise is seeded, so that whoever knows the seed can take it away",
             ),
             *_unless(plan.unit in self.units, f"unit {plan.unit} is not among the allowed {', '.join(self.units)}"),
-            *_unless(noise in self.noise, f"noise of kind {noise!r} is not among the allowed {', '.join(self.noise)}"),
+            *_unless(noise in self.noise, f"noise of kind {noise!r} is not among the allowed {allowed}"),
             *_at_most("delta", plan.delta, self.maximum_delta),
             *_unless(
                 sigma >= self.minimum_noise_multiplier,
@@ -155,10 +169,8 @@ class SitePolicy(Stage):
         """What a run costs a patient who took part in nothing before: beyond the limit, nobody could see it through."""
         return filter.spent([plan.event(plan.steps)], self.delta_of_a_rule, self.renyi_order)
 
-    def _broken_by_sharing(self, plan: PrivacyPlan) -> list[str]:
-        if plan.sharing is None:
-            return []
-        sites, colluders = plan.sharing.sites, plan.sharing.colluders
+    def _broken_by_distribution(self, plan: DistributedNoise) -> list[str]:
+        sites, colluders = plan.sites, plan.colluders
         return [
             *_unless(sites >= self.minimum_sites, f"{sites} sites are fewer than the {self.minimum_sites} required"),
             *_unless(
@@ -168,7 +180,7 @@ class SitePolicy(Stage):
             *self._broken_alone(plan.alone),
         ]
 
-    def _broken_alone(self, alone: PrivacyPlan) -> list[str]:
+    def _broken_alone(self, alone: LocalNoise) -> list[str]:
         if self.maximum_epsilon_alone is None:
             return []
         try:
@@ -179,7 +191,7 @@ class SitePolicy(Stage):
 
     def _broken_by_compute(self, request: Request, size: int) -> list[str]:
         """Rows first, and the network only then: what is asked for is measured on paper."""
-        rows = rows_together(request.task.training.executed_as(self.execution), request.task.plan is not None)
+        rows = rows_together(request.task.training.executed_as(self.execution), request.task.plan.private)
         if rows > self.maximum_rows:
             return _at_most("number of rows at once", rows, self.maximum_rows)
         found = needs(request.generator, rows, size)

@@ -13,7 +13,17 @@ from torch import Tensor
 from cmrfed.config import Stage, TrainingConfig
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
-from cmrfed.privacy import Clipping, GaussianEvent, Noised, PrivacyPlan, Random, SeededRandom
+from cmrfed.privacy import (
+    Clipping,
+    DistributedNoise,
+    GaussianEvent,
+    LocalNoise,
+    Noised,
+    NoPrivacy,
+    Plan,
+    Random,
+    SeededRandom,
+)
 from cmrfed.slices import Slices
 from cmrfed.stacks import Stacks, samples_of
 from cmrfed.training.losses import choose_device, plain_gradient
@@ -22,13 +32,13 @@ from cmrfed.updates import Weights, difference, read_weights
 
 
 class LocalTask(Stage):
-    """What a site is asked to do in one round. `plan` None trains without privacy; `site` is the site's number.
+    """What a site is asked to do in one round; `site` is the site's number.
 
     `max_grad_norm` is where adaptive clipping stands; None is where the plan begins.
     """
 
     training: TrainingConfig
-    plan: PrivacyPlan | None
+    plan: Plan
     round: int = Field(ge=1)
     rounds: int = Field(ge=1)
     max_grad_norm: float | None = Field(default=None, gt=0)
@@ -44,10 +54,16 @@ class LocalTask(Stage):
 
     @property
     def clipping(self) -> Clipping:
-        """The plan's clipping at this round's norm."""
-        if self.plan is None:
-            raise ValueError("without a plan nothing is clipped")
-        return self.plan.clipping.at(self.max_grad_norm or self.plan.clipping.max_grad_norm)
+        """The plan's clipping at this round's norm. Raises ValueError without privacy."""
+        plan = self.private_plan
+        return plan.clipping.at(self.max_grad_norm or plan.clipping.max_grad_norm)
+
+    @property
+    def private_plan(self) -> LocalNoise | DistributedNoise:
+        """The plan, of a task that has privacy. Raises ValueError without."""
+        if isinstance(self.plan, NoPrivacy):
+            raise ValueError("the plan promises no privacy: nothing is clipped, noised or paid for")
+        return self.plan
 
 
 @dataclass(frozen=True)
@@ -74,22 +90,23 @@ def train(
 ) -> LocalRun:
     """Train a generator in place on one site's slices for a round and return what may leave the site.
 
-    With a plan, everything in the update has passed `PrivacyPlan.noised`; the optimizer only post-processes it.
+    With privacy, everything in the update has passed `PrivacyPlan.noised`; the optimizer only post-processes it.
     `random` is where sample and noise come from (None: the plan's, fresh). An audit adds `canaries`, whose gradients
     are given.
     """
-    if task.plan and task.plan.sharing:
-        raise ValueError("a plan whose noise is shared trains by `contribution`: alone, a site's noise is not enough")
+    if isinstance(task.plan, DistributedNoise):
+        raise ValueError("a plan of distributed noise trains by `contribution`: alone, a site's noise is not enough")
     device = choose_device(task.training.device)
     generator.enter(task.round, task.rounds).to(device).train()
     samples = samples_of(slices, generator.config.levels)
     before = read_weights(generator, trainable_only=True)
     weights = trained_weights(generator)
     optimizer = _OPTIMIZERS[task.training.optimizer](weights, lr=task.learning_rate)
-    if task.plan:
-        steps = _private_steps(generator, samples, task, device, canaries, random or private_random(task))
-    else:
-        steps = _plain_steps(generator, samples, task, device)
+    match task.plan:
+        case NoPrivacy():
+            steps = _plain_steps(generator, samples, task, device)
+        case LocalNoise():
+            steps = _private_steps(generator, samples, task, device, canaries, random or private_random(task))
     notes: list[float] = []
     for step, note in enumerate(steps, start=1):
         optimizer.step()
@@ -97,7 +114,7 @@ def train(
         if progress:
             progress(step, task.training.local_steps)
     update = difference(read_weights(generator, trainable_only=True), before)
-    if task.plan is None:
+    if isinstance(task.plan, NoPrivacy):
         return LocalRun(update, None, loss=float(np.mean(notes)))
     event = task.plan.event(task.training.local_steps)
     return LocalRun(update, event, max_grad_norm=notes[-1] if task.plan.clipping.adaptive else None)
@@ -111,7 +128,7 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 @dataclass(frozen=True)
 class Contribution:
-    """A site's part of a joint step: its clipped sum with its share of the noise, in units of the plan's grid.
+    """A site's part of a distributed step: its clipped sum with its share of the noise, in units of the plan's grid.
 
     Not private by itself: it may leave the site under secure aggregation alone.
     """
@@ -121,12 +138,12 @@ class Contribution:
 
 
 def contribution(generator: Generator, slices: Slices, task: LocalTask, random: Random | None = None) -> Contribution:
-    """One site's part of a joint step; the weights stay as they are. `random` as in `train`.
+    """One site's part of a distributed step; the weights stay as they are. `random` as in `train`.
 
-    Raises ValueError unless the plan shares noise.
+    Raises ValueError unless the plan distributes its noise.
     """
-    if task.plan is None or task.plan.sharing is None:
-        raise ValueError("only a plan whose noise is shared asks for contributions")
+    if not isinstance(task.plan, DistributedNoise):
+        raise ValueError("only a plan of distributed noise asks for contributions")
     device = choose_device(task.training.device)
     generator.enter(task.round, task.rounds).to(device).train()
     drawn, samples = random or private_random(task), samples_of(slices, generator.config.levels)
@@ -136,8 +153,7 @@ def contribution(generator: Generator, slices: Slices, task: LocalTask, random: 
 
 def private_random(task: LocalTask, key: bytes | None = None) -> Random:
     """Where a private task's sample and noise come from: a secret stream under `key` or a fresh one."""
-    assert task.plan
-    return task.plan.random(task.site, task.round, key=key)
+    return task.private_plan.random(task.site, task.round, key=key)
 
 
 def _plain_steps(
@@ -159,8 +175,7 @@ def _private_steps(
     random: Random,
 ) -> Iterator[float]:
     """Fill the weights' gradients once for each local step; yields the clipping norm after it."""
-    plan, clipping, weights = task.plan, task.clipping, trained_weights(generator)
-    assert plan
+    plan, clipping, weights = task.private_plan, task.clipping, trained_weights(generator)
     for _ in range(task.training.local_steps):
         noised = noised_sum(generator, samples, task.training, plan, clipping, random, device, canaries)
         gradient, clipping = plan.split(plan.mean(noised, clipping), clipping)

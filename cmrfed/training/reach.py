@@ -21,8 +21,8 @@ Plain descent goes by the gradients. The mean gradients of T steps add up to (S 
   sigma C sqrt(2 (x + log(2 d T))), and no step's norm sigma C (sqrt(d) + sqrt(2 (x + log T))) (Laurent and Massart
   2000, lemma 1). Steps are added up by their size, since adaptive clipping lets C follow the noise.
 
-Where n sites share a joint step, K is over all of them, B over all of them, and sigma^2 is n shares'. C is the largest
-that adaptive clipping can have come to. x is chosen so that over a whole run of a thousand sites no honest one is
+Where n sites take a distributed step, K and B are over all of them, and sigma^2 is n shares'. C is the largest that
+adaptive clipping can have come to. x is chosen so that over a whole run of a thousand sites no honest one is
 beyond its reach but for a chance of `FAILURE`. Every bound has a part in a thousand more, for the grid that noise is
 rounded to (half of 2^-10 sigma C) and for single precision.
 """
@@ -30,7 +30,7 @@ rounded to (half of 2^-10 sigma C) and for single precision.
 import math
 from dataclasses import dataclass
 
-from cmrfed.privacy import PrivacyPlan
+from cmrfed.privacy import NoPrivacy, PrivacyPlan
 from cmrfed.training.local import LocalTask
 
 MOST_PATIENTS = 100
@@ -61,10 +61,10 @@ class Reach:
 
 def norm_range(task: LocalTask) -> tuple[float, float]:
     """(Least, largest) clipping norm that a site can come to in a round; equal where the norm does not move."""
-    clipping, plan = task.clipping, task.plan
-    if clipping.adaptive is None or plan is None:
+    clipping = task.clipping
+    if clipping.adaptive is None:
         return clipping.max_grad_norm, clipping.max_grad_norm
-    start, range_ = plan.clipping.max_grad_norm, clipping.adaptive.range
+    start, range_ = task.private_plan.clipping.max_grad_norm, clipping.adaptive.range
     factor = math.exp(clipping.adaptive.learning_rate * task.training.local_steps)
     least = max(start / range_, clipping.max_grad_norm / factor)
     return least, min(start * range_, clipping.max_grad_norm * factor)
@@ -79,7 +79,7 @@ def update_reach(task: LocalTask, entries: int, largest_weight: float) -> Reach:
     if task.training.optimizer == "adam":
         entry = sum(map(_adam_step, range(1, steps + 1)))
         reach = Reach(entry, entry * math.sqrt(entries)) * (rate * _MARGIN)
-    elif task.plan is None:
+    elif isinstance(task.plan, NoPrivacy):
         reach = Reach(LARGEST_PLAIN_GRADIENT, LARGEST_PLAIN_GRADIENT) * (rate * steps)
     else:
         reach = gradient_reach(task, task.plan, entries) * rate
@@ -88,7 +88,7 @@ def update_reach(task: LocalTask, entries: int, largest_weight: float) -> Reach:
 
 
 def gradient_reach(task: LocalTask, plan: PrivacyPlan, entries: int, sites: int = 1) -> Reach:
-    """Of a round's noised mean gradients, added up; over `sites` sites where they share the noise of a joint step."""
+    """Of a round's noised mean gradients, added up; over `sites` sites where their noise is distributed."""
     steps, norm = task.training.local_steps, norm_range(task)[1]
     spare = math.log(3 * 1000 * task.rounds / FAILURE)
     batch = plan.expected_batch_size * sites

@@ -101,4 +101,4 @@ def test_hospitals_share_noise_and_the_server_learns_the_sum(cache, tmp_path):
     )
     for home in homes:
         assert rounds[1]["sites"][home.name]["ledger_head"] == Home(home).ledger.head(), "kept for the hospital"
-        assert [(row.round, row.event.noise) for row in Home(home).ledger.rows()] == [(1, "shared")]
+        assert [(row.round, row.event.noise) for row in Home(home).ledger.rows()] == [(1, "distributed")]

@@ -13,6 +13,8 @@ from cmrfed import members
 from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.conditions import CONDITIONS, Scalar
 from cmrfed.console import progress_bar
+from cmrfed.report.card import privacy_card
+from cmrfed.report.material import Material
 from cmrfed.runs.evaluation import evaluate
 from cmrfed.slices import Slices
 from cmrfed.updates import load_generator, load_weights
@@ -58,6 +60,9 @@ def test_two_networks_of_which_patients_touch_one_are_a_family(run, monkeypatch)
     assert "nearest_sample" in arm.leakage and "loss" not in arm.leakage
     reasons = arm.model_dump_json()
     assert "cannot be asked at a noise of one's choice" in reasons
+    facts = dict(privacy_card(Material(finished, results, {}, {}, {}, {}, None)).facts)
+    assert facts["Objectives of patients' data"] == "criticising"
+    assert facts["Objectives without patients"].startswith("painting: at the coordinator")
     # what left the sites are the critic's weights alone, and all of it was paid for
     for home in (finished.folder / "sites").iterdir():
         sent, _ = load_weights(next(home.glob("**/outbox/*.safetensors"), None) or next(home.rglob("*outbox*")))

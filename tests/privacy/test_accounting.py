@@ -20,7 +20,7 @@ from cmrfed.config import FederationConfig, PrivacyConfig, TrainingConfig, UserE
 from cmrfed.privacy import (
     CannotBound,
     GaussianEvent,
-    PrivacyPlan,
+    LocalNoise,
     attacker_true_positive_rate,
     calibrate_noise,
     compare,
@@ -209,7 +209,7 @@ def test_without_dp_accounting_the_extra_is_named_and_the_others_go_on(monkeypat
 
 def test_whose_noise_it_is_changes_the_event_and_not_epsilon():
     own = event(2.0, 0.5, 60)
-    shared = own.model_copy(update={"noise": "shared"})
+    shared = own.model_copy(update={"noise": "distributed"})
     assert own != shared
     assert epsilon([own, shared], 1e-4) == epsilon([own, own], 1e-4)
 
@@ -284,7 +284,7 @@ def test_a_target_that_no_noise_reaches_is_refused_with_the_key():
 
 def test_the_plan_pays_for_the_whole_federation_before_anything_runs():
     federation, training = FederationConfig(rounds=7), TrainingConfig(local_steps=3)
-    plan = PrivacyPlan.calibrated(PrivacyConfig(target_epsilon=8), federation, training)
+    plan = LocalNoise.calibrated(PrivacyConfig(target_epsilon=8), federation, training)
     assert plan.steps == 21
     whole = epsilon([plan.event(3) for _ in range(7)], plan.delta)
     assert 0.98 * 8 < whole <= 8
@@ -292,7 +292,7 @@ def test_the_plan_pays_for_the_whole_federation_before_anything_runs():
 
 def test_a_given_noise_multiplier_is_taken_and_its_epsilon_stated():
     federation, training = FederationConfig(rounds=2), TrainingConfig(local_steps=5)
-    plan = PrivacyPlan.calibrated(PrivacyConfig(noise_multiplier=3.0), federation, training)
+    plan = LocalNoise.calibrated(PrivacyConfig(noise_multiplier=3.0), federation, training)
     assert plan.noise_multiplier == 3.0
     assert plan.target_epsilon == epsilon([event(3.0, 0.5, 10)], 1e-4)
 

@@ -190,7 +190,7 @@ def test_a_runs_own_limit_counts_the_runs_rows_alone(ledger):
         pay(ledger, cohort("b/2", "c/3"), run="two", run_epsilon=cost(EVENT))
 
 
-EVENTS = [EVENT, OTHER, EVENT.model_copy(update={"noise": "shared"})]
+EVENTS = [EVENT, OTHER, EVENT.model_copy(update={"noise": "distributed"})]
 PATIENTS = st.sets(st.sampled_from([f"{n}/{c}" for n in "abcd" for c in "1234"]), min_size=1, max_size=4)
 
 

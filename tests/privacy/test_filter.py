@@ -13,7 +13,7 @@ from cmrfed.privacy import GaussianEvent, epsilon, filter, renyi_order
 DELTA = 1e-4
 
 
-def event(noise_multiplier=2.0, steps=10, sample_rate=0.5, noise="site"):
+def event(noise_multiplier=2.0, steps=10, sample_rate=0.5, noise="local"):
     return GaussianEvent(sample_rate=sample_rate, noise_multiplier=noise_multiplier, steps=steps, noise=noise)
 
 
@@ -39,7 +39,7 @@ def divergence_by_quadrature(one, order):
 
 
 def test_one_kind_in_however_many_pieces_costs_what_the_tightest_accountant_says():
-    pieces = [event(steps=20), event(steps=30, noise="shared"), event(steps=10)]
+    pieces = [event(steps=20), event(steps=30, noise="distributed"), event(steps=10)]
     whole = [event(steps=60)]
     assert filter.spent(pieces, DELTA, 3.0) == min(epsilon(whole, DELTA, name) for name in ("prv", "rdp"))
 

@@ -476,7 +476,19 @@ def test_rows_from_before_the_noise_field_verify_and_mean_the_sites_own_noise(pa
     rewrite(paid, rows)
     paid.anchor.path.write_text(json.dumps({"sequence": 4, "hash": stored(paid)[-1][-1]}))
     assert {row.event for row in paid.verify().rows} == {EVENT}
-    assert EVENT.noise == "site"
+    assert EVENT.noise == "local"
+    assert pay(paid, 5).epsilon == epsilon([EVENT] * 4, 1e-4)
+
+
+@pytest.mark.parametrize(("before", "today"), [("site", "local"), ("shared", "distributed")])
+def test_rows_that_call_the_noise_by_its_first_name_verify_and_mean_the_same(paid, before, today):
+    rows = stored(paid)
+    for row in rows:
+        event = json.loads(row[COLUMNS.index("event")]) | {"noise": before}
+        row[COLUMNS.index("event")] = json.dumps(event)
+    rewrite(paid, rows)
+    paid.anchor.path.write_text(json.dumps({"sequence": 4, "hash": stored(paid)[-1][-1]}))
+    assert {row.event for row in paid.verify().rows} == {EVENT.model_copy(update={"noise": today})}
     assert pay(paid, 5).epsilon == epsilon([EVENT] * 4, 1e-4)
 
 
@@ -494,7 +506,7 @@ def test_a_ledger_survives_fields_that_events_gain_later(paid, monkeypatch):
     [
         ({"clipped_by": "site"}, "its event has 'clipped_by', unknown to cmrfed"),
         ({"kind": "laplace"}, "its event is of kind 'laplace', unknown to cmrfed"),
-        ({"noise": "borrowed"}, "noise: Input should be 'site' or 'shared' (found 'borrowed')"),
+        ({"noise": "borrowed"}, "noise: Input should be 'local' or 'distributed' (found 'borrowed')"),
         ({"steps": 0}, "steps"),
     ],
 )

@@ -7,7 +7,7 @@ from conftest import toy_plan
 from pydantic import ValidationError
 from scipy import stats
 
-from cmrfed.privacy import NoiseSharing, SecureRandom, SeededRandom
+from cmrfed.privacy import SecureRandom, SeededRandom
 from cmrfed.privacy.randomness import KEY_BYTES
 from cmrfed.privacy.rounding import GRID
 
@@ -54,8 +54,8 @@ def test_released_noise_is_gaussian_with_sigma_c_over_the_public_batch(random):
 @pytest.mark.parametrize(("sites", "dropouts", "colluders"), [(2, 0, 0), (4, 1, 0), (5, 1, 2)])
 def test_what_is_left_of_shared_noise_in_the_worst_case_is_the_whole_of_it(sites, dropouts, colluders):
     """Summed over the sites that neither failed nor told the server their share."""
-    sharing = NoiseSharing(sites=sites, dropouts=dropouts, colluders=colluders)
-    plan = toy_plan(noise_multiplier=2.5, max_grad_norm=0.4, sharing=sharing)
+    among = {"sites": sites, "dropouts": dropouts, "colluders": colluders}
+    plan = toy_plan(noise_multiplier=2.5, max_grad_norm=0.4, **among)
     nothing = torch.zeros(100_000, dtype=torch.float64)
     honest = sites - dropouts - colluders
     total = sum(plan.noised(nothing, plan.clipping, keyed(site)) for site in range(honest))
@@ -67,18 +67,18 @@ def test_what_is_left_of_shared_noise_in_the_worst_case_is_the_whole_of_it(sites
 
 
 def test_by_its_own_share_alone_a_site_is_worth_what_alone_says():
-    plan = toy_plan(noise_multiplier=3.0, sharing=NoiseSharing(sites=9))
+    plan = toy_plan(noise_multiplier=3.0, sites=9)
     assert plan.alone.noise_multiplier == pytest.approx(1.0)
-    assert plan.alone.event(1).noise == "site"
+    assert plan.alone.event(1).noise == "local"
     noised = plan.noised(torch.zeros(50_000, dtype=torch.float64), plan.clipping, SecureRandom())
     share = plan.mean(noised, plan.clipping).numpy() * plan.expected_batch_size / plan.clipping.max_grad_norm
     assert share.std() == pytest.approx(plan.alone.noise_multiplier, rel=0.02)
 
 
 @pytest.mark.parametrize(("sites", "dropouts", "colluders"), [(2, 1, 0), (4, 1, 2), (3, 0, 3)])
-def test_sharing_that_secure_aggregation_cannot_bear_is_refused(sites, dropouts, colluders):
+def test_distributed_noise_that_secure_aggregation_cannot_bear_is_refused(sites, dropouts, colluders):
     with pytest.raises(ValidationError, match="sites > 2 dropouts"):
-        NoiseSharing(sites=sites, dropouts=dropouts, colluders=colluders)
+        toy_plan(sites=sites, dropouts=dropouts, colluders=colluders)
 
 
 def test_release_is_on_a_grid_that_hides_low_bits():
@@ -120,4 +120,4 @@ def test_a_plan_cannot_be_changed_once_made():
 
 def test_the_event_is_the_mechanism_that_ran():
     plan = toy_plan(sample_rate=0.25, noise_multiplier=3.0)
-    assert plan.event(6).model_dump() == {"sample_rate": 0.25, "noise_multiplier": 3.0, "steps": 6, "noise": "site"}
+    assert plan.event(6).model_dump() == {"sample_rate": 0.25, "noise_multiplier": 3.0, "steps": 6, "noise": "local"}

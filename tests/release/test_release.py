@@ -9,6 +9,7 @@ from refusals import refuses
 from cmrfed.config import DataConfig, GeneratorConfig, RunConfig
 from cmrfed.evaluation.schema import Results
 from cmrfed.generators import build_generator
+from cmrfed.privacy import NoPrivacy
 from cmrfed.release import ReleasePolicy, reasons_against, release
 from cmrfed.report.material import Material
 from cmrfed.runs import Run, RunRecord
@@ -89,7 +90,7 @@ def test_scores_are_told_when_asked_for_with_what_that_means_or_when_nobody_is_i
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"plan": None}, "without privacy"),
+        ({"plan": NoPrivacy()}, "without privacy"),
         ({"plan": PLAN.model_copy(update={"seed": 1})}, "from a seed"),
         ({"epsilon": 10.01}, "epsilon 10 is above"),
         ({"epsilon": None}, "no ledger"),

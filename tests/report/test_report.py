@@ -34,7 +34,7 @@ from cmrfed.config import CompositeConfig, DataConfig, EvaluationConfig, Generat
 from cmrfed.evaluation.composite import composite
 from cmrfed.evaluation.schema import ArmScores
 from cmrfed.pictures import image_uri
-from cmrfed.privacy import attacker_true_positive_rate
+from cmrfed.privacy import NoPrivacy, attacker_true_positive_rate
 from cmrfed.report import write_report
 from cmrfed.report.card import auc_bound
 from cmrfed.report.formats import UNBROKEN, epsilon, percent
@@ -197,7 +197,7 @@ def test_a_run_without_privacy_says_so(tmp_path):
     del found["arms"]["private"]
     for site in found["sites"].values():
         site |= {"epsilon": None, "delta": None, "noise_multiplier": None, "sample_rate": None}
-    text = text_of(write_report(lay_out(tmp_path, found, plan=None), None))
+    text = text_of(write_report(lay_out(tmp_path, found, plan=NoPrivacy()), None))
     assert "Trained without privacy" in text
     assert "is protected with" not in text
 

@@ -7,6 +7,7 @@ from finished_runs import CONFIG, PLAN, lay_out, results
 
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators import build_generator
+from cmrfed.privacy import NoPrivacy
 from cmrfed.report import write_report
 from cmrfed.updates import load_generator, read_weights, sampling_notes, save_generator
 
@@ -48,7 +49,7 @@ def test_its_card_says_what_was_spent_and_nothing_that_was_measured_on_patients(
         assert measured not in card
 
 
-@pytest.mark.parametrize("plan", [None, PLAN.model_copy(update={"seed": 1})], ids=["no privacy", "seeded noise"])
+@pytest.mark.parametrize("plan", [NoPrivacy(), PLAN.model_copy(update={"seed": 1})], ids=["no privacy", "seeded noise"])
 def test_there_is_none_where_nothing_is_promised(make, plan):
     run = make(plan=plan)
     write_report(run, None)

@@ -11,6 +11,7 @@ from toy_hearts import SPACING_MM, toy_case, toy_image, toy_mask
 from cmrfed.config import DataConfig, EvaluationConfig, PreprocessingConfig, RunConfig, read_stage
 from cmrfed.console import progress_bar
 from cmrfed.preprocessing import prepare
+from cmrfed.privacy import NoPrivacy
 from cmrfed.report import write_report
 from cmrfed.runs import Run
 from cmrfed.runs.evaluation import evaluate
@@ -73,7 +74,7 @@ def test_a_folder_of_pairs_is_scored_like_a_run_and_reported(run):
 
 def test_the_record_names_the_folder_and_claims_no_privacy(run):
     assert run.record.images.endswith("images")
-    assert run.record.plan is None
+    assert run.record.plan == NoPrivacy()
     assert run.main_arm() == "external"
 
 

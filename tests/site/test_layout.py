@@ -4,14 +4,14 @@ import pytest
 from conftest import toy_plan, toy_slices
 from tiny_runs import tiny_run_config
 
-from cmrfed.privacy import NoiseSharing
+from cmrfed.privacy import NoPrivacy
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site import Home, Refusal, Request
 from cmrfed.site.layout import identity_of, lay_out_homes
 from cmrfed.training import LocalTask
 
 PRIVATE = {"seed": None, "target_epsilon": 1000.0}
-SHARED = PRIVATE | {"sharing": NoiseSharing(sites=2)}
+DISTRIBUTED = PRIVATE | {"sites": 2}
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def asked(tiny_generator_config, fp32_training):
 @pytest.mark.parametrize(
     ("privacy", "allowed", "refused"),
     [
-        ({}, PRIVATE, {"seeded": PRIVATE | {"seed": 1}, "without privacy": None, "kind 'shared'": SHARED}),
+        ({}, PRIVATE, {"seeded": PRIVATE | {"seed": 1}, "without privacy": None, "kind 'distributed'": DISTRIBUTED}),
         ({"seed": 1}, PRIVATE | {"seed": 1}, {"without privacy": None}),
         ({"mode": "none"}, None, {"seeded": PRIVATE | {"seed": 1}}),
         ({"noise_multiplier": 0.9}, PRIVATE, {"below the allowed 0.9": PRIVATE | {"noise_multiplier": 0.8}}),
@@ -46,7 +46,7 @@ def asked(tiny_generator_config, fp32_training):
 )
 def test_a_site_allows_what_the_run_is_about_and_no_more(homes, asked, privacy, allowed, refused):
     def request(plan):
-        return asked(plan and toy_plan(**plan))
+        return asked(toy_plan(**plan) if plan else NoPrivacy())
 
     policy = homes(**privacy)["A"].policy
     policy.refuse_outside(request(allowed), size=16)

@@ -11,7 +11,7 @@ from refusals import refuses
 
 from cmrfed.config import AdaptiveClipping
 from cmrfed.generators import build_generator
-from cmrfed.privacy import BudgetExceeded, NoiseSharing, SecureRandom, epsilon
+from cmrfed.privacy import BudgetExceeded, NoPrivacy, SecureRandom, epsilon
 from cmrfed.site import Home, Refusal, Request, local
 from cmrfed.training import LocalTask
 from cmrfed.updates import load_weights, read_weights
@@ -197,7 +197,7 @@ def form(home, request, weights):
 def test_a_refused_request_costs_no_training_and_no_budget(home, weights, request_round, monkeypatch):
     monkeypatch.setattr(local, "train", None)
     with pytest.raises(Refusal, match="without privacy is not allowed"):
-        answer(home, request_round(plan=None), weights)
+        answer(home, request_round(plan=NoPrivacy()), weights)
     strict = make_home(home.folder, maximum_epsilon=0.01)
     with pytest.raises(Refusal, match=r"epsilon of the whole run .* is above the allowed 0.01"):
         answer(strict, request_round(), weights)
@@ -281,9 +281,9 @@ def test_the_plan_of_a_run_cannot_change_once_it_has_begun(home, weights, reques
 
 
 def test_a_plan_whose_noise_is_shared_is_never_answered_alone(home, weights, request_round):
-    shared = toy_plan(seed=None, target_epsilon=1000.0, sharing=NoiseSharing(sites=3))
+    distributed = toy_plan(seed=None, target_epsilon=1000.0, sites=3)
     with pytest.raises(Refusal, match="secure aggregation alone"):
-        answer(home, request_round(plan=shared), weights)
+        answer(home, request_round(plan=distributed), weights)
 
 
 def test_adaptive_clipping_is_answered_again_with_the_same_norm(home, weights, request_round):
@@ -309,7 +309,7 @@ def test_an_answer_made_from_other_patients_is_never_sent_for_the_ones_who_are_h
 
 def test_without_privacy_the_loss_is_told_and_no_ledger_begun(home, weights, request_round):
     home = make_home(home.folder, allow_without_privacy=True)
-    assert answer(home, request_round(plan=None), weights).loss > 0
+    assert answer(home, request_round(plan=NoPrivacy()), weights).loss > 0
     assert not home.ledger.path.exists()
 
 

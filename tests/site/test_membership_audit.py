@@ -20,6 +20,7 @@ from cmrfed.evaluation.leakage import measure_leakage
 from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.federation import Arm, ArmPlan
 from cmrfed.generators import build_generator
+from cmrfed.privacy import NoPrivacy
 from cmrfed.site import Home, Refusal, Request
 from cmrfed.site import membership_audit as site_audit
 from cmrfed.site.division import Division
@@ -70,7 +71,7 @@ def took_part(tiny_generator_config, fp32_training, weights):
     """Have a home train in a run."""
 
     def train(home, run="run", moved=None):
-        task = LocalTask(training=fp32_training, plan=None, round=1, rounds=1)
+        task = LocalTask(training=fp32_training, plan=NoPrivacy(), round=1, rounds=1)
         answer(home, Request(run=run, generator=tiny_generator_config, task=task), moved or weights)
 
     return train

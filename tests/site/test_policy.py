@@ -12,7 +12,7 @@ from toy_batches import a_batch, drawn
 
 from cmrfed.config import AdaptiveClipping, GeneratorConfig, TrainingConfig
 from cmrfed.generators import build_generator
-from cmrfed.privacy import NoiseSharing, epsilon
+from cmrfed.privacy import NoPrivacy, epsilon
 from cmrfed.site import Refusal, Request, SitePolicy
 from cmrfed.site.compute import needs
 from cmrfed.training import LocalTask
@@ -30,7 +30,7 @@ def asked(tiny_generator_config, fp32_training):
 
 
 def policy(**changes):
-    wide = {"name": "here", "maximum_epsilon": 1000.0, "maximum_delta": 1e-3, "noise": ("site", "shared")}
+    wide = {"name": "here", "maximum_epsilon": 1000.0, "maximum_delta": 1e-3, "noise": ("local", "distributed")}
     return SitePolicy(**(wide | changes))
 
 
@@ -50,13 +50,13 @@ def policy(**changes):
         ({"steps": 500}, {"maximum_steps": 400}, "number of steps 500 is above the allowed 400"),
         ({"steps": 1}, {}, "number of local steps 2 is above the allowed 1"),
         ({}, {"generators": ("ddpm",)}, "generator flow is not among the allowed ddpm"),
-        ({}, {"noise": ("shared",)}, "noise of kind 'site' is not among the allowed shared"),
-        ({"sharing": NoiseSharing(sites=3)}, {"noise": ("site",)}, "noise of kind 'shared' is not among"),
-        ({"sharing": NoiseSharing(sites=3)}, {"minimum_sites": 4}, "3 sites are fewer than the 4 required"),
+        ({}, {"noise": ("distributed",)}, "noise of kind 'local' is not among the allowed distributed"),
+        ({"sites": 3}, {"noise": ("local",)}, "noise of kind 'distributed' is not among"),
+        ({"sites": 3}, {"minimum_sites": 4}, "3 sites are fewer than the 4 required"),
         ({}, {"units": ()}, "unit patient is not among"),
-        ({"sharing": NoiseSharing(sites=4)}, {"minimum_colluders": 1}, "tolerates 0 colluders, this site insists on 1"),
+        ({"sites": 4}, {"minimum_colluders": 1}, "tolerates 0 colluders, this site insists on 1"),
         (
-            {"sharing": NoiseSharing(sites=4)},
+            {"sites": 4},
             {"maximum_epsilon_alone": 5.0},
             "own share of the noise [0-9.]+ is above the allowed 5",
         ),
@@ -67,16 +67,16 @@ def policy(**changes):
     ],
 )
 def test_a_request_outside_a_limit_is_refused_with_the_reason(asked, plan, limits, said):
-    request = asked(None if plan is None else toy_plan(**(SECURE | plan)))
+    request = asked(NoPrivacy() if plan is None else toy_plan(**(SECURE | plan)))
     with pytest.raises(Refusal, match=f"^site policy: .*{said}"):
         policy(**limits).refuse_outside(request, size=16)
 
 
 def test_a_request_within_every_limit_is_let_through(asked):
     policy().refuse_outside(asked(toy_plan(**SECURE)), size=16)
-    policy(allow_without_privacy=True).refuse_outside(asked(None), size=16)
+    policy(allow_without_privacy=True).refuse_outside(asked(NoPrivacy()), size=16)
     policy(allow_seeded_noise=True).refuse_outside(asked(toy_plan(seed=1)), size=16)
-    shared = toy_plan(**SECURE, sharing=NoiseSharing(sites=4, colluders=1))
+    shared = toy_plan(**SECURE, sites=4, colluders=1)
     policy(minimum_colluders=1, maximum_epsilon_alone=50.0).refuse_outside(asked(shared), size=16)
 
 
@@ -164,4 +164,5 @@ def test_a_hospital_must_decide_its_epsilon_itself():
 
 
 def test_noise_is_the_sites_own_unless_the_hospital_says_otherwise():
-    assert SitePolicy(name="here", maximum_epsilon=1.0).noise == ("site",)
+    assert SitePolicy(name="here", maximum_epsilon=1.0).noise == ("local",)
+    assert SitePolicy(name="here", maximum_epsilon=1.0, noise=("site", "shared")).noise == ("local", "distributed")

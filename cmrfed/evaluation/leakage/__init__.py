@@ -26,6 +26,7 @@ from cmrfed.evaluation.leakage.checks import copies, styles, worst_patients
 from cmrfed.evaluation.leakage.scene import Scene
 from cmrfed.evaluation.schema import AttackRates, LeakageChecks
 from cmrfed.evaluation.subject import Subject, Synthetic
+from cmrfed.privacy import NoPrivacy
 
 __all__ = ["Scene", "measure_leakage"]
 
@@ -91,7 +92,7 @@ def _without_noise_view(scene: Scene, made: Synthetic, probe: Probe | None) -> d
 
 def _claim(made: Synthetic) -> Claim:
     """What the arm's plan promises; nothing where it has none."""
-    return Claim(made.plan.target_epsilon, made.plan.delta) if made.plan else Claim()
+    return Claim() if isinstance(made.plan, NoPrivacy) else Claim(made.plan.target_epsilon, made.plan.delta)
 
 
 def _shadows(scene: Scene, made: Synthetic, probe: Probe, bar: ProgressBar) -> dict[Evidence, Any]:

@@ -1,7 +1,7 @@
 """How close synthetic images are to real ones: features -> distance -> a number, its interval and a real-real floor.
 
 A new distance is one file with a function of two feature sets, a line in `set_distances`, and a line in `catalogue`,
-from which the report prints it; a new feature space is a module and a line in `EXTRACTORS`.
+from which the report prints it; a new feature space is a module, an `Extractor` and a line in `FEATURE_SPACES`.
 """
 
 from cmrfed.evaluation.fidelity.metrics.catalogue import SCORES, SPACES, Meaning

@@ -1,6 +1,7 @@
 """Images -> features, in one of several feature spaces, with a cache. No network's weights are ever downloaded.
 
-A new space is one module from 8-bit grey images to one row of features an image, and one line in `EXTRACTORS`.
+A new space is one module from 8-bit grey images to one row of features an image, an `Extractor` here,
+and one line in `cmrfed.members.FEATURE_SPACES`.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from cmrfed.evaluation.fidelity.metrics.networks import (
 from cmrfed.evaluation.fidelity.metrics.networks.cardiac import CardiacEncoder, encoder_weights
 from cmrfed.evaluation.fidelity.metrics.networks.efficientnet import SHIPPED_WEIGHTS
 from cmrfed.evaluation.fidelity.metrics.radiomics import Radiomics
+from cmrfed.members import FEATURE_SPACES, Loaded
 from cmrfed.shapes import Image
 
 Features = Float[torch.Tensor, "image feature"]
@@ -50,14 +52,14 @@ class Extractor:
     standardise: bool = False
 
 
-EXTRACTORS = {
-    "efficientnet-lite0": Extractor(EfficientNetLite0, lambda: SHIPPED_WEIGHTS),
-    "inception-v3": Extractor(InceptionV3),
-    "resnet50": Extractor(ImageNetResNet50),
-    "radimagenet-resnet50": Extractor(RadImageNetResNet50),
-    "cardiac": Extractor(CardiacEncoder, encoder_weights, standardise=True),
-    "radiomics": Extractor(Radiomics, learnt=False, standardise=True),
-}
+EFFICIENTNET_LITE0 = Extractor(EfficientNetLite0, lambda: SHIPPED_WEIGHTS)
+INCEPTION_V3 = Extractor(InceptionV3)
+RESNET50 = Extractor(ImageNetResNet50)
+RADIMAGENET_RESNET50 = Extractor(RadImageNetResNet50)
+CARDIAC = Extractor(CardiacEncoder, encoder_weights, standardise=True)
+RADIOMICS = Extractor(Radiomics, learnt=False, standardise=True)
+
+EXTRACTORS: Mapping[str, Extractor] = Loaded(FEATURE_SPACES)
 """Every feature space by the name a config uses."""
 
 

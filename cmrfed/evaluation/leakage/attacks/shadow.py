@@ -29,6 +29,7 @@ from cmrfed.evaluation.leakage.attacks.gradient import gradient_logs
 from cmrfed.evaluation.leakage.attacks.loss_threshold import loss_scores
 from cmrfed.evaluation.leakage.attacks.probe import Probe
 from cmrfed.generators import Generator
+from cmrfed.privacy import NoPrivacy
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, train
 
@@ -122,7 +123,7 @@ def train_shadows(
     for shadow, chosen in enumerate(trained_on):
         generator = start()
         own = slices.take(np.flatnonzero(chosen[slices.patients]))
-        train(generator, own, LocalTask(training=training, plan=None, round=1, rounds=1, seed=seed, site=shadow))
+        train(generator, own, LocalTask(training=training, plan=NoPrivacy(), round=1, rounds=1, seed=seed, site=shadow))
         yield generator
 
 

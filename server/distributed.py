@@ -1,7 +1,7 @@
-"""The strategy of a joint step, whose noise the sites share: the server relays five phases and learns one sum.
+"""The strategy of distributed noise: in each step the server relays five phases and learns one sum.
 
-See `cmrfed.privacy.secure_aggregation` for the protocol and `cmrfed.site.joint` for the sites' side. A round in which
-too few sites got through is over without an update, and is not asked for again: sites may have paid for it.
+See `cmrfed.privacy.secure_aggregation` for the protocol and `cmrfed.site.distributed` for the sites' side. A round in
+which too few sites got through is over without an update, and is not asked for again: sites may have paid for it.
 """
 
 import time
@@ -14,8 +14,8 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 
 from cmrfed.config import UserError
-from cmrfed.federation import joint_update
-from cmrfed.privacy import NoiseSharing
+from cmrfed.federation import distributed_update
+from cmrfed.privacy import DistributedNoise
 from cmrfed.privacy.secure_aggregation import (
     Confirmation,
     Offer,
@@ -29,14 +29,14 @@ from cmrfed.privacy.secure_aggregation import (
     unmask,
 )
 from cmrfed.replies import Attendance, InvalidReply, Reply, SiteReply, masked_vector, message_of, own_message_of
-from cmrfed.site.joint import Confirmations, Offers, Shares, Survivors
+from cmrfed.site.distributed import Confirmations, Offers, Shares, Survivors
 
 from .strategy import EverySiteRefused, PrivateFederation, received, said, to_record
 
 T = TypeVar("T")
 
 
-class JointFederation(PrivateFederation):
+class DistributedFederation(PrivateFederation):
     """Each round one private step over all sites; any one site's part stays hidden from the server."""
 
     def configure_train(
@@ -46,7 +46,7 @@ class JointFederation(PrivateFederation):
         self._round_started, self._grid = time.time(), grid
         self._attendance = Attendance(self.arm.sites)
         self._request = self.arm.request(self.state)
-        self._session = Session.fresh(self._request.digest, self._sharing.quorum)
+        self._session = Session.fresh(self._request.digest, self._plan.quorum)
         try:
             self._offers = self._collect_offers()
             shares = route({name: answer.shares for name, answer in self._require_quorum(self._deal()).items()})
@@ -71,7 +71,7 @@ class JointFederation(PrivateFederation):
         updates, norm, reasons = [], self.state.max_grad_norm, self._attendance.reasons
         try:
             total = self._unmask(masked)
-            update, norm = joint_update(self._request.task, total, len(masked), self.arm.config.generator)
+            update, norm = distributed_update(self._request.task, total, len(masked), self.arm.config.generator)
             updates = [update]
         except (ProtocolViolation, InvalidReply) as violation:
             reasons.setdefault("the round", str(violation))
@@ -85,10 +85,10 @@ class JointFederation(PrivateFederation):
         return to_record(self.state.weights), None
 
     @property
-    def _sharing(self) -> NoiseSharing:
-        if self.arm.plan is None or self.arm.plan.sharing is None:
-            raise UserError(f"{self.arm.folder / 'arm.json'}: plan: its noise is not shared; no joint step is possible")
-        return self.arm.plan.sharing
+    def _plan(self) -> DistributedNoise:
+        if not isinstance(self.arm.plan, DistributedNoise):
+            raise UserError(f"{self.arm.folder / 'arm.json'}: plan: its noise is not distributed among the sites")
+        return self.arm.plan
 
     def _collect_offers(self) -> tuple[Offer, ...]:
         """Phase 1, from every node that is there. Raises EverySiteRefused where too few are willing."""

@@ -1,4 +1,4 @@
-"""A site's part in a joint step, where the sites share the noise and the server learns only their sum.
+"""A site's part in a step of distributed noise, of which the server learns only the sum over the sites.
 
 The five phases of `cmrfed.privacy.secure_aggregation`, each a message that may find a new process, so that the state
 between them is on the site's own disk. The session's `request` is the digest of the whole request, plan included, and
@@ -18,8 +18,7 @@ import numpy as np
 from cmrfed.config import Stage, UserError
 from cmrfed.core import atomic
 from cmrfed.generators import build_generator
-from cmrfed.privacy import Paid, PrivacyPlan
-from cmrfed.privacy.plan import NoiseSharing
+from cmrfed.privacy import DistributedNoise, Paid, Plan
 from cmrfed.privacy.secure_aggregation import (
     Confirmation,
     EncryptedShare,
@@ -71,10 +70,10 @@ def offer(home: Home, request: Request, session: Session) -> Offer:
     """
     home.refuse(request)
     home.refuse_beyond(request)
-    sharing = _sharing(request.task.plan)
+    plan = _distributed(request.task.plan)
     _require_same_request(request, session)
-    if session.threshold != sharing.quorum:
-        raise Refusal(f"the session's threshold is {session.threshold}, the plan's quorum {sharing.quorum}")
+    if session.threshold != plan.quorum:
+        raise Refusal(f"the session's threshold is {session.threshold}, the plan's quorum {plan.quorum}")
     _require_registered(home)
     participant, message = Participant.begin(session, home.policy.name, home.identity)
     _save(home, _Begun(request, home.policy.digest, participant))
@@ -84,10 +83,10 @@ def offer(home: Home, request: Request, session: Session) -> Offer:
 def share(home: Home, run: str, offers: tuple[Offer, ...]) -> tuple[EncryptedShare, ...]:
     """Phase 2. Check everybody's offers against this hospital's register; deal shares of the session's secrets."""
     begun = _open(home, run)
-    sharing = _sharing(begun.request.task.plan)
-    if len(offers) > sharing.sites:
-        raise Refusal(f"{len(offers)} sites offered keys, the plan's noise is cut for {sharing.sites}")
-    message = begun.participant.share(offers, home.policy.peers, sharing.colluders)
+    plan = _distributed(begun.request.task.plan)
+    if len(offers) > plan.sites:
+        raise Refusal(f"{len(offers)} sites offered keys, the plan's noise is cut for {plan.sites}")
+    message = begun.participant.share(offers, home.policy.peers, plan.colluders)
     _save(home, begun)
     return message
 
@@ -136,10 +135,10 @@ def reveal(home: Home, run: str, confirmations: tuple[Confirmation, ...]) -> Rev
     return message
 
 
-def _sharing(plan: PrivacyPlan | None) -> NoiseSharing:
-    if plan is None or plan.sharing is None:
-        raise Refusal("the plan's noise is not shared between sites: there is nothing to aggregate securely")
-    return plan.sharing
+def _distributed(plan: Plan) -> DistributedNoise:
+    if not isinstance(plan, DistributedNoise):
+        raise Refusal("the plan's noise is not distributed: there is nothing to aggregate securely")
+    return plan
 
 
 def _require_same_request(request: Request, session: Session) -> None:

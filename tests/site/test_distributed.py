@@ -1,4 +1,4 @@
-"""A joint step: the server learns the sum, each site pays before its vector leaves, and nobody can be played apart."""
+"""Distributed noise: the server learns the sum, each site pays before its vector leaves, nobody can be played apart."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ from conftest import toy_plan
 from homes import make_home, make_peers
 from scipy import stats
 
-from cmrfed.federation import joint_update
+from cmrfed.federation import distributed_update
 from cmrfed.generators import build_generator
-from cmrfed.privacy import BudgetExceeded, Cohort, Limits, NoiseSharing, epsilon
+from cmrfed.privacy import BudgetExceeded, Cohort, Limits, epsilon
 from cmrfed.privacy.randomness import KEY_BYTES
 from cmrfed.privacy.rounding import GRID
 from cmrfed.privacy.secure_aggregation import ProtocolViolation, Session, route, unmask
-from cmrfed.site import Refusal, Request, joint
+from cmrfed.site import Refusal, Request, distributed
 from cmrfed.training import LocalTask, contribution
 from cmrfed.updates import read_weights
 
@@ -34,8 +34,8 @@ def request_round(tiny_generator_config, fp32_training):
     training = fp32_training.model_copy(update={"local_steps": 1})
 
     def make(round=1, **plan):
-        sharing = NoiseSharing(sites=4, dropouts=1, colluders=1)
-        values = {"seed": None, "target_epsilon": 1000.0, "sharing": sharing, "steps": 6} | plan
+        among = {"sites": 4, "dropouts": 1, "colluders": 1}
+        values = {"seed": None, "target_epsilon": 1000.0, "steps": 6} | among | plan
         task = LocalTask(training=training, plan=toy_plan(**values), round=round, rounds=6)
         return Request(run="run", generator=tiny_generator_config, task=task)
 
@@ -44,11 +44,11 @@ def request_round(tiny_generator_config, fp32_training):
 
 def until_masked(homes, request, weights, dropped=()):
     """Phases 1 to 3; `dropped` sites fail before their vectors arrive."""
-    session = Session.fresh(request.digest, request.task.plan.sharing.quorum)
-    offers = tuple(joint.offer(home, request, session) for home in homes.values())
-    shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
+    session = Session.fresh(request.digest, request.task.plan.quorum)
+    offers = tuple(distributed.offer(home, request, session) for home in homes.values())
+    shares = route({name: distributed.share(home, request.run, offers) for name, home in homes.items()})
     masked = {
-        name: joint.mask(home, request, weights, tuple(shares[name])).value
+        name: distributed.mask(home, request, weights, tuple(shares[name])).value
         for name, home in homes.items()
         if name not in dropped
     }
@@ -58,8 +58,8 @@ def until_masked(homes, request, weights, dropped=()):
 def finish(homes, request, session, offers, masked):
     """Phases 4 and 5, and the sum."""
     survivors = tuple(sorted(masked))
-    confirmations = tuple(joint.confirm(homes[name], request.run, survivors) for name in survivors)
-    revealed = [joint.reveal(homes[name], request.run, confirmations) for name in survivors]
+    confirmations = tuple(distributed.confirm(homes[name], request.run, survivors) for name in survivors)
+    revealed = [distributed.reveal(homes[name], request.run, confirmations) for name in survivors]
     return unmask(session, offers, list(homes), masked, revealed)
 
 
@@ -71,14 +71,14 @@ def test_the_sum_is_that_of_the_sites_contributions(homes, request_round, weight
         made.append(contribution(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(joint, "contribution", remembered)
+    monkeypatch.setattr(distributed, "contribution", remembered)
     request = request_round()
     total = finish(homes, request, *until_masked(homes, request, weights, dropped))
     assert np.array_equal(total, sum(one.values for one in made))
     assert len(made) == 4 - len(dropped)
 
 
-def test_the_joint_noise_is_what_the_plan_says(homes, request_round, weights, monkeypatch):
+def test_the_distributed_noise_is_what_the_plan_says(homes, request_round, weights, monkeypatch):
     """With so much noise that the gradients vanish in it: of four shares cut for two, twice the variance is left."""
     keys = (bytes([number]) * KEY_BYTES for number in range(4))
     monkeypatch.setattr("cmrfed.site.home.fresh_key", lambda: next(keys))  # the same statistics in every run
@@ -86,9 +86,9 @@ def test_the_joint_noise_is_what_the_plan_says(homes, request_round, weights, mo
     task = request.task
     total = finish(homes, request, *until_masked(homes, request, weights))
     jitter = np.random.default_rng(0).uniform(-0.5, 0.5, len(total))
-    scale = np.sqrt(4 / task.plan.sharing.shares) / GRID
+    scale = np.sqrt(4 / task.plan.shares) / GRID
     assert stats.kstest(total + jitter, "norm", args=(0, scale)).pvalue > 1e-4
-    update, norm = joint_update(task, total, 4, request.generator)
+    update, norm = distributed_update(task, total, 4, request.generator)
     moved = np.concatenate([part.ravel() for part in update.values()])
     expected = -task.learning_rate * total * GRID * 50.0 * 0.5 / (0.5 * 4 * 4)
     assert np.allclose(moved, expected, rtol=1e-5)
@@ -101,7 +101,7 @@ def test_every_masked_vector_was_paid_for_before_it_left(homes, request_round, w
     finish(homes, request, session, offers, masked)
     for name in "ABD":
         assert [row.event for row in homes[name].ledger.rows()] == [request.task.plan.event(1)]
-        assert homes[name].ledger.rows()[0].event.noise == "shared"
+        assert homes[name].ledger.rows()[0].event.noise == "distributed"
     assert homes["C"].ledger.rows() == []
 
 
@@ -113,17 +113,17 @@ def test_a_crash_before_the_vector_is_masked_costs_nothing_again_and_after_it_th
 
     request = request_round()
     session = Session.fresh(request.digest, 3)
-    offers = tuple(joint.offer(home, request, session) for home in homes.values())
-    shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
+    offers = tuple(distributed.offer(home, request, session) for home in homes.values())
+    shares = route({name: distributed.share(home, request.run, offers) for name, home in homes.items()})
     with monkeypatch.context() as broken:
-        broken.setattr(joint, "contribution", crash)
+        broken.setattr(distributed, "contribution", crash)
         with pytest.raises(KeyboardInterrupt):
-            joint.mask(homes["A"], request, weights, tuple(shares["A"]))
+            distributed.mask(homes["A"], request, weights, tuple(shares["A"]))
     assert len(homes["A"].ledger.rows()) == 1, "paid before anything was computed"
-    joint.mask(homes["A"], request, weights, tuple(shares["A"]))
+    distributed.mask(homes["A"], request, weights, tuple(shares["A"]))
     assert len(homes["A"].ledger.rows()) == 1, "and once"
     with pytest.raises(ProtocolViolation, match="was done"):
-        joint.mask(homes["A"], request, weights, tuple(shares["A"]))
+        distributed.mask(homes["A"], request, weights, tuple(shares["A"]))
     assert len(homes["A"].ledger.rows()) == 1
 
 
@@ -131,10 +131,10 @@ def test_shares_that_cannot_be_opened_cost_nothing(homes, request_round, weights
     """A server must not be able to use up a budget for nothing."""
     request = request_round()
     session = Session.fresh(request.digest, 3)
-    offers = tuple(joint.offer(home, request, session) for home in homes.values())
-    shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
+    offers = tuple(distributed.offer(home, request, session) for home in homes.values())
+    shares = route({name: distributed.share(home, request.run, offers) for name, home in homes.items()})
     with pytest.raises(ProtocolViolation):
-        joint.mask(homes["A"], request, weights, tuple(shares["B"]))
+        distributed.mask(homes["A"], request, weights, tuple(shares["B"]))
     assert homes["A"].ledger.rows() == []
 
 
@@ -151,16 +151,18 @@ def test_a_run_beyond_its_plan_is_declined_in_the_first_phase(homes, request_rou
     until_masked(homes, request_round(**short), weights)
     request = request_round(round=2, **short)
     with pytest.raises(BudgetExceeded, match="the run to epsilon"):
-        joint.offer(homes["A"], request, Session.fresh(request.digest, 3))
+        distributed.offer(homes["A"], request, Session.fresh(request.digest, 3))
 
 
-def test_patients_without_budget_are_left_out_of_a_joint_step_silently(homes, request_round, weights, monkeypatch):
+def test_patients_without_budget_are_left_out_of_a_step_silently(homes, request_round, weights, monkeypatch):
     taking_part = []
-    monkeypatch.setattr(joint, "contribution", lambda g, s, t, r: taking_part.append(s) or contribution(g, s, t, r))
+    monkeypatch.setattr(
+        distributed, "contribution", lambda g, s, t, r: taking_part.append(s) or contribution(g, s, t, r)
+    )
     request = request_round()
     whole = epsilon([request.task.plan.event(6)], 1e-3)
     homes["A"] = make_home(
-        homes["A"].folder, name="A", noise=["shared"], peers=homes["A"].policy.peers, maximum_epsilon=whole
+        homes["A"].folder, name="A", noise=["distributed"], peers=homes["A"].policy.peers, maximum_epsilon=whole
     )
     earlier = Limits(1e6, 1e6, 1e-3, 3.0)
     spent = Cohort.of(homes["A"].slices().subset(["toy-1"]))
@@ -169,50 +171,50 @@ def test_patients_without_budget_are_left_out_of_a_joint_step_silently(homes, re
     assert [slices.number_of_patients for slices in taking_part] == [3, 4, 4, 4]
 
 
-def test_a_hospital_that_has_not_allowed_it_shares_no_noise(homes, request_round):
+def test_a_hospital_that_has_not_allowed_it_takes_no_part(homes, request_round):
     home = make_home(homes["A"].folder, name="A", peers=homes["A"].policy.peers)
     request = request_round()
-    with pytest.raises(Refusal, match="'shared' is not among"):
-        joint.offer(home, request, Session.fresh(request.digest, 3))
+    with pytest.raises(Refusal, match="'distributed' is not among"):
+        distributed.offer(home, request, Session.fresh(request.digest, 3))
 
 
 def test_sites_that_were_asked_for_different_plans_do_not_work_together(homes, request_round):
     """A server asks D for less noise: D's signature is then for another session, and A will have none of it."""
     request, weaker = request_round(), request_round(noise_multiplier=0.4)
     session = Session.fresh(request.digest, 3)
-    offers = [joint.offer(homes[name], request, session) for name in "ABC"]
+    offers = [distributed.offer(homes[name], request, session) for name in "ABC"]
     other = session.model_copy(update={"request": weaker.digest})
-    offers.append(joint.offer(homes["D"], weaker, other))
+    offers.append(distributed.offer(homes["D"], weaker, other))
     with pytest.raises(ProtocolViolation, match="D did not sign these keys for this session"):
-        joint.share(homes["A"], request.run, tuple(offers))
+        distributed.share(homes["A"], request.run, tuple(offers))
 
 
 def test_a_session_for_another_request_or_threshold_is_refused(homes, request_round):
     request = request_round()
     with pytest.raises(Refusal, match="another request"):
-        joint.offer(homes["A"], request, Session.fresh(request_round(round=2).digest, 3))
+        distributed.offer(homes["A"], request, Session.fresh(request_round(round=2).digest, 3))
     with pytest.raises(Refusal, match="threshold is 2"):
-        joint.offer(homes["A"], request, Session.fresh(request.digest, 2))
+        distributed.offer(homes["A"], request, Session.fresh(request.digest, 2))
 
 
 def test_the_request_cannot_change_after_the_sites_agreed(homes, request_round, weights):
     request = request_round()
     session = Session.fresh(request.digest, 3)
-    offers = tuple(joint.offer(home, request, session) for home in homes.values())
-    shares = route({name: joint.share(home, request.run, offers) for name, home in homes.items()})
+    offers = tuple(distributed.offer(home, request, session) for home in homes.values())
+    shares = route({name: distributed.share(home, request.run, offers) for name, home in homes.items()})
     with pytest.raises(Refusal, match="another than the one"):
-        joint.mask(homes["A"], request_round(noise_multiplier=0.4), weights, tuple(shares["A"]))
+        distributed.mask(homes["A"], request_round(noise_multiplier=0.4), weights, tuple(shares["A"]))
 
 
 def test_a_policy_that_changes_after_the_sites_agreed_ends_the_session_unpaid(homes, request_round, weights):
     request = request_round()
     session = Session.fresh(request.digest, 3)
-    offers = tuple(joint.offer(home, request, session) for home in homes.values())
-    shares = route({name: joint.share(home, "run", offers) for name, home in homes.items()})["A"]
-    allowed = {"name": "A", "noise": ["shared"], "peers": homes["A"].policy.peers}
+    offers = tuple(distributed.offer(home, request, session) for home in homes.values())
+    shares = route({name: distributed.share(home, "run", offers) for name, home in homes.items()})["A"]
+    allowed = {"name": "A", "noise": ["distributed"], "peers": homes["A"].policy.peers}
     stricter = make_home(homes["A"].folder, **allowed, maximum_epsilon=1e-3)
     with pytest.raises(Refusal, match=r"site\.yaml was changed"):
-        joint.mask(stricter, request, weights, tuple(shares))
+        distributed.mask(stricter, request, weights, tuple(shares))
     assert stricter.ledger.rows() == []
 
 
@@ -220,21 +222,21 @@ def test_more_sites_than_the_noise_was_cut_for_are_refused(tmp_path, request_rou
     homes = make_peers(tmp_path, [*NAMES, "E"])
     request = request_round()
     session = Session.fresh(request.digest, 3)
-    offers = tuple(joint.offer(home, request, session) for home in homes.values())
+    offers = tuple(distributed.offer(home, request, session) for home in homes.values())
     with pytest.raises(Refusal, match="5 sites offered keys, the plan's noise is cut for 4"):
-        joint.share(homes["A"], request.run, offers)
+        distributed.share(homes["A"], request.run, offers)
 
 
 def test_a_site_missing_from_its_own_register_is_told_its_key(tmp_path, request_round):
-    home = make_home(tmp_path, noise=["shared"])
+    home = make_home(tmp_path, noise=["distributed"])
     request = request_round()
     with pytest.raises(Exception, match=f"here is missing; its key is {home.identity.public}"):
-        joint.offer(home, request, Session.fresh(request.digest, 3))
+        distributed.offer(home, request, Session.fresh(request.digest, 3))
 
 
 def test_secrets_on_disk_are_for_the_owner_alone(homes, request_round):
     request = request_round()
-    joint.offer(homes["A"], request, Session.fresh(request.digest, 3))
+    distributed.offer(homes["A"], request, Session.fresh(request.digest, 3))
     path = homes["A"].session(request.run)
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
@@ -244,7 +246,7 @@ def test_too_few_survivors_reveal_nothing(homes, request_round, weights):
     request = request_round()
     _, _, masked = until_masked(homes, request, weights, dropped=("C", "D"))
     with pytest.raises(ProtocolViolation):
-        joint.confirm(homes["A"], request.run, tuple(sorted(masked)))
+        distributed.confirm(homes["A"], request.run, tuple(sorted(masked)))
 
 
 def test_one_masked_vector_tells_nothing(homes, request_round, weights):
