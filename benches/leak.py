@@ -29,7 +29,7 @@ POWER = 0.5
 """A family finds the leak when one of its attacks has a TPR at 1 % FPR above this."""
 SIGNIFICANCE = 0.05
 
-Row = dict[str, dict[str, float]]
+Judged = dict[str, dict[str, float]]
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _one_seed(seed: int, options: argparse.Namespace) -> dict[str, Row]:
+def _one_seed(seed: int, options: argparse.Namespace) -> dict[str, Judged]:
     count = options.members
     hearts = phantom_slices(2 * count + options.non_members, seed, PreprocessingConfig(size=options.size))
     few, names = few_of_each(hearts, 2), hearts.patient_names
@@ -85,7 +85,7 @@ def overtrained(slices: Slices, family: str, steps: int, seed: int) -> Generator
     return generator
 
 
-def _judged(generator: Generator, members: Slices, non_members: Slices, seed: int) -> Row:
+def _judged(generator: Generator, members: Slices, non_members: Slices, seed: int) -> Judged:
     """What is read of each attack on one group."""
     cohort = Candidates.of(members.records, non_members.records, seed)
     slices: PatientSlices = patient_slices(concatenate([members, non_members]))
@@ -104,19 +104,19 @@ def _read(attack: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _families(row: Row) -> list[str]:
+def _families(row: Judged) -> list[str]:
     return sorted({ATTACKS[name].family for name, one in row.items() if one["tpr_at_1pct_fpr"] > POWER})
 
 
-def _significant(row: Row) -> bool:
+def _significant(row: Judged) -> bool:
     return any(one["p_value_adjusted"] < SIGNIFICANCE for one in row.values())
 
 
-def _any_misses(row: Row) -> bool:
+def _any_misses(row: Judged) -> bool:
     return any(one["misses_simultaneously"] for one in row.values())
 
 
-def _means(rows: list[Row], key: str) -> dict[str, float]:
+def _means(rows: list[Judged], key: str) -> dict[str, float]:
     return {name: round(float(np.mean([row[name][key] for row in rows])), 3) for name in rows[0]}
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from cmrfed.conditions import CONDITIONS
-from cmrfed.shapes import Image, Mask, spread
+from cmrfed.shapes import Latent, Mask, spread
 
 Conditions: TypeAlias = dict[str, Tensor]
 """Name in `cmrfed.conditions.CONDITIONS` -> tensor (batch, ...); a name that is missing is unknown everywhere."""
@@ -18,13 +18,13 @@ Conditions: TypeAlias = dict[str, Tensor]
 class Batch(NamedTuple):
     """Rows that lie beside each other in every tensor: the first dimension of each is the batch.
 
-    images: what is learnt. conditions: by name, the mask among them. draws: the randomness of an objective by names of
-    its own; nobody but the objective that drew them looks inside.
+    images: what is learnt, or what a space made of it. conditions: by name, the mask among them. draws: the randomness
+    of an objective by names of its own; nobody but the objective that drew them looks inside.
 
     Being a tuple of dicts of tensors, it is a tree that `torch.func` goes through.
     """
 
-    images: Image
+    images: Latent
     conditions: Conditions
     draws: dict[str, Tensor]
 

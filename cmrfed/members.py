@@ -64,6 +64,9 @@ FAMILIES = Members(
 NETWORKS = Members(unet="cmrfed.generators.networks.unet:UNet")
 """Networks that walk a path."""
 
+SPACES = Members(pixel="cmrfed.generators.spaces:Pixel")
+"""Spaces that a path runs in."""
+
 RULES = Members(mean="cmrfed.aggregation.mean:mean", median="cmrfed.aggregation.median:median")
 """Rules that join the sites' updates into one."""
 

@@ -20,6 +20,8 @@ VolumeMask = UInt8[np.ndarray, "slice row column"]
 
 Image = Float[torch.Tensor, "batch 1 *grid"]
 """Slices (batch, 1, row, column) or stacks (batch, 1, slice, row, column) ready for a network, in [-1, 1]."""
+Latent = Float[torch.Tensor, "batch channel *place"]
+"""What a space makes of images (`cmrfed.generators.spaces`); in the space of pixels, images."""
 Mask = Int[torch.Tensor, "batch *grid"]
 """Labels of the `Label` table, classes of tissue from `FIRST_TISSUE` on, or `UNLABELLED`; int64, for a network."""
 

@@ -116,7 +116,7 @@ def test_a_patient_gives_as_many_rows_as_the_plan_asks_whatever_it_has(
     monkeypatch.setattr(
         type(slices), "batch", lambda self, rows, device: (seen.append(rows), batch(self, rows, device))[1]
     )
-    training = fp32_training.model_copy(update={"slices_per_patient": asked, "draws_per_slice": 2})
+    training = fp32_training.model_copy(update={"slices_per_patient": asked, "noise_multiplicity": 2})
     patient_batch(generator.objective, slices, 0, training, SeededRandom(0), CPU)
     assert len(seen[0]) == asked * 2
     assert len(set(seen[0].tolist())) == min(own, asked), "without replacement, as far as the patient's slices go"

@@ -52,7 +52,7 @@ class Oracle(nn.Module):
         self.path, self.image, self.asked = generator.path, image, []
 
     def parts(self, x_t, t, conditions):
-        signal, noise = (spread(scale, x_t) for scale in self.path.scales(t))
+        signal, noise = (spread(scale, x_t) for scale in self.path.alpha_sigma(t))
         image = self.image(x_t, signal, noise, conditions)
         return Parts(image, (x_t - signal * image) / noise)
 

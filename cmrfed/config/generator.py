@@ -8,7 +8,7 @@ from cmrfed.conditions import CONDITIONS
 from cmrfed.config.data import MOST_TISSUES
 from cmrfed.config.stage import Count, Decay, Stage
 from cmrfed.keys import AsWritten
-from cmrfed.members import FAMILIES, NETWORKS, OneOf
+from cmrfed.members import FAMILIES, NETWORKS, SPACES, OneOf
 
 
 class GeneratorConfig(Stage):
@@ -18,6 +18,9 @@ class GeneratorConfig(Stage):
         default="flow", description="rectified flow, denoising diffusion, or EDM's preconditioned diffusion"
     )
     network: Annotated[str, OneOf(NETWORKS)] = Field(default="unet", description="the network that learns it")
+    space: Annotated[str, OneOf(SPACES)] = Field(
+        default="pixel", description="what the network sees: pixels, or what they are encoded to"
+    )
     conditions: tuple[Annotated[str, OneOf(CONDITIONS)], ...] = Field(
         default=("mask", "vendor", "phase"), description="what it is told of an image"
     )

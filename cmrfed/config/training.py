@@ -39,14 +39,14 @@ class TrainingConfig(ExecutionConfig):
     )
     batch_size: Count = Field(default=32, description="without privacy: slices in a step")
     slices_per_patient: Count = Field(default=4, description="with privacy: slices drawn from a sampled patient")
-    draws_per_slice: Count = Field(
-        default=1, description="with privacy: times that each of these slices is used, at a noise level of its own"
+    noise_multiplicity: Count = Field(
+        default=1, description="with privacy: noise levels at which each of these slices is used in a step"
     )
 
     @property
     def rows_of_patient(self) -> int:
         """Rows that a sampled patient gives to a step."""
-        return self.slices_per_patient * self.draws_per_slice
+        return self.slices_per_patient * self.noise_multiplicity
 
     def executed_as(self, execution: ExecutionConfig) -> "TrainingConfig":
         """The same computation, run as `execution` says."""

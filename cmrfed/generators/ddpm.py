@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from monai.networks.schedulers import DDPMScheduler
 from torch import Tensor
 
-from cmrfed.generators.path import Parts, Path, Scales, Times
-from cmrfed.shapes import Image, spread
+from cmrfed.generators.path import AlphaSigma, Parts, Path, Times
+from cmrfed.shapes import Latent, spread
 
 TRAINING_STEPS = 1000
 
@@ -29,7 +29,7 @@ class DDPM(Path):
     def draw_times(self, count: int, random: torch.Generator) -> Times:
         return torch.randint(TRAINING_STEPS, (count,), generator=random) / (TRAINING_STEPS - 1)
 
-    def scales(self, t: Times) -> Scales:
+    def alpha_sigma(self, t: Times) -> AlphaSigma:
         a_t = self.alphas[_level(t)]
         return a_t.sqrt(), (1 - a_t).sqrt()
 
@@ -48,12 +48,12 @@ class DDPM(Path):
     def network_times(self, t: Times) -> Times:
         return _level(t) / (TRAINING_STEPS - 1)
 
-    def target(self, parts: Parts, t: Times) -> Image:
+    def target(self, parts: Parts, t: Times) -> Latent:
         return parts.noise
 
-    def take_apart(self, prediction: Image, x_t: Image, t: Times) -> Parts:
+    def to_x0_eps(self, prediction: Latent, x_t: Latent, t: Times) -> Parts:
         """e as predicted, and x = (x_t - noise e) / signal; the signal is never 0, but small at t = 1."""
-        signal, noise = (spread(scale, x_t) for scale in self.scales(t))
+        signal, noise = (spread(scale, x_t) for scale in self.alpha_sigma(t))
         return Parts(image=(x_t - noise * prediction) / signal, noise=prediction)
 
 

@@ -1,4 +1,5 @@
-"""Generators that carry noise to an image along a path, with any network, and can be asked at any noise."""
+"""Generators that carry noise to an image along a path, with any network in any space, and can be asked at any
+noise."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -13,15 +14,17 @@ from cmrfed.config import GeneratorConfig, SamplingConfig, UserError
 from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.networks.contract import Network
 from cmrfed.generators.path import Parts, Path, Times
-from cmrfed.members import NETWORKS
-from cmrfed.shapes import Image
+from cmrfed.generators.spaces import Space
+from cmrfed.members import NETWORKS, SPACES
+from cmrfed.shapes import Image, Latent
 
 
 class Denoiser(Generator):
-    """A path, and a network that walks it.
+    """A path, the space it runs in, and a network that walks it.
 
-    It has a *noise view*, which a generator without a path has not: `time_at`, `scales`, `corrupt`, `losses_at`,
-    `predicted_parts` and `carried` say how well it knows an image at any noise share. Attacks ask for it.
+    It has a *noise view*, which a generator without a path has not: `time_at`, `alpha_sigma`, `corrupt`, `losses_at`,
+    `predict_x0_eps` and `ddim_step` say how well it knows an image at any noise share. Attacks ask for it. All of these
+    speak of latents, as `space.encode` makes them; in the space of pixels these are the images.
     """
 
     def __init__(self, config: GeneratorConfig, path: Path) -> None:
@@ -30,7 +33,8 @@ class Denoiser(Generator):
         if (network.spatial_dims == 3) != (config.levels > 1):
             takes = "stacks: set it above 1" if network.spatial_dims == 3 else "slices: set it to 1"
             raise UserError(f"generator.levels: network {config.network} takes {takes} (found {config.levels})")
-        self.network: Network = network(config)
+        self.space: Space = SPACES.load(config.space)(config)
+        self.network: Network = network(config, self.space.channels)
         self.path = path
 
     @property
@@ -41,21 +45,21 @@ class Denoiser(Generator):
         """The time in [0, 1] at which noise / (signal + noise) is nearest to the given share in [0, 1]."""
         return self.path.time_at(noise_share)
 
-    def scales(self, t: Times) -> tuple[Times, Times]:
+    def alpha_sigma(self, t: Times) -> tuple[Times, Times]:
         """(signal, noise) at times in [0, 1], each >= 0."""
-        return self.path.scales(t)
+        return self.path.alpha_sigma(t)
 
-    def corrupt(self, images: Image, noises: Image, t: Times) -> Image:
+    def corrupt(self, images: Latent, noises: Latent, t: Times) -> Latent:
         """x_t = signal x + noise e."""
         return self.path.corrupt(Parts(images, noises), t)
 
-    def losses_at(self, images: Image, noises: Image, t: Times, conditions: Conditions) -> Float[Tensor, " batch"]:
-        """The training loss of each image at the given times and unit Gaussian noises, the mean over its pixels."""
+    def losses_at(self, images: Latent, noises: Latent, t: Times, conditions: Conditions) -> Float[Tensor, " batch"]:
+        """The training loss of each row at the given times and unit Gaussian noises, the mean over its pixels."""
         parts = Parts(images, noises)
         prediction = self.predict(self.path.corrupt(parts, t), t, conditions)
         return (prediction - self.path.target(parts, t)).square().flatten(1).mean(1)
 
-    def predict(self, x_t: Image, t: Times, conditions: Conditions, guidance: float = 1.0) -> Image:
+    def predict(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Latent:
         """What the network says of x_t; with classifier-free guidance, unconditional + guidance * (conditional -
         unconditional)."""
         told = self.path.network_times(t)
@@ -66,35 +70,42 @@ class Denoiser(Generator):
         unconditional = self.network(x_t, told, nothing)
         return unconditional + guidance * (conditional - unconditional)
 
-    def predicted_parts(self, x_t: Image, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
+    def predict_x0_eps(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
         """The image and the unit noise that the network sees in x_t."""
-        return self.path.take_apart(self.predict(x_t, t, conditions, guidance), x_t, t)
+        return self.path.to_x0_eps(self.predict(x_t, t, conditions, guidance), x_t, t)
 
-    def carried(self, x_t: Image, t: Times, to: Times, conditions: Conditions) -> Image:
+    def ddim_step(self, x_t: Latent, t: Times, to: Times, conditions: Conditions) -> Latent:
         """x at time `to`, towards the noise or away from it, by one deterministic step that keeps both parts.
 
         DDIM's step with eta = 0 (Song et al. 2020), which for the flow is Euler's: x_t + (to - t) v.
         """
-        return self.path.corrupt(self.predicted_parts(x_t, t, conditions), to)
+        return self.path.corrupt(self.predict_x0_eps(x_t, t, conditions), to)
 
     @torch.no_grad()
     def sample(self, conditions: Conditions, sampling: SamplingConfig, random: torch.Generator) -> Image:
         """Unit Gaussian noise, carried to an image in `sampling.steps` deterministic steps."""
         masks = conditions["mask"]
-        noises = torch.randn((len(masks), 1, *masks.shape[1:]), generator=random).to(masks.device)
-        return self.denoise(noises, conditions, sampling.steps, sampling.guidance).clamp(-1, 1)
+        *levels, rows, columns = masks.shape[1:]
+        grid = (*levels, rows // self.space.stride, columns // self.space.stride)
+        noises = torch.randn((len(masks), self.space.channels, *grid), generator=random).to(masks.device)
+        latents = self.denoise(noises, conditions, sampling.steps, sampling.guidance)
+        return self.space.decode(latents).clamp(-1, 1)
 
-    def denoise(self, noises: Image, conditions: Conditions, steps: int, guidance: float = 1.0) -> Image:
-        """The images that unit Gaussian noises are carried to."""
+    def denoise(self, noises: Latent, conditions: Conditions, steps: int, guidance: float = 1.0) -> Latent:
+        """What unit Gaussian noises are carried to."""
         times = self.path.sampling_times(steps).to(noises.device)[:, None].expand(-1, len(noises))
         x_t = noises
         for t, to in pairwise(times):
             x_t = self.path.corrupt(self._seen(x_t, t, conditions, guidance), to)
         return self._seen(x_t, times[-1], conditions, guidance).image
 
-    def _seen(self, x_t: Image, t: Times, conditions: Conditions, guidance: float) -> Parts:
-        parts = self.predicted_parts(x_t, t, conditions, guidance)
-        return Parts(parts.image.clamp(-1, 1), parts.noise) if self.path.clips else parts
+    def _seen(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float) -> Parts:
+        parts = self.predict_x0_eps(x_t, t, conditions, guidance)
+        return Parts(parts.image.clamp(-1, 1), parts.noise) if self._clips else parts
+
+    @property
+    def _clips(self) -> bool:
+        return self.path.clips and self.space.bounded
 
 
 class Denoising(Objective):
@@ -110,7 +121,8 @@ class Denoising(Objective):
         yield from self.generator.network.group(self.generator.config.trainable)
 
     def drawn(self, batch: Batch, random: torch.Generator) -> Batch:
-        images, config = batch.images, self.generator.config
+        with torch.no_grad():
+            images, config = self.generator.space.encode(batch.images), self.generator.config
         draws = {
             "times": self.generator.path.draw_times(len(images), random),
             "noises": torch.randn(images.shape, generator=random),
@@ -119,7 +131,7 @@ class Denoising(Objective):
         for name in config.conditions:
             if dropout := CONDITIONS[name].dropout:
                 draws[_HIDDEN + name] = torch.rand(len(images), generator=random) < dropout
-        return batch._replace(draws={name: one.to(images.device) for name, one in draws.items()})
+        return batch._replace(images=images, draws={name: one.to(images.device) for name, one in draws.items()})
 
     def told(self, batch: Batch) -> Batch:
         shown = {name: torch.zeros_like(one) for name, one in batch.draws.items() if name.startswith(_HIDDEN)}

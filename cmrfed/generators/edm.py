@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cmrfed.generators.path import Parts, Path, Scales, Times
-from cmrfed.shapes import Image, spread
+from cmrfed.generators.path import AlphaSigma, Parts, Path, Times
+from cmrfed.shapes import Latent, spread
 
 SIGMA_DATA = 0.5
 """Standard deviation of images in [-1, 1]."""
@@ -31,7 +31,7 @@ class EDM(Path):
         sigma = (LOG_MEAN + LOG_STD * torch.randn(count, generator=random)).exp()
         return _time_of(sigma).clamp(0, 1)
 
-    def scales(self, t: Times) -> Scales:
+    def alpha_sigma(self, t: Times) -> AlphaSigma:
         sigma = _sigma(t)
         inner = (sigma**2 + SIGMA_DATA**2).rsqrt()
         return inner, inner * sigma
@@ -44,14 +44,14 @@ class EDM(Path):
     def sampling_times(self, steps: int) -> Float[Tensor, " steps"]:
         return torch.linspace(1, 0, steps)
 
-    def target(self, parts: Parts, t: Times) -> Image:
+    def target(self, parts: Parts, t: Times) -> Latent:
         """F = (x - c_skip (x + sigma e)) / c_out, which is
         (sigma x - sigma_data^2 e) / (sigma_data sqrt(sigma^2 + sigma_data^2))."""
         sigma = spread(_sigma(t), parts.image)
         size = SIGMA_DATA * (sigma**2 + SIGMA_DATA**2).sqrt()
         return (sigma * parts.image - SIGMA_DATA**2 * parts.noise) / size
 
-    def take_apart(self, prediction: Image, x_t: Image, t: Times) -> Parts:
+    def to_x0_eps(self, prediction: Latent, x_t: Latent, t: Times) -> Parts:
         """x = D, and e = (x + sigma e - D) / sigma, written so that nothing large cancels."""
         sigma = spread(_sigma(t), x_t)
         inner = (sigma**2 + SIGMA_DATA**2).rsqrt()

@@ -6,6 +6,7 @@ Every kind of condition has an encoder, so that a condition that the schema gain
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -92,8 +93,9 @@ class DenseEncoder:
     def channels(self) -> int:
         return sum(self.labels if _is_labels(name) else 2 for name in self.names)
 
-    def __call__(self, conditions: Conditions) -> list[Float[Tensor, "batch channels *grid"]]:
-        return [self._encoded(name, conditions[name]) for name in self.names]
+    def __call__(self, conditions: Conditions, grid: Sequence[int]) -> list[Float[Tensor, "batch channels *grid"]]:
+        """On `grid`, that of the latents: where it is coarser than the image's, each place has the mean of its own."""
+        return [_on(grid, self._encoded(name, conditions[name])) for name in self.names]
 
     def _encoded(self, name: str, values: Tensor) -> Float[Tensor, "batch channels *grid"]:
         if _is_labels(name):
@@ -101,6 +103,12 @@ class DenseEncoder:
             return (values[:, None] == labels).float()
         known = ~values.isnan()
         return torch.stack([values.nan_to_num(), known.float()], dim=1)
+
+
+def _on(grid: Sequence[int], channels: Float[Tensor, "batch channels ..."]) -> Float[Tensor, "batch channels *grid"]:
+    if channels.shape[2:] == tuple(grid):
+        return channels
+    return F.interpolate(channels, size=list(grid), mode="area")
 
 
 def _is_labels(name: str) -> bool:

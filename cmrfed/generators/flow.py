@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cmrfed.generators.path import Parts, Path, Scales, Times
-from cmrfed.shapes import Image, spread
+from cmrfed.generators.path import AlphaSigma, Parts, Path, Times
+from cmrfed.shapes import Latent, spread
 
 
 class Flow(Path):
@@ -17,7 +17,7 @@ class Flow(Path):
     def draw_times(self, count: int, random: torch.Generator) -> Times:
         return torch.sigmoid(torch.randn(count, generator=random))
 
-    def scales(self, t: Times) -> Scales:
+    def alpha_sigma(self, t: Times) -> AlphaSigma:
         return t, 1 - t
 
     def time_at(self, noise_share: float) -> float:
@@ -27,10 +27,10 @@ class Flow(Path):
         """t = 0, 1/n, ..., (n-1)/n, so that a deterministic step is Euler's."""
         return torch.arange(steps) / steps
 
-    def target(self, parts: Parts, t: Times) -> Image:
+    def target(self, parts: Parts, t: Times) -> Latent:
         return parts.image - parts.noise
 
-    def take_apart(self, prediction: Image, x_t: Image, t: Times) -> Parts:
+    def to_x0_eps(self, prediction: Latent, x_t: Latent, t: Times) -> Parts:
         """x_1 = x_t + (1 - t) v and x_0 = x_t - t v."""
         t = spread(t, x_t)
         return Parts(image=x_t + (1 - t) * prediction, noise=x_t - t * prediction)

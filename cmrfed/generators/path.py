@@ -8,18 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cmrfed.shapes import Image, spread
+from cmrfed.shapes import Latent, spread
 
 Times = Float[Tensor, " batch"]
-Scales = tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]
+AlphaSigma = tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]
 
 
 @dataclass(frozen=True)
 class Parts:
     """A corrupted image taken apart into what a network says it was made from: x_t = signal image + noise e."""
 
-    image: Image
-    noise: Image
+    image: Latent
+    noise: Latent
 
 
 class Path(nn.Module, ABC):
@@ -39,7 +39,7 @@ class Path(nn.Module, ABC):
         """Training times, from the path's density."""
 
     @abstractmethod
-    def scales(self, t: Times) -> Scales:
+    def alpha_sigma(self, t: Times) -> AlphaSigma:
         """(signal, noise), each >= 0 and not both 0."""
 
     @abstractmethod
@@ -51,18 +51,18 @@ class Path(nn.Module, ABC):
         """Times at which a sampler asks the network, from the noisiest on; after the last, it takes the image."""
 
     @abstractmethod
-    def target(self, parts: Parts, t: Times) -> Image:
+    def target(self, parts: Parts, t: Times) -> Latent:
         """What the network is to predict of x_t = signal image + noise e."""
 
     @abstractmethod
-    def take_apart(self, prediction: Image, x_t: Image, t: Times) -> Parts:
+    def to_x0_eps(self, prediction: Latent, x_t: Latent, t: Times) -> Parts:
         """What a prediction says of x_t: the inverse of `target`, given x_t."""
 
     def network_times(self, t: Times) -> Times:
         """The times in [0, 1] that the network is told."""
         return t
 
-    def corrupt(self, parts: Parts, t: Times) -> Image:
+    def corrupt(self, parts: Parts, t: Times) -> Latent:
         """x_t = signal image + noise e."""
-        signal, noise = (spread(scale, parts.image) for scale in self.scales(t))
+        signal, noise = (spread(scale, parts.image) for scale in self.alpha_sigma(t))
         return signal * parts.image + noise * parts.noise

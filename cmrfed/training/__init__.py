@@ -1,6 +1,6 @@
 """Training at one site: slices + weights + plan -> what may leave the site, and the accountant's event of it."""
 
-from cmrfed.training.local import Contribution, LocalRun, LocalTask, contribution, private_random, train
+from cmrfed.training.local import DistributedRun, LocalRun, LocalTask, contribution, private_random, train
 from cmrfed.training.losses import (
     autocast,
     choose_device,
@@ -14,7 +14,7 @@ from cmrfed.training.private import noised_sum, patient_batch, trained_weights
 from cmrfed.training.public import has_public_objectives, train_publicly
 
 __all__ = [
-    "Contribution",
+    "DistributedRun",
     "LocalRun",
     "LocalTask",
     "Pretrained",

@@ -127,7 +127,7 @@ _OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 @dataclass(frozen=True)
-class Contribution:
+class DistributedRun:
     """A site's part of a distributed step: its clipped sum with its share of the noise, in units of the plan's grid.
 
     Not private by itself: it may leave the site under secure aggregation alone.
@@ -137,7 +137,7 @@ class Contribution:
     event: GaussianEvent
 
 
-def contribution(generator: Generator, slices: Slices, task: LocalTask, random: Random | None = None) -> Contribution:
+def contribution(generator: Generator, slices: Slices, task: LocalTask, random: Random | None = None) -> DistributedRun:
     """One site's part of a distributed step; the weights stay as they are. `random` as in `train`.
 
     Raises ValueError unless the plan distributes its noise.
@@ -148,7 +148,7 @@ def contribution(generator: Generator, slices: Slices, task: LocalTask, random: 
     generator.enter(task.round, task.rounds).to(device).train()
     drawn, samples = random or private_random(task), samples_of(slices, generator.config.levels)
     values = noised_sum(generator, samples, task.training, task.plan, task.clipping, drawn, device)
-    return Contribution(values, task.plan.event(1))
+    return DistributedRun(values, task.plan.event(1))
 
 
 def private_random(task: LocalTask, key: bytes | None = None) -> Random:

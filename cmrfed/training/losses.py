@@ -89,7 +89,7 @@ def single_pixel_losses(generator: Denoiser, slices: Slices, training: TrainingC
 
 def _single_pixel_loss(generator: Denoiser, batch: Batch) -> Tensor:
     images, noises, times = batch.images, batch.draws["noises"], batch.draws["times"]
-    signal, noise = (spread(scale, images) for scale in generator.scales(times))
+    signal, noise = (spread(scale, images) for scale in generator.alpha_sigma(times))
     x_t = generator.corrupt(images, noises, times)
     mean, variance = images.mean(), images.var()
     guess = mean + signal * variance / (signal**2 * variance + noise**2) * (x_t - signal * mean)

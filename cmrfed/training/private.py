@@ -125,7 +125,7 @@ def patient_batch(
     random: Random,
     device: torch.device,
 ) -> Batch:
-    """A patient's rows for a step: `slices_per_patient` slices, each with `draws_per_slice` times and noises.
+    """A patient's rows for a step: `slices_per_patient` slices, each with `noise_multiplicity` times and noises.
 
     Slices are drawn without replacement; a patient with fewer gives all, and then some again.
     """
@@ -133,7 +133,7 @@ def patient_batch(
     stream = torch_generator(random)
     rounds_of_own = math.ceil(training.slices_per_patient / len(own))
     order = torch.cat([torch.randperm(len(own), generator=stream) for _ in range(rounds_of_own)])
-    chosen = own[order[: training.slices_per_patient]].repeat(training.draws_per_slice)
+    chosen = own[order[: training.slices_per_patient]].repeat(training.noise_multiplicity)
     return objective.drawn(slices.batch(chosen, device), stream)
 
 

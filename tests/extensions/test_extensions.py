@@ -7,11 +7,14 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from tiny_runs import tiny_run_config
+from toy_space import Haar
 
 from cmrfed import members
 from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.conditions import CONDITIONS, Scalar
+from cmrfed.config import GeneratorConfig
 from cmrfed.console import progress_bar
 from cmrfed.report.card import privacy_card
 from cmrfed.report.material import Material
@@ -74,6 +77,20 @@ def test_a_network_of_stacks_is_a_file_and_a_line(run, monkeypatch):
     generator = {"network": "toy_volume", "levels": 4, "trainable": "all"}
     finished, results = run(generator, evaluation={"leakage": {"attacks": ["loss", "nearest_sample"]}})
     assert moved(finished) and results.arms["private"].leakage["loss"].auc is not None
+
+
+def test_a_latent_space_is_a_file_and_a_line(run, monkeypatch):
+    monkeypatch.setitem(members.SPACES, "haar", "toy_space:Haar")
+    haar, images = Haar(GeneratorConfig()), torch.randn(2, 1, 8, 6)
+    torch.testing.assert_close(haar.decode(haar.encode(images)), images)
+    assert haar.encode(torch.randn(2, 1, 3, 8, 6)).shape == (2, 4, 3, 4, 3)
+    leakage = {"times": 2, "inversion_steps": 1, "attacks": ["secmi", "fcre_ssim", "pfami"]}
+    measured = {"fidelity": {"slices": 10, "reconstruct": True}, "leakage": leakage}
+    finished, results = run({"space": "haar"}, evaluation=measured)
+    assert spent(finished) == {0, 1, 2} and moved(finished)
+    generator, _ = load_generator(finished.folder / "arms/private/model.safetensors")
+    assert generator.network.unet.out[2].out_channels == 4 * generator.network.patch**2
+    assert all(one.auc is not None for one in results.arms["private"].leakage.values())
 
 
 def test_a_condition_is_a_line(run, monkeypatch):

@@ -30,10 +30,10 @@ class ToyGAN(Generator):
         return Criticising(self), Painting(self)
 
     def painted(self, noise: Image, conditions: Conditions) -> Image:
-        return self.painter(torch.cat([noise, *self.dense(conditions)], dim=1)).tanh()
+        return self.painter(torch.cat([noise, *self.dense(conditions, noise.shape[2:])], dim=1)).tanh()
 
     def judged(self, images: Image, conditions: Conditions) -> Tensor:
-        return self.critic(torch.cat([images, *self.dense(conditions)], dim=1)).flatten(1).mean(1)
+        return self.critic(torch.cat([images, *self.dense(conditions, images.shape[2:])], dim=1)).flatten(1).mean(1)
 
     @torch.no_grad()
     def sample(self, conditions: Conditions, sampling: SamplingConfig, random: torch.Generator) -> Image:

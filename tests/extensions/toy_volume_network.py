@@ -15,16 +15,16 @@ WIDTH = 4
 class ToyVolumeNetwork(Network):
     spatial_dims = 3
 
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
+    def __init__(self, config: GeneratorConfig, channels: int) -> None:
+        super().__init__(config, channels)
         self.dense = DenseEncoder(config.conditions, config.tissue_classes)
         self.told = GlobalEncoder(config.conditions, WIDTH)
-        self.first = nn.Conv3d(2 + self.dense.channels, WIDTH, 3, padding=1)
-        self.last = nn.Conv3d(WIDTH, 1, 3, padding=1)
+        self.first = nn.Conv3d(2 * channels + self.dense.channels, WIDTH, 3, padding=1)
+        self.last = nn.Conv3d(WIDTH, channels, 3, padding=1)
 
     def forward(self, x_t: torch.Tensor, t: torch.Tensor, conditions: Conditions) -> torch.Tensor:
         times = spread(t, x_t).expand_as(x_t)
-        hidden = self.first(torch.cat([x_t, times, *self.dense(conditions)], dim=1))
+        hidden = self.first(torch.cat([x_t, times, *self.dense(conditions, x_t.shape[2:])], dim=1))
         return self.last((hidden + self.told(conditions)[:, :, None, None, None]).sin())
 
     def groups(self) -> dict[str, object]:

@@ -25,7 +25,7 @@ def noises(images):
 def test_a_prediction_is_the_parts_that_it_was_made_of(family, t):
     path, images = FAMILIES.load(family)(), a_batch(2, (4, 4)).images
     parts, times = Parts(images, noises(images)), torch.full((2,), t)
-    found = path.take_apart(path.target(parts, times), path.corrupt(parts, times), times)
+    found = path.to_x0_eps(path.target(parts, times), path.corrupt(parts, times), times)
     torch.testing.assert_close(found.image, parts.image, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(found.noise, parts.noise, rtol=1e-3, atol=1e-3)
 
@@ -36,7 +36,8 @@ def test_training_times_are_times_and_a_sampler_goes_from_noise_to_image(family)
     times = path.draw_times(1000, torch.Generator().manual_seed(0))
     assert ((times >= 0) & (times <= 1)).all()
     shares = [
-        float(noise / (signal + noise)) for signal, noise in (path.scales(t[None]) for t in path.sampling_times(10))
+        float(noise / (signal + noise))
+        for signal, noise in (path.alpha_sigma(t[None]) for t in path.sampling_times(10))
     ]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > 0.9 and shares[-1] < 0.15
@@ -91,7 +92,7 @@ def test_edm_loss_is_the_papers_equation(tiny_generator_config):
     edm = denoiser(tiny_generator_config, "edm")
     batch = drawn(edm, a_batch())
     images, noise, times = batch.images, batch.draws["noises"], batch.draws["times"]
-    signal, scale = edm.scales(times)
+    signal, scale = edm.alpha_sigma(times)
     sigma = (scale / signal)[:, None, None, None]
     y, size = images + sigma * noise, (sigma**2 + SIGMA_DATA**2).sqrt()
     c_skip, c_out, c_in = SIGMA_DATA**2 / size**2, sigma * SIGMA_DATA / size, 1 / size
@@ -103,14 +104,14 @@ def test_edm_loss_is_the_papers_equation(tiny_generator_config):
 
 def test_edms_levels_are_karras_from_80_to_0_002():
     path = FAMILIES.load("edm")()
-    sigmas = [float(noise / signal) for signal, noise in (path.scales(t[None]) for t in path.sampling_times(5))]
+    sigmas = [float(noise / signal) for signal, noise in (path.alpha_sigma(t[None]) for t in path.sampling_times(5))]
     steps = [(80 ** (1 / 7) + i / 4 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7 for i in range(5)]
     assert sigmas == pytest.approx(steps, rel=1e-3)
 
 
 def test_edms_training_levels_are_lognormal():
     path = FAMILIES.load("edm")()
-    signal, noise = path.scales(path.draw_times(20_000, torch.Generator().manual_seed(0)))
+    signal, noise = path.alpha_sigma(path.draw_times(20_000, torch.Generator().manual_seed(0)))
     logs = (noise / signal).log()
     assert float(logs.mean()) == pytest.approx(-1.2, abs=0.05)
     assert float(logs.std()) == pytest.approx(1.2, abs=0.05)

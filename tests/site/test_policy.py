@@ -118,7 +118,7 @@ def test_a_device_is_one_that_computes(device):
 def test_a_huge_request_is_measured_on_paper_and_refused_in_little_time_and_memory(asked, fp32_training):
     started = time.monotonic()
     rows = fp32_training.model_copy(update={"slices_per_patient": 10**7})
-    draws = fp32_training.model_copy(update={"draws_per_slice": 10**9})
+    draws = fp32_training.model_copy(update={"noise_multiplicity": 10**9})
     for training, said in ((rows, "rows at once 1e+07"), (draws, "rows at once 2e+09")):
         with pytest.raises(Refusal, match=re.escape(said)):
             policy().refuse_outside(asked(toy_plan(**SECURE), training=training), size=16)

@@ -10,8 +10,8 @@ from cmrfed.config import FidelityConfig
 from cmrfed.core.progress import Progress, ProgressBar, shifted
 from cmrfed.evaluation.fidelity.metrics import (
     EXTRACTORS,
+    ByArm,
     PatientFeatures,
-    Score,
     extract_features,
     feature_likelihood,
     frechet_distance,
@@ -28,7 +28,6 @@ from cmrfed.evaluation.subject import Subject
 from cmrfed.slices import Slices
 
 Features = torch.Tensor
-ByArm = dict[str, dict[str, Score]]
 
 
 def measure_spaces(sets: Compared, config: FidelityConfig, bar: ProgressBar) -> dict[str, ByArm]:

@@ -14,7 +14,7 @@ import torch
 
 from cmrfed.conditions import PHASES
 from cmrfed.core.progress import ProgressBar
-from cmrfed.evaluation.fidelity.metrics import PatientFeatures, Score, scores_beside_floor
+from cmrfed.evaluation.fidelity.metrics import ByArm, PatientFeatures, scores_beside_floor
 from cmrfed.evaluation.fidelity.metrics.structure import (
     APPEARANCES,
     SHAPES,
@@ -27,7 +27,6 @@ from cmrfed.evaluation.fidelity.sets import Compared, outlines_of
 from cmrfed.shapes import Mask
 from cmrfed.slices import Slices
 
-ByArm = dict[str, dict[str, Score]]
 Measure = Callable[[Slices], PatientFeatures]
 _Job = tuple[Measure, tuple[str, ...], dict[str, Slices], Slices, Slices]
 

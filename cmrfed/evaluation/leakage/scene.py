@@ -1,7 +1,7 @@
 """Who is attacked, on which slices, and what attackers have: the same for all arms of a run, and at a site."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from cmrfed.slices import Slices, concatenate
 from cmrfed.stacks import Stacks
 from cmrfed.updates import load_weights, write_weights
 
+_ENCODED_AT_ONCE = 64
+"""Images."""
 _BY_FEATURES = 150
 """Synthetic images of each arm that are compared by features: their cost is a network's."""
 
@@ -97,10 +99,14 @@ class Scene:
             device=subject.device, precision=subject.precision,
         )  # fmt: skip
 
-    def _samples(self, generator: Generator) -> PatientSlices:
-        """The slices that are scored, or the stacks that they make up for a generator of stacks."""
+    def _samples(self, generator: Denoiser) -> PatientSlices:
+        """The slices that are scored, or the stacks that they make up for a generator of stacks; as latents."""
         levels = generator.config.levels
-        return self.slices if levels == 1 else patient_slices(Stacks(self.few, levels))
+        found = self.slices if levels == 1 else patient_slices(Stacks(self.few, levels))
+        space = generator.to(self.subject.device).space
+        with torch.no_grad():
+            parts = [space.encode(part.to(self.subject.device)) for part in found.images.split(_ENCODED_AT_ONCE)]
+        return replace(found, batch=found.batch._replace(images=torch.cat(parts).to(found.images)))
 
     @cached_property
     def archive(self) -> Points:

@@ -12,21 +12,21 @@ from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder
 from cmrfed.generators.networks.contract import Network
-from cmrfed.shapes import Image
+from cmrfed.shapes import Latent
 
 
 class UNet(Network):
     """`patch` x `patch` pixels are folded into channels first, which keeps the cost of a 64 x 64 image that of a
     32 x 32 one. Conditions of the whole image are added to the embedding of time."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
+    def __init__(self, config: GeneratorConfig, channels: int) -> None:
+        super().__init__(config, channels)
         self.patch = config.patch
         self.dense = DenseEncoder(config.conditions, config.tissue_classes)
         self.unet = DiffusionModelUNet(
             spatial_dims=2,
-            in_channels=(1 + self.dense.channels) * config.patch**2,
-            out_channels=config.patch**2,
+            in_channels=(channels + self.dense.channels) * config.patch**2,
+            out_channels=channels * config.patch**2,
             channels=config.channels,
             attention_levels=(False,) * len(config.channels),
             num_res_blocks=config.residual_blocks,
@@ -36,8 +36,8 @@ class UNet(Network):
         )
         self.unet.register_module("class_embedding", GlobalEncoder(config.conditions, 4 * config.channels[0]))
 
-    def forward(self, x_t: Image, t: Float[Tensor, " batch"], conditions: Conditions) -> Image:
-        dense = [one.to(x_t.dtype) for one in self.dense(conditions)]
+    def forward(self, x_t: Latent, t: Float[Tensor, " batch"], conditions: Conditions) -> Latent:
+        dense = [one.to(x_t.dtype) for one in self.dense(conditions, x_t.shape[2:])]
         folded = F.pixel_unshuffle(torch.cat([x_t, *dense], dim=1), self.patch)
         prediction = self.unet(folded, timesteps=1000.0 * t, class_labels=conditions)
         return F.pixel_shuffle(prediction, self.patch).float()

@@ -47,7 +47,7 @@ def test_a_generator_that_knows_nobody_gives_nobody_away(name, family):
 
 
 def scales(generator, share):
-    return (float(scale) for scale in generator.scales(torch.tensor([generator.time_at(share)])))
+    return (float(scale) for scale in generator.alpha_sigma(torch.tensor([generator.time_at(share)])))
 
 
 def best_noise(x_t, signal, noise):

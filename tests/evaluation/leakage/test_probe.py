@@ -29,10 +29,10 @@ def test_every_slice_meets_the_same_noise_shares_and_noises(family):
     curve = probe.loss_curve
     asked = [(x_t, t.unique()) for x_t, t, _ in generator.network.asked]
     assert curve.shape == (6, 4) and len(asked) == 8
-    shares = [float(noise / (signal + noise)) for signal, noise in (generator.scales(t) for _, t in asked)]
+    shares = [float(noise / (signal + noise)) for signal, noise in (generator.alpha_sigma(t) for _, t in asked)]
     assert shares == pytest.approx(np.repeat([0.125, 0.375, 0.625, 0.875], 2), abs=0.01)
     for (x_t, t), noise in zip(asked, probe.noises.flatten(0, 1), strict=True):
-        signal, scale = generator.scales(t)
+        signal, scale = generator.alpha_sigma(t)
         torch.testing.assert_close(x_t, signal * probe.slices.images + scale * noise)
     assert len({float(noise.sum()) for noise in probe.noises.flatten(0, 1)}) == 8
 

@@ -15,6 +15,7 @@ from cmrfed.evaluation.fidelity.metrics.likelihood import feature_likelihood
 from cmrfed.evaluation.fidelity.metrics.means import SliceScores, mean_scores
 from cmrfed.evaluation.fidelity.metrics.precision_recall import precision_recall
 from cmrfed.evaluation.fidelity.metrics.scores import (
+    ByArm,
     PatientFeatures,
     Score,
     estimates,
@@ -30,6 +31,7 @@ __all__ = [
     "FAITHFULNESS",
     "SCORES",
     "SPACES",
+    "ByArm",
     "Meaning",
     "PatientFeatures",
     "Score",

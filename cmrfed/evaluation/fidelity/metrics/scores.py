@@ -28,6 +28,10 @@ class Score(TypedDict):
     floor_ci95: list[float] | None
 
 
+ByArm = dict[str, dict[str, Score]]
+"""Scores by arm and name."""
+
+
 @dataclass(frozen=True)
 class PatientFeatures:
     """Features of images, and which patient each image is of (for a synthetic image, the patient whose mask it has)."""

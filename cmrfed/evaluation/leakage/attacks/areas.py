@@ -15,14 +15,14 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-Members = Float[np.ndarray, " member"]
-NonMembers = Float[np.ndarray, " non_member"]
-Sides = tuple[Members, NonMembers]
+MemberScores = Float[np.ndarray, " member"]
+NonMemberScores = Float[np.ndarray, " non_member"]
+Sides = tuple[MemberScores, NonMemberScores]
 
 _NEXT_TO = 1e-12
 
 
-def refuse_unrankable(members: Members, non_members: NonMembers) -> None:
+def refuse_unrankable(members: MemberScores, non_members: NonMemberScores) -> None:
     """Raise ValueError when a side is empty or a score is not finite."""
     if min(len(members), len(non_members)) == 0:
         raise ValueError(f"leakage needs members and non-members, found {len(members)} and {len(non_members)}")
@@ -30,7 +30,7 @@ def refuse_unrankable(members: Members, non_members: NonMembers) -> None:
         raise ValueError("a patient's score is not finite; its rank would mean nothing")
 
 
-def auc(members: Members, non_members: NonMembers) -> float:
+def auc(members: MemberScores, non_members: NonMemberScores) -> float:
     """P[member > non-member] + P[equal] / 2: the area under the ROC curve (Mann and Whitney)."""
     ordered = np.sort(non_members)
     below, up_to = (np.searchsorted(ordered, members, side=side) for side in ("left", "right"))
@@ -97,7 +97,7 @@ def _correlation(attack: Sides, rival: Sides) -> float:
     return float(covariance[0, 1]) / spread if spread > 0 else 0.0
 
 
-def _placed(members: Members, non_members: NonMembers) -> Sides:
+def _placed(members: MemberScores, non_members: NonMemberScores) -> Sides:
     """Each patient's placement: the share of the other side that the area counts as told apart from them."""
     above = (members[:, None] > non_members) + 0.5 * (members[:, None] == non_members)
     return above.mean(axis=1), above.mean(axis=0)

@@ -17,7 +17,7 @@ from cmrfed.evaluation.leakage.attacks.catalogue import ATTACKS
 from cmrfed.evaluation.leakage.attacks.membership import membership_leakage
 from cmrfed.slices import Patient, split_patients
 
-Results = dict[str, Any]
+Outcome = dict[str, Any]
 Scores = Float[np.ndarray, " patient"]
 
 GROUPS = ("vendor", "pathology", "centre")
@@ -110,7 +110,7 @@ def _possible(name: str, evidence: Mapping[Evidence, Any], candidates: Candidate
 
 def judge(
     scores: Mapping[str, Scores], blind: Scores | None, candidates: Candidates, claim: Claim, replicates: int, seed: int
-) -> dict[str, Results]:
+) -> dict[str, Outcome]:
     """What each attack's scores are worth, by attack.
 
     Everything `membership_leakage` returns (over all patients; over the test patients where the attack is calibrated);
@@ -130,14 +130,14 @@ def judge(
     return found
 
 
-def judge_blind(blind: Scores, candidates: Candidates, replicates: int, seed: int) -> Results:
+def judge_blind(blind: Scores, candidates: Candidates, replicates: int, seed: int) -> Outcome:
     """The baseline's own row: what `membership_leakage` returns, over the test patients."""
     return {**membership_leakage(*candidates.sides(blind, ~candidates.calibration), replicates, seed)}
 
 
 def _judged(
     name: str, scores: Scores, blind: Scores | None, candidates: Candidates, claim: Claim, replicates: int, seed: int
-) -> Results:
+) -> Outcome:
     attack = ATTACKS[name]
     judged = ~candidates.calibration if attack.calibrated else np.ones_like(candidates.member)
     sides = candidates.sides(scores, judged)
@@ -153,7 +153,7 @@ def _judged(
     }
 
 
-def _against_blind(scores: Scores, blind: Scores | None, candidates: Candidates) -> Results:
+def _against_blind(scores: Scores, blind: Scores | None, candidates: Candidates) -> Outcome:
     if blind is None:
         return dict.fromkeys(("blind_auc", "auc_minus_blind", "auc_minus_blind_ci95", "beats_blind"))
     own, rival = (candidates.sides(one, ~candidates.calibration) for one in (scores, blind))
@@ -166,8 +166,8 @@ def _against_blind(scores: Scores, blind: Scores | None, candidates: Candidates)
     }
 
 
-def _against_claim(scores: Scores, candidates: Candidates, claim: Claim) -> Results:
-    found: Results = {"epsilon_claimed": claim.epsilon, "delta": claim.delta}
+def _against_claim(scores: Scores, candidates: Candidates, claim: Claim) -> Outcome:
+    found: Outcome = {"epsilon_claimed": claim.epsilon, "delta": claim.delta}
     if not candidates.calibrates:
         return found | {"epsilon_lower": None, "epsilon_lower_possible": None}
     calibration, test = (candidates.sides(scores, known) for known in (candidates.calibration, ~candidates.calibration))
@@ -179,22 +179,22 @@ def _against_claim(scores: Scores, candidates: Candidates, claim: Claim) -> Resu
 
 def _rows(
     scores: Scores, judged: Bool[np.ndarray, " patient"], candidates: Candidates, field: str
-) -> dict[str, Results]:
+) -> dict[str, Outcome]:
     groups = candidates.groups(field).items()
     return {label: _row(*candidates.sides(scores, judged & inside)) for label, inside in groups}
 
 
-def _row(members: np.ndarray, non_members: np.ndarray) -> Results:
+def _row(members: np.ndarray, non_members: np.ndarray) -> Outcome:
     """Few patients have a wide interval; one side alone has no area."""
     sides = len(members), len(non_members)
-    row: Results = {"members": sides[0], "non_members": sides[1], "auc": None, "auc_ci95": None}
+    row: Outcome = {"members": sides[0], "non_members": sides[1], "auc": None, "auc_ci95": None}
     if min(sides) == 0:
         return row
     area = auc(members, non_members)
     return row | {"auc": area, "auc_ci95": auc_interval(area, *sides)}
 
 
-def strongest(scores: Mapping[str, Scores], candidates: Candidates, replicates: int, seed: int) -> Results | None:
+def strongest(scores: Mapping[str, Scores], candidates: Candidates, replicates: int, seed: int) -> Outcome | None:
     """The attack that does best on calibration patients, and what it does on the others: a choice that costs nothing.
 
     Calibrated attacks do not compete: they have seen the answer. None where nobody calibrates.

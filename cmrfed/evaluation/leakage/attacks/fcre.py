@@ -24,12 +24,13 @@ _SMALLEST = 1e-12
 
 def fcre_scores(probe: Probe) -> Float[np.ndarray, " patient"]:
     """Minus each patient's mean mid-frequency error: higher means "more likely a member"."""
-    return -probe.patient_means(ring_energy(probe.once(_reconstructed) - probe.slices.images))
+    found, images = probe.once(_reconstructed)
+    return -probe.patient_means(ring_energy(found - images))
 
 
 def fcre_ssim_scores(probe: Probe) -> Float[np.ndarray, " patient"]:
     """Mid-frequency error and lost structural similarity together: higher means "more likely a member"."""
-    found, images = probe.once(_reconstructed), probe.slices.images
+    found, images = probe.once(_reconstructed)
     pairs = zip(found[:, 0].numpy(), images[:, 0].numpy(), strict=True)
     lost = torch.tensor([1 - structural_similarity(one, other, data_range=2.0) for one, other in pairs])
     error = ring_energy(found - images)
@@ -45,11 +46,11 @@ def ring_energy(residuals: Image) -> Float[Tensor, " batch"]:
     return (spectrum * ring).flatten(1).mean(1)
 
 
-def _reconstructed(probe: Probe) -> Image:
-    """x^, at the image's own scale."""
+def _reconstructed(probe: Probe) -> tuple[Image, Image]:
+    """x^ at the image's own scale, and the image; both as their latents say."""
     path = probe.inversion_path[:-1]
-    signal, _ = probe.scales(path[0])
-    return probe.carried(probe.inverted, path[::-1]) / signal
+    signal, _ = probe.alpha_sigma(path[0])
+    return probe.pictures(probe.carried(probe.inverted, path[::-1]) / signal), probe.pictures(probe.slices.images)
 
 
 FCRE = Attack(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cmrfed.evaluation.leakage.attacks.areas import Members, NonMembers, auc, auc_interval, refuse_unrankable
+from cmrfed.evaluation.leakage.attacks.areas import MemberScores, NonMemberScores, auc, auc_interval, refuse_unrankable
 from cmrfed.statistics import percentile_interval
 
 FALSE_POSITIVE_RATES = {"1pct": 0.01, "0_1pct": 0.001}
@@ -13,7 +13,9 @@ FALSE_POSITIVE_RATES = {"1pct": 0.01, "0_1pct": 0.001}
 Leakage = dict[str, float | int | bool | list[float]]
 
 
-def membership_leakage(members: Members, non_members: NonMembers, replicates: int = 1000, seed: int = 0) -> Leakage:
+def membership_leakage(
+    members: MemberScores, non_members: NonMemberScores, replicates: int = 1000, seed: int = 0
+) -> Leakage:
     """How well a threshold on patients' scores (higher is "member") tells training patients from others.
 
     Returns "auc" (0.5 is blind, ties count half) with "auc_ci95" (`attacks.areas`) and, for the false-positive
@@ -37,15 +39,15 @@ def membership_leakage(members: Members, non_members: NonMembers, replicates: in
     return found | {"members": len(members), "non_members": len(non_members)}
 
 
-def tpr_at_fpr(members: Members, non_members: NonMembers, rate: float) -> float:
+def tpr_at_fpr(members: MemberScores, non_members: NonMemberScores, rate: float) -> float:
     """Share of members above the lowest threshold that flags at most `rate` of non-members."""
     threshold = np.sort(non_members)[-(_allowed(rate, len(non_members)) + 1)]
     return float((members > threshold).mean())
 
 
 def resampled(
-    members: Members, non_members: NonMembers, replicates: int, seed: int
-) -> Iterator[tuple[Members, NonMembers]]:
+    members: MemberScores, non_members: NonMemberScores, replicates: int, seed: int
+) -> Iterator[tuple[MemberScores, NonMemberScores]]:
     """Bootstrap replicates of the two sides: members and non-members drawn separately."""
     random = np.random.default_rng(seed)
     for _ in range(replicates):
@@ -53,7 +55,7 @@ def resampled(
         yield members[first], non_members[second]
 
 
-def _powers(members: Members, non_members: NonMembers) -> tuple[float, ...]:
+def _powers(members: MemberScores, non_members: NonMemberScores) -> tuple[float, ...]:
     """The true-positive rate at each of `FALSE_POSITIVE_RATES`."""
     return tuple(tpr_at_fpr(members, non_members, rate) for rate in FALSE_POSITIVE_RATES.values())
 

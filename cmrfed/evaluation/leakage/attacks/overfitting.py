@@ -4,7 +4,7 @@ arXiv:1709.01604, who show that it bounds the mean advantage of the loss attack)
 import numpy as np
 from jaxtyping import Float
 
-from cmrfed.evaluation.leakage.attacks.areas import Members, NonMembers
+from cmrfed.evaluation.leakage.attacks.areas import MemberScores, NonMemberScores
 from cmrfed.evaluation.leakage.attacks.membership import resampled
 from cmrfed.statistics import percentile_interval
 
@@ -26,5 +26,5 @@ def overfitting_gap(
     }  # fmt: skip
 
 
-def _gap(trained: Members, held_out: NonMembers) -> float:
+def _gap(trained: MemberScores, held_out: NonMemberScores) -> float:
     return float(held_out.mean() - trained.mean())

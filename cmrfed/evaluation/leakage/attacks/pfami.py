@@ -15,7 +15,7 @@ from torchvision.transforms.v2.functional import resized_crop
 
 from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.probe import Probe
-from cmrfed.shapes import Image, Mask
+from cmrfed.shapes import Latent, Mask
 
 CROPS = (0.95, 0.90, 0.85, 0.80, 0.75, 0.70)
 
@@ -28,14 +28,17 @@ def pfami_scores(probe: Probe) -> Float[np.ndarray, " patient"]:
     return probe.patient_means(torch.stack(cropped).mean(0) - probe.losses(share, noise))
 
 
-def cropped_pair(images: Image, masks: Mask, side: float) -> tuple[Image, Mask]:
+def cropped_pair(images: Latent, masks: Mask, side: float) -> tuple[Latent, Mask]:
     """The central part of images and masks, `side` of the whole in each direction, scaled back to full size."""
-    size = list(images.shape[-2:])
-    kept = [round(side * length) for length in size]
-    corner = [(length - part) // 2 for length, part in zip(size, kept, strict=True)]
-    crop = partial(resized_crop, top=corner[0], left=corner[1], height=kept[0], width=kept[1], size=size)
-    nearest = crop(masks[:, None].float(), interpolation=InterpolationMode.NEAREST)
-    return crop(images, interpolation=InterpolationMode.BILINEAR), nearest[:, 0].to(masks.dtype)
+    nearest = _cropped(masks[:, None].float(), side, InterpolationMode.NEAREST)
+    return _cropped(images, side, InterpolationMode.BILINEAR), nearest[:, 0].to(masks.dtype)
+
+
+def _cropped(pictures: Latent, side: float, interpolation: InterpolationMode) -> Latent:
+    size = list(pictures.shape[-2:])
+    height, width = (round(side * length) for length in size)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return resized_crop(pictures, top, left, height, width, size, interpolation)
 
 
 PFAMI = Attack(

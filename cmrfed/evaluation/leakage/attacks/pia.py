@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from cmrfed.evaluation.leakage.attacks.attack import Attack
 from cmrfed.evaluation.leakage.attacks.probe import Probe
-from cmrfed.shapes import Image
+from cmrfed.shapes import Latent
 
 PROXIMAL_SHARE = 0.3
 """Noise share at which the network is asked again."""
@@ -32,7 +32,7 @@ def pian_scores(probe: Probe) -> Float[np.ndarray, " patient"]:
     return _scores(probe, probe.clean_noise / length * math.sqrt(2 / math.pi))
 
 
-def _scores(probe: Probe, noises: Image) -> Float[np.ndarray, " patient"]:
+def _scores(probe: Probe, noises: Latent) -> Float[np.ndarray, " patient"]:
     seen = probe.predicted_noise(probe.noised(noises, PROXIMAL_SHARE), PROXIMAL_SHARE)
     return -probe.patient_means((seen - noises).pow(4).flatten(1).mean(1))
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cmrfed.batches import Batch, Conditions, hidden
 from cmrfed.generators import Denoiser
-from cmrfed.shapes import Image, Mask
+from cmrfed.shapes import Image, Latent, Mask
 from cmrfed.training import autocast
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class PatientSlices:
     patients: Int[Tensor, " slice"]
 
     @property
-    def images(self) -> Image:
+    def images(self) -> Latent:
         return self.batch.images
 
     @property
@@ -81,7 +81,7 @@ class Probe:
         return self._kept[question]
 
     @cached_property
-    def noises(self) -> Float[Tensor, "time draw 1 ..."]:
+    def noises(self) -> Float[Tensor, "time draw channel ..."]:
         """The noises of the loss curve: the same for every slice."""
         stream = torch.Generator().manual_seed(self.seed)
         return torch.randn((self.times, self.draws, *self.slices.images.shape[1:]), generator=stream)
@@ -97,7 +97,7 @@ class Probe:
         return self.losses_over_times(kept=True)
 
     @cached_property
-    def clean_noise(self) -> Image:
+    def clean_noise(self) -> Latent:
         """The noise that the network sees where there is none, at CLEAN_SHARE."""
         return self.predicted_noise(self.scaled(CLEAN_SHARE), CLEAN_SHARE)
 
@@ -108,7 +108,7 @@ class Probe:
         return [CLEAN_SHARE + step * width for step in range(self.inversion_steps + 2)]
 
     @cached_property
-    def inverted(self) -> Image:
+    def inverted(self) -> Latent:
         """Each image carried deterministically along `inversion_path`, up to SECRET_SHARE."""
         return self.carried(self.scaled(CLEAN_SHARE), self.inversion_path[:-1])
 
@@ -123,13 +123,13 @@ class Probe:
     def losses(
         self,
         noise_share: float,
-        noise: Float[Tensor, "1 ..."],
+        noise: Float[Tensor, "channel ..."],
         kept: bool = True,
-        altered: Callable[[Image, Mask], tuple[Image, Mask]] = lambda images, masks: (images, masks),
+        altered: Callable[[Latent, Mask], tuple[Latent, Mask]] = lambda images, masks: (images, masks),
     ) -> Float[Tensor, " slice"]:
         """Every slice's training loss at one noise share with one noise, of slices `altered` beforehand."""
 
-        def ask(images: Image, conditions: Conditions) -> Float[Tensor, " batch"]:
+        def ask(images: Latent, conditions: Conditions) -> Float[Tensor, " batch"]:
             images, masks = altered(images, conditions["mask"])
             told = _told(conditions | {"mask": masks}, kept)
             noises = noise.to(images).expand_as(images)
@@ -137,39 +137,43 @@ class Probe:
 
         return self.over_slices(ask)
 
-    def scaled(self, noise_share: float) -> Image:
+    def scaled(self, noise_share: float) -> Latent:
         """The images as they are at a noise share, but without the noise: signal x."""
-        signal, _ = self.scales(noise_share)
+        signal, _ = self.alpha_sigma(noise_share)
         return signal * self.slices.images
 
-    def noised(self, noises: Image, noise_share: float) -> Image:
+    def noised(self, noises: Latent, noise_share: float) -> Latent:
         """signal x + noise e, with an e for each slice."""
-        _, noise = self.scales(noise_share)
+        _, noise = self.alpha_sigma(noise_share)
         return self.scaled(noise_share) + noise * noises
 
-    def predicted_noise(self, x_t: Image, noise_share: float, kept: bool = True) -> Image:
+    def predicted_noise(self, x_t: Latent, noise_share: float, kept: bool = True) -> Latent:
         """The unit noise that the network sees in x_t, one of which is given for each slice."""
 
-        def ask(x_t: Image, conditions: Conditions) -> Image:
+        def ask(x_t: Latent, conditions: Conditions) -> Latent:
             t = self._times(x_t, noise_share)
-            return self.generator.predicted_parts(x_t, t, _told(conditions, kept)).noise
+            return self.generator.predict_x0_eps(x_t, t, _told(conditions, kept)).noise
 
         return self.over_slices(ask, x_t)
 
-    def carried(self, x_t: Image, path: list[float]) -> Image:
+    def carried(self, x_t: Latent, path: list[float]) -> Latent:
         """x_t carried deterministically from the first noise share of a path to the last, one step for each pair."""
 
-        def ask(x_t: Image, conditions: Conditions) -> Image:
+        def ask(x_t: Latent, conditions: Conditions) -> Latent:
             for share, following in pairwise(path):
                 t, to = (self._times(x_t, one) for one in (share, following))
-                x_t = self.generator.carried(x_t, t, to, conditions)
+                x_t = self.generator.ddim_step(x_t, t, to, conditions)
             return x_t
 
         return self.over_slices(ask, x_t)
 
+    def pictures(self, latents: Latent) -> Image:
+        """The images of latents, one for each slice."""
+        return self.over_slices(lambda some, _: self.generator.space.decode(some), latents)
+
     @torch.no_grad()
     def over_slices(
-        self, ask: Callable[[Image, Conditions], Tensor], images: Image | None = None
+        self, ask: Callable[[Latent, Conditions], Tensor], images: Latent | None = None
     ) -> Float[Tensor, "slice ..."]:
         """Answers to `ask` about all slices, batch by batch on the device; float32 on the CPU.
 
@@ -195,13 +199,13 @@ class Probe:
         np.add.at(sums, index, values.double().numpy())
         return sums / counts.reshape(-1, *[1] * (values.ndim - 1))
 
-    def scales(self, noise_share: float) -> tuple[float, float]:
+    def alpha_sigma(self, noise_share: float) -> tuple[float, float]:
         """(signal, noise) at the time nearest to a noise share."""
         t = torch.tensor([self.generator.time_at(noise_share)], device=self.device)
-        signal, noise = self.generator.scales(t)
+        signal, noise = self.generator.alpha_sigma(t)
         return float(signal), float(noise)
 
-    def _times(self, images: Image, noise_share: float) -> Float[Tensor, " batch"]:
+    def _times(self, images: Latent, noise_share: float) -> Float[Tensor, " batch"]:
         return torch.full((len(images),), self.generator.time_at(noise_share), device=images.device)
 
 

@@ -13,9 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from cmrfed.evaluation.leakage.attacks.copies import Figures
 from cmrfed.statistics import percentile_interval
-
-Figures = dict[str, float | int | list[float]]
 
 
 def style_recovery(

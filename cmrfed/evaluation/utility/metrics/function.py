@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from cmrfed.conditions import PHASES
+from cmrfed.evaluation.utility.metrics.paired import PerPatient
 from cmrfed.shapes import Label
 from cmrfed.slices import Patient, Slices
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_ml
@@ -18,7 +19,6 @@ from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, ejection_fraction, structure_m
 MEASURES = ("lv_edv_ml", "lv_esv_ml", "lv_ef_percent", "lv_mass_g", "rv_edv_ml", "rv_esv_ml", "rv_ef_percent")
 """What is measured of a heart, by its name in a report."""
 
-PerPatient = Float[np.ndarray, " patient"]
 PerVisit = Float[np.ndarray, " visit"]
 
 

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from cmrfed.evaluation.utility.metrics.paired import PerPatient
 from cmrfed.statistics import percentile_interval
-
-PerPatient = Float[np.ndarray, " patient"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,11 +7,9 @@ averaged over directions. The matrix is never built: its sums are sums over the 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cmrfed.evaluation.fidelity.metrics.radiomics.counting import Groups, over_directions
+from cmrfed.evaluation.fidelity.metrics.radiomics.counting import Groups, Levels, PerGroup, over_directions
 
-Levels = Int64[np.ndarray, "image row column"]
 Pairs = Int64[np.ndarray, " pair"]
-PerGroup = Float64[np.ndarray, " group"]
 
 
 def cooccurrence(levels: Levels) -> dict[str, Float64[np.ndarray, " image"]]:

@@ -7,6 +7,8 @@ from jaxtyping import Float64, Int64
 
 MemberKey = Int64[np.ndarray, " member"]
 Cell = Int64[np.ndarray, " cell"]
+Levels = Int64[np.ndarray, "image row column"]
+"""Grey levels, counted from 1."""
 PerGroup = Float64[np.ndarray, " group"]
 
 _COUNTED_AT_ONCE = 2**24

@@ -1,11 +1,9 @@
 """The sixteen features that run lengths and zone sizes share: a member is a piece of one grey level and some size."""
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 
-from cmrfed.evaluation.fidelity.metrics.radiomics.counting import Groups
-
-PerGroup = Float64[np.ndarray, " group"]
+from cmrfed.evaluation.fidelity.metrics.radiomics.counting import Groups, PerGroup
 
 
 def emphasis(

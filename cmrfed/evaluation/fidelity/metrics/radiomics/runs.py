@@ -3,13 +3,11 @@
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cmrfed.evaluation.fidelity.metrics.radiomics.counting import Groups, over_directions
+from cmrfed.evaluation.fidelity.metrics.radiomics.counting import Groups, Levels, over_directions
 from cmrfed.evaluation.fidelity.metrics.radiomics.emphasis import emphasis
 
 _OUTSIDE = 0
 _NAMES = {"Short": "ShortRun", "Long": "LongRun", "Size": "RunLength", "Piece": "Run"}
-
-Levels = Int64[np.ndarray, "image row column"]
 
 
 def run_lengths(levels: Levels) -> dict[str, Float64[np.ndarray, " image"]]:

@@ -1,0 +1,45 @@
+"""Where a path runs: among pixels, or in a space that images are encoded to."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import nn
+
+from cmrfed.config import GeneratorConfig
+from cmrfed.shapes import Image, Latent
+
+
+class Space(nn.Module, ABC):
+    """A pair of maps between images and what a network of a path sees; neither mixes rows of a batch.
+
+    channels: of a latent. stride: pixels a side, of row and column, that one latent stands for. bounded: whether
+    latents are within [-1, 1], as images are.
+
+    Weights of a space are nobody's objective here: a space that learns is a generator of two stages, or comes trained
+    on public images.
+    """
+
+    channels: ClassVar[int] = 1
+    stride: ClassVar[int] = 1
+    bounded: ClassVar[bool] = True
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def encode(self, images: Image) -> Latent:
+        """The latents of images, of about unit size; decided by the image alone."""
+
+    @abstractmethod
+    def decode(self, latents: Latent) -> Image:
+        """The images of latents, in [-1, 1] once clamped."""
+
+
+class Pixel(Space):
+    """Images as they are."""
+
+    def encode(self, images: Image) -> Latent:
+        return images
+
+    def decode(self, latents: Latent) -> Image:
+        return latents
