@@ -1,7 +1,6 @@
 """What a command line comes to, without running it."""
 
 from cmrfed.cli.commands import COMMANDS
-from cmrfed.cli.stages import run_config
 from cmrfed.composition import compose_jobs, put_in, read_words
 from cmrfed.config import RunConfig, Stage, read_stage
 
@@ -34,4 +33,4 @@ def composed(command: str, *words: str) -> Stage:
 
 def composed_run(command: str, *words: str) -> RunConfig:
     """The run that the command would make, plan or audit."""
-    return run_config(composed(command, *words).model_dump())
+    return composed(command, *words).config

@@ -50,13 +50,15 @@ def test_help_shows_default_meaning_and_choices_of_a_key(helped):
 def test_help_follows_what_is_chosen(helped):
     assert ".sources={mnms:.}" in helped("simulate", "data=mnms")
     assert ".mode=none" in helped("simulate", "recipe=none")
+    assert "data.phantom:" in helped("simulate")
+    assert "data.phantom:" not in helped("simulate", "data=mnms")
 
 
 @pytest.mark.parametrize(
     ("command", "sections"),
     [
         ("generate", {"sampling"}),
-        ("prepare", {"data", "data.phantom", "preprocessing"}),
+        ("prepare", {"data", "preprocessing"}),
         ("privacy epsilon", {"privacy", "privacy.adaptive"}),
         ("canary-audit", {"canary_audit", "privacy", "privacy.adaptive", "training", "generator"}),
         ("ledger show", set()),

@@ -53,7 +53,7 @@ def received(run_cmrfed, monkeypatch):
         got = []
         monkeypatch.setattr(f"cmrfed.cli.{COMMANDS[name].module}.{COMMANDS[name].function}", got.append)
         code, printed = run_cmrfed(*name.split(), *words)
-        return got[0] if code == 0 else printed
+        return got[0].model_dump() if code == 0 else printed
 
     return call
 

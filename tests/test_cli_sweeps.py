@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cmrfed import cli
-from cmrfed.config import UserError
+from cmrfed.config import RunConfig, UserError
 from cmrfed.runs import new_run_folder
 
 
@@ -14,10 +14,10 @@ def sweep(run_cmrfed, monkeypatch):
     """Sweep over a simulate that only makes its folder; what was printed, by code, and what was compared."""
     compared = []
 
-    def simulate(values):
-        if values["seed"] == 13:
+    def simulate(command):
+        if command.seed == 13:
             raise UserError("seed: bad luck")
-        return new_run_folder(Path(values["out"]), values["name"])
+        return new_run_folder(Path(command.out), command.name)
 
     monkeypatch.setattr("cmrfed.cli.runs.simulate", simulate)
     monkeypatch.setattr("cmrfed.cli.runs.compare", compared.append)
@@ -37,9 +37,9 @@ def test_folders_are_named_by_what_was_swept_and_compared_at_the_end(sweep, tmp_
         f"privacy.target_epsilon={value}_federation={sites}" for value in (1, 2) for sites in ("random", "vendors")
     ]
     assert "1 of 4: privacy.target_epsilon=1_federation=vendors" in printed
-    (values,) = compared
-    assert {Path(folder) for folder in values["run"]} == set((tmp_path / "runs, mine").iterdir())
-    assert Path(values["out"]).parent == tmp_path / "runs, mine"
+    (told,) = compared
+    assert {Path(folder) for folder in told.run} == set((tmp_path / "runs, mine").iterdir())
+    assert Path(told.out).parent == tmp_path / "runs, mine"
     assert [path.name for path in tmp_path.iterdir()] == ["runs, mine"], "nothing else is left about"
 
 
@@ -61,7 +61,7 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(sweep, tmp_path):
     code, printed, compared = sweep("seed=1,13,2")
     assert code == 2
     assert "cmrfed simulate: seed: bad luck" in printed
-    assert len(compared[0]["run"]) == 2
+    assert len(compared[0].run) == 2
 
 
 def test_one_run_alone_is_not_compared(sweep, tmp_path):
@@ -75,6 +75,9 @@ def test_only_what_can_be_told_apart_is_swept(sweep):
 
 
 def test_a_sweep_says_what_its_private_runs_cost_together_before_the_first_begins():
-    jobs = [{"privacy": {"mode": "local", "target_epsilon": epsilon, "delta": 1e-4}} for epsilon in (1.0, 2.0, 8.0)]
+    def job(**privacy):
+        return RunConfig(data={"root": ".", "sources": {}}, privacy=privacy)
+
+    jobs = [job(mode="local", target_epsilon=epsilon, delta=1e-4) for epsilon in (1.0, 2.0, 8.0)]
     assert "3 private runs: on the same patients at most epsilon 11 at delta 0.0003 together" in cli.total_of(jobs)
-    assert cli.total_of([{"privacy": {"mode": "none"}}] * 2) == ""
+    assert cli.total_of([job(mode="none")] * 2) == ""

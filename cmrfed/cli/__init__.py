@@ -18,10 +18,11 @@ from typing import Any, NoReturn
 
 import yaml
 
-from cmrfed.cli.commands import COMMANDS, EXIT_CODES, Command, Values
+from cmrfed.cli.commands import COMMANDS, EXIT_CODES, Command
 from cmrfed.cli.help import help_lines
+from cmrfed.cli.stages import Compare
 from cmrfed.composition import Job, compose_jobs, plain, put_in, read_job, read_words
-from cmrfed.config import Stage, StoppedEarly, UserError
+from cmrfed.config import RunConfig, Stage, StoppedEarly, UserError
 from cmrfed.console import console, errors, survive_any_encoding
 from cmrfed.keys import nearest
 
@@ -88,7 +89,7 @@ def _run(name: str, command: Command, words: Sequence[str]) -> int:
             return _help(command, jobs[0], given.sections)
         if given.show:
             return _show(jobs, given.as_written)
-        checked = [_checked(job, command.stage, given.as_written) for job in jobs]
+        checked = [read_job(job, command.stage, given.as_written) for job in jobs]
     except UserError as error:
         return _fail(name, error)
     if given.sweep:
@@ -110,17 +111,12 @@ def _show(jobs: Sequence[Job], as_written: Mapping[str, Any]) -> int:
     return 0
 
 
-def _checked(job: Job, stage: type[Stage], as_written: Mapping[str, Any]) -> Values:
-    """The job's values, of which the stage is sure."""
-    return read_job(job, stage, as_written).model_dump()
-
-
-def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None]:
+def _call(name: str, command: Command, settings: Stage) -> tuple[int, Path | None]:
     """The exit code, and the folder of the run that the command made, if it did."""
     try:
         function = getattr(importlib.import_module(f"cmrfed.cli.{command.module}"), command.function)
         with _ended_in_order():
-            return 0, function(values)
+            return 0, function(settings)
     except SystemExit as stop:  # a command that found problems
         return stop.code if isinstance(stop.code, int) else 1, None
     except StoppedEarly as early:
@@ -139,12 +135,12 @@ def _call(name: str, command: Command, values: Values) -> tuple[int, Path | None
         sys.exit(128 + number)
 
 
-def total_of(jobs: Sequence[Values]) -> str:
+def total_of(jobs: Sequence[Stage]) -> str:
     """What a sweep's private runs cost a patient together, by basic composition; empty where none is private."""
-    private = [job["privacy"] for job in jobs if job.get("privacy", {}).get("mode", "none") != "none"]
-    if len(private) < 2 or any(one.get("noise_multiplier") for one in private):
+    private = [job.privacy for job in jobs if isinstance(job, RunConfig) and job.privacy.mode != "none"]
+    if len(private) < 2 or any(one.noise_multiplier for one in private):
         return ""
-    epsilon, delta = (sum(one[key] for one in private) for key in ("target_epsilon", "delta"))
+    epsilon, delta = sum(one.target_epsilon for one in private), sum(one.delta for one in private)
     return (
         f"{len(private)} private runs: on the same patients at most epsilon {epsilon:g} at delta {delta:.2g} together; "
         "each says before it begins what the ledger has"
@@ -154,20 +150,20 @@ def total_of(jobs: Sequence[Values]) -> str:
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def _sweep(name: str, command: Command, labels: Sequence[str], jobs: Sequence[Values]) -> int:
+def _sweep(name: str, command: Command, labels: Sequence[str], jobs: Sequence[Stage]) -> int:
     """Run one after the other, whatever becomes of those before; then compare the runs that were made."""
     began, made, worst = datetime.now().astimezone(), [], 0
     if told := total_of(jobs):
         console.print(told, markup=False, soft_wrap=True)
-    for number, (label, values) in enumerate(zip(labels, jobs, strict=True), start=1):
+    for number, (label, settings) in enumerate(zip(labels, jobs, strict=True), start=1):
         console.print(f"{number} of {len(jobs)}: {label}", style="bold", markup=False, soft_wrap=True)
-        code, folder = _call(name, command, values)
+        code, folder = _call(name, command, settings)
         made += [folder] if folder else []
         worst = max(worst, code)
     if len(made) > 1:
         page = made[0].with_name(f"{began:%Y-%m-%d_%H-%M-%S}_sweep.html")
-        values = {"run": [str(folder) for folder in made], "out": str(page)}
-        worst = max(worst, _call("report compare", COMMANDS["report compare"], values)[0])
+        pages = Compare(run=tuple(map(str, made)), out=str(page))
+        worst = max(worst, _call("report compare", COMMANDS["report compare"], pages)[0])
     return worst
 
 

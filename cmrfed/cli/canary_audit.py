@@ -5,17 +5,16 @@ from typing import Any
 
 from rich.table import Table
 
-from cmrfed.cli.commands import Values
-from cmrfed.cli.stages import run_config
-from cmrfed.config import CanaryAuditConfig, UserError, read_stage
+from cmrfed.cli.stages import CanaryAudit
+from cmrfed.config import UserError
 from cmrfed.console import console, errors, progress_bar
 
 _SITES = 3
 """Sites of an audited step of distributed noise."""
 
 
-def audit(values: Values) -> None:
-    settings, config = read_stage(CanaryAuditConfig, values["canary_audit"], "canary_audit"), run_config(values)
+def audit(command: CanaryAudit) -> None:
+    settings, config = command.canary_audit, command.config
     if config.privacy.mode == "none":
         raise UserError("privacy.mode: none promises nothing, so that there is nothing to audit; leave out recipe=none")
     from cmrfed.canary_audit import run_canary_audit

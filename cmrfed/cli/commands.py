@@ -1,19 +1,15 @@
 """The table of commands: where each is, which keys it has, and what it is for."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from cmrfed.cli import stages
 from cmrfed.config import Stage
 
-Values = dict[str, Any]
-"""A command's configuration as plain values."""
-
 
 @dataclass(frozen=True)
 class Command:
-    """`function` of module `cmrfed.cli.<module>` takes the command's values, which `stage` has checked; `config` names
-    its YAML. A word that is no key=value is the value of the key `word`. Help shows the keys and sections `shown`; by
+    """`function` of module `cmrfed.cli.<module>` takes the command's `stage`, read and checked; `config` names its
+    YAML. A word that is no key=value is the value of the key `word`. Help shows the keys and sections `shown`; by
     default all."""
 
     module: str

@@ -14,9 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cmrfed import __version__
-from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import DataPhantom, DataPreview, DataVerify
-from cmrfed.config import PhantomConfig, Scanner, read_stage
+from cmrfed.config import PhantomConfig, Scanner
 from cmrfed.console import console, progress_bar, safe_text
 from cmrfed.core import atomic
 from cmrfed.outputs import output_file, output_folder, writing
@@ -28,8 +27,7 @@ _PIPED_WIDTH = 100
 """Columns of a table that goes to a file or another program, which do not say how wide they are."""
 
 
-def verify(values: Values) -> None:
-    config = read_stage(DataVerify, values)
+def verify(config: DataVerify) -> None:
     out = output_file(config.out, (".json",), _is_record) if config.out else None
     from cmrfed.verification import find_patients, find_sources
     from cmrfed.verification import verify as read
@@ -54,8 +52,7 @@ def verify(values: Values) -> None:
         sys.exit(1)
 
 
-def preview(values: Values) -> None:
-    config = read_stage(DataPreview, values)
+def preview(config: DataPreview) -> None:
     from cmrfed.contact_sheet import FOOTER, draw_patients, errors_in, is_sheet, make_blocks, write_sheet
     from cmrfed.verification import find_patients, find_sources
 
@@ -76,8 +73,7 @@ def preview(values: Values) -> None:
         console.print(FOOTER, style="yellow")
 
 
-def phantom(values: Values) -> None:
-    config = read_stage(DataPhantom, values)
+def phantom(config: DataPhantom) -> None:
     from cmrfed.phantom import write_phantom
 
     out = output_folder(config.out)

@@ -63,8 +63,10 @@ def _section(key: Key, job: Job, width: int) -> Iterator[str]:
     for one in below:
         if not one.section:
             yield from _key(one.name.removeprefix(key.name), one, job, width)
+    values = _value(key, job)
+    idle = key.section.idle(values) if isinstance(values, Mapping) and issubclass(key.section, Stage) else ()
     for one in below:
-        if _value(one, job) != MISSING:
+        if _value(one, job) != MISSING and one.name.rpartition(".")[2] not in idle:
             yield from _section(one, job, width)
 
 

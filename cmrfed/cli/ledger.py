@@ -6,15 +6,13 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 
 from cmrfed import __version__
-from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import LedgerExport, LedgerShow, LedgerVerify
-from cmrfed.config import read_stage
 from cmrfed.console import console, safe_text
 from cmrfed.core import atomic
 from cmrfed.outputs import output_file, writing
@@ -43,8 +41,7 @@ _NOT_KNOWN = (
 )
 
 
-def show(values: Values) -> None:
-    config = read_stage(LedgerShow, values)
+def show(config: LedgerShow) -> None:
     book = _verified(config.home)
     shown = book.rows[-config.rows :]
     console.print(_table_of_rows(shown))
@@ -56,8 +53,7 @@ def show(values: Values) -> None:
     console.print("Keep it elsewhere: with it, `cmrfed ledger verify head=...` finds a ledger that was rewritten.")
 
 
-def verify(values: Values) -> None:
-    config = read_stage(LedgerVerify, values)
+def verify(config: LedgerVerify) -> None:
     book = _verified(config.home, config.head)
     known = next((f"; the head you kept is row {row.sequence}" for row in book.rows if row.hash == config.head), "")
     counts = f"{len(book.rows)} rows, {len(book.cohorts)} data sets, {book.number_of_patients} patients"
@@ -66,8 +62,7 @@ def verify(values: Values) -> None:
         console.print(_NOT_KNOWN, soft_wrap=True)
 
 
-def export(values: Values) -> None:
-    config = read_stage(LedgerExport, values)
+def export(config: LedgerExport) -> None:
     out = output_file(config.out, tuple(_FORMATS))
     book = _verified(config.home)
     with writing(out):
@@ -123,7 +118,7 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True)
 
 
-def _cohorts(book: "Book") -> list[Values]:
+def _cohorts(book: "Book") -> list[dict[str, Any]]:
     """By data set: how many patients, which rows, and what its worst-off patient has spent at the last row's delta."""
     found = []
     for cohort in book.cohorts:

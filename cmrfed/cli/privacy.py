@@ -10,8 +10,7 @@ from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table
 
-from cmrfed.cli.commands import Values
-from cmrfed.cli.stages import run_config
+from cmrfed.cli.stages import Simulate
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console
 
@@ -19,8 +18,8 @@ _FALSE_POSITIVE_RATES = (0.01, 0.001)
 _PATIENCE_S = 2.0
 
 
-def calibrate(values: Values) -> None:
-    config = _config(values)
+def calibrate(command: Simulate) -> None:
+    config = _config(command)
     with console.status("calibrating the noise to the whole federation") as status:
         from cmrfed.privacy import compare
 
@@ -31,8 +30,8 @@ def calibrate(values: Values) -> None:
     _print_paragraph("cmrfed simulate with the same keys runs this plan; cmrfed privacy epsilon says what it means.")
 
 
-def epsilon(values: Values) -> None:
-    config = _config(values)
+def epsilon(command: Simulate) -> None:
+    config = _config(command)
     with console.status("composing every step of every round") as status:
         from cmrfed.privacy import compare
 
@@ -47,11 +46,11 @@ def epsilon(values: Values) -> None:
     _print_attacks(attacks)
 
 
-def _config(values: Values) -> RunConfig:
+def _config(command: Simulate) -> RunConfig:
     """The run that `cmrfed simulate` would make of the same keys."""
-    if values.get("resume"):
+    if command.resume:
         raise UserError("resume: this command plans a run and resumes none; what a run spent is in its report.html")
-    config = run_config(values)
+    config = command.config
     if config.privacy.mode == "none":
         raise UserError("privacy.mode: none promises nothing, so that there is no epsilon; leave out recipe=none")
     return config

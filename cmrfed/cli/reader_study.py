@@ -1,22 +1,21 @@
 """Commands about reader studies: reader-study makes one, reader-study score tells how its readers did."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
-from cmrfed.cli.commands import Values
 from cmrfed.cli.stages import ReaderScore, ReaderStudy
-from cmrfed.config import UserError, read_stage, read_stage_json
+from cmrfed.config import UserError, read_stage_json
 from cmrfed.console import console, safe_text
 from cmrfed.outputs import new_folder
 
 
-def make(values: Values) -> None:
+def make(config: ReaderStudy) -> None:
     from cmrfed.reader_study import choose_items, write_study
     from cmrfed.runs import Run
     from cmrfed.slices import Slices
 
-    config = read_stage(ReaderStudy, values)
     out = new_folder(config.out)
     run = Run.open(Path(config.run))
     arm = run.arm(config.arm)
@@ -31,10 +30,9 @@ def make(values: Values) -> None:
         console.print("The page holds images of patients: treat it as patient data.", style="yellow")
 
 
-def score(values: Values) -> None:
+def score(config: ReaderScore) -> None:
     from cmrfed.reader_study import StudyKey, read_answers, score_readers
 
-    config = read_stage(ReaderScore, values)
     key = read_stage_json(StudyKey, Path(config.key))
     found = score_readers(key, [read_answers(Path(name), key) for name in config.answers])
     table = Table(title=f"told apart, of {len(key.items)} images", title_justify="left")
@@ -50,14 +48,14 @@ def score(values: Values) -> None:
     console.print(_verdict(found["pooled"]), soft_wrap=True)
 
 
-def _cells(scores: Values) -> list[str]:
+def _cells(scores: dict[str, Any]) -> list[str]:
     low, high = scores["accuracy_ci95"]
     shares = ["-" if scores[name] is None else f"{scores[name]:.2f}" for name in ("sensitivity", "specificity", "auc")]
     accuracy = f"{scores['accuracy']:.2f} [{low:.2f}, {high:.2f}]"
     return [str(scores["answered"]), accuracy, f"{scores['p']:.3g}", *shares, f"{scores['median_seconds']:.1f}"]
 
 
-def _verdict(scores: Values) -> str:
+def _verdict(scores: dict[str, Any]) -> str:
     low, high = scores["accuracy_ci95"]
     if low <= 0.5 <= high:
         return f"Not told apart better than by chance: this study would have missed accuracies up to {high:.2f}."

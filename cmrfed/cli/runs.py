@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.cache import cache_folder
-from cmrfed.cli.commands import Values
-from cmrfed.cli.stages import Generate, Prepare
+from cmrfed.cli.stages import Compare, Evaluate, Generate, Prepare, Pretrain, Release, Report, Simulate
 from cmrfed.composition import configs_folder
 from cmrfed.config import (
     EvaluationConfig,
@@ -21,14 +20,13 @@ from cmrfed.core import atomic
 from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way
 
 
-def simulate(values: Values) -> Path:
+def simulate(command: Simulate) -> Path:
     from cmrfed import api
 
-    out, name, resumed = values.pop("out"), values.pop("name"), values.pop("resume")
-    if resumed in (None, "auto"):
-        run = api.federate(read_stage(RunConfig, values), out, name, resume=bool(resumed))
+    if command.resume in (None, "auto"):
+        run = api.federate(command.config, command.out, command.name, resume=bool(command.resume))
     else:
-        run = api.resume(resumed)
+        run = api.resume(command.resume)
     with if_interrupted(lambda: f"the training is kept, and cmrfed evaluate run={run.folder} measures it"):
         _evaluate_run(run, run.config.evaluation)
     if ends := run.early_ends():
@@ -37,8 +35,7 @@ def simulate(values: Values) -> Path:
     return run.folder
 
 
-def prepare(values: Values) -> None:
-    config = read_stage(Prepare, values)
+def prepare(config: Prepare) -> None:
     from cmrfed.preparation import Source
     from cmrfed.site import Home
     from cmrfed.site.division import HELD_OUT, TRAINED_ON, prepare_sides, refuse_twins
@@ -73,18 +70,17 @@ def _write_policy(path: Path) -> None:
     atomic.write_text(path, example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
 
 
-def pretrain(values: Values) -> None:
+def pretrain(command: Pretrain) -> None:
     from cmrfed.federation.start import pretrained_on_phantom
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
-    path = pretrained_on_phantom(read_stage(RunConfig, {"data": {"root": ".", "sources": {}}, **values}))
+    path = pretrained_on_phantom(command.config)
     console.print(f"pretrained generator: {path}", soft_wrap=True)
 
 
-def generate(values: Values) -> None:
+def generate(config: Generate) -> None:
     from cmrfed.generation import Order, draw_cases, plan_cases
 
-    config = read_stage(Generate, values)
     order = Order(
         masks=Path(config.masks).expanduser(),
         out=output_folder(config.out),
@@ -120,53 +116,53 @@ def _model_of(config: Generate) -> tuple[Any, SamplingConfig]:
     return model, model.sampling.model_copy(update=config.sampling.model_dump(exclude_none=True))
 
 
-def release(values: Values) -> None:
-    from cmrfed.release import ReleasePolicy
+def release(command: Release) -> None:
     from cmrfed.release import release as write_release
     from cmrfed.report.material import read_material
 
-    policy = read_stage(ReleasePolicy, values["policy"], "policy")
-    out = output_folder(values["out"])
-    folder = write_release(read_material(_open(values["run"]), False), policy, out)
+    out = output_folder(command.out)
+    folder = write_release(read_material(_open(command.run), False), command.policy, out)
     console.print(f"release: {folder}; read README.md and TERMS.md before you give it away", soft_wrap=True)
 
 
-def evaluate(values: Values) -> None:
-    config = read_stage(EvaluationConfig, values["evaluation"], "evaluation")
-    _evaluate_run(_of_folder(values, config) if values["images"] else _open(values["run"]), config)
+def evaluate(command: Evaluate) -> None:
+    run = _of_folder(command, command.images) if command.images else _open(command.run)
+    _evaluate_run(run, command.evaluation)
 
 
-def _of_folder(values: Values, evaluation: EvaluationConfig) -> Any:
+def _of_folder(command: Evaluate, images: str) -> Any:
     """A new run about somebody else's images, against the patients of `data` or, without it, of `run`."""
     from cmrfed.api import ROOM_FOR_A_RUN_BYTES
     from cmrfed.runs.outside_images import Reference, lay_out_folder
 
-    out, members = output_folder(values["out"], ROOM_FOR_A_RUN_BYTES), values["members"]
-    if values["data"]:
-        stages = {key: values[key] for key in ("data", "preprocessing", "seed")}
-        config = read_stage(RunConfig, stages).model_copy(update={"evaluation": evaluation})
+    out, members = output_folder(command.out, ROOM_FOR_A_RUN_BYTES), command.members
+    if command.data:
+        config = read_stage(RunConfig, {key: getattr(command, key) for key in _OF_A_REFERENCE})
         reference = Reference.of_data(config, Path(members) if members else None, out, progress_bar)
     else:
         if members:
             raise UserError("members: goes with data=NAME; a run knows which of its patients it was trained on")
-        run = _open(values["run"])
-        reference = Reference.of_run(run, run.config.model_copy(update={"evaluation": evaluation}))
-    return lay_out_folder(Path(values["images"]), reference, out, progress_bar)
+        run = _open(command.run)
+        reference = Reference.of_run(run, run.config.model_copy(update={"evaluation": command.evaluation}))
+    return lay_out_folder(Path(images), reference, out, progress_bar)
 
 
-def report(values: Values) -> None:
+_OF_A_REFERENCE = ("data", "preprocessing", "seed", "evaluation")
+
+
+def report(command: Report) -> None:
     from cmrfed.report import write_report
 
-    run = _open(values["run"])
+    run = _open(command.run)
     output_folder(run.folder, key="run")
-    _done(write_report(run, values["show_real_images"]))
+    _done(write_report(run, command.show_real_images))
 
 
-def compare(values: Values) -> None:
+def compare(command: Compare) -> None:
     from cmrfed.report import is_comparison, write_comparison
 
-    out = output_file(values["out"], (".html",), is_comparison)
-    page = write_comparison([_open(name) for name in values["run"]], out)
+    out = output_file(command.out, (".html",), is_comparison)
+    page = write_comparison([_open(name) for name in command.run], out)
     console.print(f"comparison: {page}", soft_wrap=True)
 
 

@@ -1,6 +1,5 @@
 """The keys of each command, so that they are checked and explained before anything heavy is imported."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -78,10 +77,10 @@ class Simulate(RunConfig):
         "of this very configuration, if it was cut short",
     )
 
-
-def run_config(values: Mapping[str, Any]) -> RunConfig:
-    """The run that `cmrfed simulate` would make of the same values."""
-    return read_stage(RunConfig, {key: value for key, value in values.items() if key in RunConfig.model_fields})
+    @property
+    def config(self) -> RunConfig:
+        """The run, without what is the command's alone."""
+        return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
 
 
 class CanaryAudit(Simulate):
@@ -112,6 +111,12 @@ class Pretrain(Stage):
     generator: GeneratorConfig = GeneratorConfig()
     pretraining: PretrainingConfig = PretrainingConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @property
+    def config(self) -> RunConfig:
+        """A run that would start from it; of no patients yet."""
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        return read_stage(RunConfig, own | {"data": {"root": ".", "sources": {}}})
 
 
 class AskedSampling(Stage):

@@ -1,6 +1,7 @@
 """Where volumes come from, and how they are brought to one grid and scale."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,6 +34,10 @@ class DataConfig(Stage):
         default=False, description="take patients without a segmentation too, to learn images from"
     )
     phantom: PhantomConfig = PhantomConfig()
+
+    @classmethod
+    def idle(cls, values: Mapping[str, Any]) -> frozenset[str]:
+        return frozenset() if "phantom" in (values.get("sources") or ()) else frozenset({"phantom"})
 
 
 class PreprocessingConfig(Stage):

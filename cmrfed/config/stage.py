@@ -1,7 +1,8 @@
 """What every stage of the configuration is: frozen and validated. The numbers they are made of, and a user's errors."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,3 +44,8 @@ class Stage(BaseModel):
     """A frozen, validated part of the configuration. Unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+
+    @classmethod
+    def idle(cls, values: Mapping[str, Any]) -> frozenset[str]:
+        """The fields that mean nothing beside these values of others, which help need not explain."""
+        return frozenset()
