@@ -44,12 +44,13 @@ def test_noise_switched_off_behind_the_plans_back_is_refuted(tiny_generator_conf
 
 
 def test_distributed_noise_stands_as_well_and_a_share_too_small_is_refuted(tiny_generator_config):
-    """Nearly all shares are left out, as if the plan had been cut for sites that are not there."""
+    """Most shares are left out, as if the plan had been cut for sites that are not there. Some 8 of 800 guesses are
+    wrong, and 30 would still refute it."""
     one_step = TRAINING.model_copy(update={"local_steps": 1})
     plan = plan_of(sites=3)
     assert not found(tiny_generator_config, plan, one_step, sites=3).refuted
-    alone = plan.model_copy(update={"sites": 600})
-    outcome = found(tiny_generator_config, alone, one_step, sites=3, canaries=1000)
+    alone = plan.model_copy(update={"sites": 60})
+    outcome = found(tiny_generator_config, alone, one_step, sites=3, canaries=8000)
     assert outcome.refuted
 
 
