@@ -25,7 +25,7 @@ from cmrfed.columns import columns
 from cmrfed.config import GeneratorConfig, TrainingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.generators import Generator, build_generator
-from cmrfed.privacy import Clipping, PrivacyPlan, SecureRandom
+from cmrfed.privacy import Clipping, LocalNoise, PrivacyPlan, SecureRandom
 from cmrfed.runs import describe_device, software_versions
 from cmrfed.slices import Patient, Slices
 from cmrfed.training import autocast, mean_loss, noised_sum, patient_batch
@@ -225,7 +225,7 @@ def _slices() -> Slices:
 
 def _plan() -> PrivacyPlan:
     """Everybody is sampled, so that all variants see the same rows."""
-    return PrivacyPlan(
+    return LocalNoise(
         sample_rate=1.0,
         noise_multiplier=1.0,
         clipping=Clipping(max_grad_norm=1.0),
