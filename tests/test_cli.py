@@ -1,13 +1,9 @@
 """The command line teaches, and what a user can mend ends in one line and exit code 2."""
 
-import contextlib
 import gzip
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -187,34 +183,3 @@ def test_an_interruption_ends_in_one_line_whoever_raised_it(run, monkeypatch, wo
     monkeypatch.setattr("cmrfed.cli.data.phantom", interrupted)
     code, printed = run("data", "phantom", "out")
     assert (code, printed.strip()) == (130, "cmrfed data phantom: interrupted")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_command_told_to_end_ends_its_workers_too_and_says_so(tmp_path, number):
-    command = [Path(sys.executable).with_name("cmrfed"), "data", "phantom", str(tmp_path / "out"), "patients=1000"]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)
-    try:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.rglob("*_gt.nii.gz")):  # hearts are being drawn by workers
-            assert time.monotonic() < deadline and run.poll() is None
-            time.sleep(0.1)
-        run.send_signal(number)
-        _, said = run.communicate(timeout=120)
-        assert f"cmrfed data phantom: ended by {number.name}" in said
-        assert run.returncode == 128 + number
-        assert wait_for_none_left(run.pid, seconds=60), "workers go on without the command that started them"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(run.pid, signal.SIGKILL)
-
-
-def wait_for_none_left(group, seconds):
-    """Whether every process of a group ends within some time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.1)
-    return False

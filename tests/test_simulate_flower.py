@@ -1,14 +1,10 @@
 """The default engine on a busy machine, behind a proxy, and killed: it tries again, names causes, leaves nothing."""
 
-import contextlib
 import http.server
-import signal
 import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 
-import psutil
 import pytest
 
 from cmrfed.apps.simulations import flower
@@ -139,24 +135,3 @@ class Healthy(http.server.BaseHTTPRequestHandler):
 
 def test_flower_s_processes_reach_one_another_past_the_user_s_proxy(dead_proxy):
     assert flower._no_proxy() == dict.fromkeys(("no_proxy", "NO_PROXY"), "intranet.hospital,127.0.0.1,localhost")
-
-
-def test_a_process_of_the_engine_ends_with_all_it_started_when_we_are_killed():
-    """Also what leads a session of its own, and what does not end when it is told to."""
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
-    parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {stubborn!r}], "
-    parent += "start_new_session=True); time.sleep(600)"
-    code = "import subprocess, sys, time; from cmrfed.apps.simulations.processes import guarded\n"
-    code += f"subprocess.Popen(guarded([sys.executable, '-c', {parent!r}])); time.sleep(600)"
-    us = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
-    us.stdout.readline()  # the last of them is there
-    started = psutil.Process(us.pid).children(recursive=True)
-    try:
-        assert len(started) == 3
-        us.send_signal(signal.SIGKILL)
-        assert psutil.wait_procs(started, timeout=90)[1] == []
-    finally:
-        for one in (us, *started):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        us.wait()

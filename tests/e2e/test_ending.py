@@ -1,12 +1,15 @@
-"""A run that is killed or told to end, by a scheduler or a closed terminal, leaves nothing behind and can go on."""
+"""What is killed or told to end, by a scheduler or a closed terminal, leaves nothing behind and can go on."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from runtime import runtime_processes, wait_for_none_but
 from tiny_runs import TINY_WORDS
@@ -74,3 +77,55 @@ def test_a_killed_run_leaves_no_process_goes_on_and_told_to_end_says_how_to_go_o
     assert f"resume={record.parent} goes on" in printed
     assert [line["round"] for line in rounds_of(tmp_path)] == list(range(len(rounds_of(tmp_path))))
     assert wait_for_none_but(before) == set()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_command_told_to_end_ends_its_workers_too_and_says_so(tmp_path, number):
+    command = [CMRFED, "data", "phantom", str(tmp_path / "out"), "patients=1000"]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob("*_gt.nii.gz")):  # hearts are being drawn by workers
+            assert time.monotonic() < deadline and run.poll() is None
+            time.sleep(0.1)
+        run.send_signal(number)
+        _, said = run.communicate(timeout=120)
+        assert f"cmrfed data phantom: ended by {number.name}" in said
+        assert run.returncode == 128 + number
+        assert wait_for_none_left(run.pid, seconds=60), "workers go on without the command that started them"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+
+
+def wait_for_none_left(group, seconds):
+    """Whether every process of a group ends within some time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_a_process_of_the_engine_ends_with_all_it_started_when_we_are_killed():
+    """Also what leads a session of its own, and what does not end when it is told to."""
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {stubborn!r}], "
+    parent += "start_new_session=True); time.sleep(600)"
+    code = "import subprocess, sys, time; from cmrfed.apps.simulations.processes import guarded\n"
+    code += f"subprocess.Popen(guarded([sys.executable, '-c', {parent!r}])); time.sleep(600)"
+    us = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+    us.stdout.readline()  # the last of them is there
+    started = psutil.Process(us.pid).children(recursive=True)
+    try:
+        assert len(started) == 3
+        us.send_signal(signal.SIGKILL)
+        assert psutil.wait_procs(started, timeout=90)[1] == []
+    finally:
+        for one in (us, *started):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        us.wait()
