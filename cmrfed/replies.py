@@ -133,7 +133,7 @@ class Attendance:
 class SiteReply:
     """A site's answer to a round: an update, or the reason why there is none. `loss` only without privacy.
 
-    Where the noise is shared no site has an update of its own, and `reason` alone says who was not in the sum.
+    Where the noise is distributed no site has an update of its own, and `reason` alone says who was not in the sum.
     `ledger_head` is of the hospital's ledger after it paid, hex.
     """
 

@@ -58,7 +58,7 @@ def prepare(config: Prepare) -> None:
         console.print(f"{counts} kept out of every training, for this site's membership audits", soft_wrap=True)
     console.print(f"now set the site's name and limits in {policy}", soft_wrap=True)
     console.print(
-        f"public key, for the peers' site.yaml where noise is shared: {identity_of(home).public}", soft_wrap=True
+        f"public key, for the peers' site.yaml where noise is distributed: {identity_of(home).public}", soft_wrap=True
     )
 
 

@@ -28,7 +28,7 @@ class PrivacyConfig(Stage):
     """
 
     mode: Literal["none", "local", "distributed"] = Field(
-        default="local", description="no noise; each site adds all the noise it needs; the sites share the noise"
+        default="local", description="no noise; each site adds all its noise; the sites add a share of it each"
     )
     target_epsilon: Positive = Field(
         default=8.0, description="each patient's budget over the whole run; smaller is more private"

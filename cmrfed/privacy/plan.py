@@ -113,7 +113,7 @@ class PrivacyPlan(Stage):
         """A site's sum with its share of the noise, in units of the grid.
 
         The one point where anything of the patients becomes releasable: at once, or under secure aggregation where
-        the noise is shared. `clipping` is the plan's at its current norm.
+        the noise is distributed. `clipping` is the plan's at its current norm.
         """
         share = self._scale(clipping) / math.sqrt(self.shares)
         noised = random.normal(clipped_sum.numel()).mul_(share).add_(clipped_sum.cpu())

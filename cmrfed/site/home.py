@@ -4,7 +4,7 @@ slices.safetensors   its prepared slices
 held_out.safetensors  slices of the patients it keeps out of every training, to audit with, where it keeps any
 division.json        who is trained on and who is held out, where anybody is, and the secret key that sides are drawn by
 site.yaml            its policy
-identity.pem         the key that its peers know it by, where noise is shared
+identity.pem         the key that its peers know it by, where noise is distributed
 ledger.head          the last row that this home saw of the hospital's ledger, which lies elsewhere
 attempts/            of each run, the secret from which the answer at work is drawn, until the answer is whole
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
