@@ -22,3 +22,12 @@ def fuzz_report(folder: Path, corruptions: int, seed: int) -> dict[str, Any]:
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert finished.stderr == ""
     return json.loads(finished.stdout)
+
+
+def require_refused_or_read(report: dict[str, Any], corruptions: int) -> None:
+    """Each in one line or not at all, soon, and in little memory."""
+    assert report["failures"] == [], report["failures"]
+    assert sum(report["outcomes"].values()) == corruptions, report["outcomes"]
+    assert report["outcomes"]["refused"] > corruptions / 3, report["outcomes"]
+    assert report["slowest"][0] < 10, report["slowest"]
+    assert report["peak_gib"] < 2, report["peak_gib"]

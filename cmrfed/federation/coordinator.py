@@ -21,7 +21,7 @@ from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_stream
-from cmrfed.privacy import Noised, Plan
+from cmrfed.privacy import DistributedNoise, Noised, Plan
 from cmrfed.replies import InvalidReply, SiteReply
 from cmrfed.site import Request
 from cmrfed.slices import Slices
@@ -85,7 +85,9 @@ def distributed_update(
     Plain gradient descent with the round's learning rate. Post-processing of the sum, which alone is private.
     Raises InvalidReply where no honest sites can have come to that sum; whose fault it is the masks hide.
     """
-    plan = task.private_plan
+    plan = task.plan
+    if not isinstance(plan, DistributedNoise):
+        raise ValueError("only sites among which noise is distributed take such a step together")
     mean = plan.mean(Noised(torch.from_numpy(total)), task.clipping, sites)
     entry, norm, reach = float(mean.abs().max()), float(mean.norm()), gradient_reach(task, plan, len(total), sites)
     if not reach.holds(entry, norm):

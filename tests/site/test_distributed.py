@@ -8,7 +8,7 @@ from scipy import stats
 
 from cmrfed.federation import distributed_update
 from cmrfed.generators import build_generator
-from cmrfed.privacy import BudgetExceeded, Cohort, Limits, epsilon
+from cmrfed.privacy import BudgetExceeded, Cohort, Limits, NoPrivacy, epsilon
 from cmrfed.privacy.randomness import KEY_BYTES
 from cmrfed.privacy.rounding import GRID
 from cmrfed.privacy.secure_aggregation import ProtocolViolation, Session, route, unmask
@@ -93,6 +93,14 @@ def test_the_distributed_noise_is_what_the_plan_says(homes, request_round, weigh
     expected = -task.learning_rate * total * GRID * 50.0 * 0.5 / (0.5 * 4 * 4)
     assert np.allclose(moved, expected, rtol=1e-5)
     assert norm == 0.5
+
+
+@pytest.mark.parametrize("plan", [NoPrivacy(), toy_plan()], ids=["none", "local"])
+def test_no_other_plan_is_taken_for_one_of_distributed_noise(plan, request_round):
+    request = request_round()
+    task = request.task.model_copy(update={"plan": plan})
+    with pytest.raises(ValueError, match="among which noise is distributed"):
+        distributed_update(task, np.zeros(9, np.int64), 4, request.generator)
 
 
 def test_every_masked_vector_was_paid_for_before_it_left(homes, request_round, weights, monkeypatch):
