@@ -4,7 +4,7 @@ BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 INSTALLED := .venv/.installed-$(VERSION)
 
-.PHONY: simulate test e2e lint bench gpu-check clean
+.PHONY: simulate test e2e lint bench gpu-check gpu-foundation clean
 
 simulate: $(INSTALLED)          ## the federation on the built-in phantom, up to report.html; interrupted, it goes on
 	$(BIN)/cmrfed simulate resume=auto
@@ -26,6 +26,9 @@ bench: $(INSTALLED)             ## what privacy costs in time
 
 gpu-check: $(INSTALLED)         ## that nobody's gradient depends on who shares a step, on this machine's GPU (else its CPU)
 	$(BIN)/python -m benches.gpu_check
+
+gpu-foundation: $(INSTALLED)    ## ten minutes of training on this machine's GPU: foundation.safetensors and its card
+	$(BIN)/python -m benches.gpu_foundation
 
 clean:                          ## remove what can be made again; runs/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

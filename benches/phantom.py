@@ -1,11 +1,11 @@
 """How far the phantom carries a segmenter to real patients it was never shown, and how real its images look.
 
 One network is trained on phantom images alone, others on each real set's own images, and, where a generator that was
-pretrained on the phantom is given, on the images it draws for those real images' masks; all for the same steps. They
-are tested on the same real patients of that set. Real patients are halved once, within set and pathology: the phantom
-may be developed while looking at the scores of one half ("development"), and is reported on the other ("report"); the
-half that is not tested trains the real network. Kernel distances stand beside their floor: that of the set's other
-half.
+pretrained on the phantom is given, on the images it draws for those real images' masks, and for the phantoms'; all for
+the same steps. They are tested on the same real patients of that set. Real patients are halved once, within set and
+pathology: the phantom may be developed while looking at the scores of one half ("development"), and is reported on the
+other ("report"); the half that is not tested trains the real network. Kernel distances stand beside their floor: that
+of the set's other half.
 """
 
 import argparse
@@ -18,15 +18,17 @@ import numpy as np
 import torch
 
 from cmrfed.columns import unknown_column
-from cmrfed.config import DataConfig, PreprocessingConfig, SamplingConfig
+from cmrfed.config import DataConfig, PreprocessingConfig, RunConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
 from cmrfed.evaluation.subject import thin
 from cmrfed.evaluation.utility.metrics import TrainingSet, predict, stack_scores, summarise, train_segmenter
+from cmrfed.federation.start import initial_weights
+from cmrfed.generators import build_generator
 from cmrfed.preparation import Source, phantom_slices
 from cmrfed.sampling import synthesise
 from cmrfed.slices import Slices, split_patients
-from cmrfed.updates import load_generator
+from cmrfed.updates import write_weights
 
 HALVES = ("development", "report")
 KID_SLICES = 300
@@ -37,7 +39,7 @@ Scores = dict[str, Any]
 def main() -> None:
     """Measure, and print one JSON object."""
     options = _options()
-    halves = {name: _halves(group) for name, group in _groups(_real(options)).items()}
+    halves = {name: _halves(group) for name, group in _groups(read_real(options.data, options.store)).items()}
     tested = {name: pair[HALVES.index(options.half)] for name, pair in halves.items()}
     others = {name: pair[1 - HALVES.index(options.half)] for name, pair in halves.items()}
     phantom = _phantom(options)
@@ -52,6 +54,8 @@ def main() -> None:
         drawn = {name: _drawn(slices, options) for name, slices in others.items()}
         for name, slices in tested.items():
             found[name] |= _dice({"generated": drawn[name]}, {name: slices}, options)[name]
+        for name, scores in _dice({"generated, phantom masks": _drawn(phantom, options)}, tested, options).items():
+            found[name] |= scores
     if options.kid:
         shown = _features(phantom)
         for name, slices in tested.items():
@@ -74,15 +78,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-kid", dest="kid", action="store_false", help="skip the kernel distances")
     parser.add_argument("--no-real", dest="real", action="store_false", help="skip the networks trained on real images")
     parser.add_argument("--phantom", type=Path, help="slices kept by --save, of another version, say")
-    parser.add_argument("--generator", type=Path, help="weights that `cmrfed pretrain` wrote")
+    parser.add_argument(
+        "--generator",
+        help="foundation, or weights by `cmrfed pretrain`: draws for real masks and for phantoms'",
+    )
     parser.add_argument("--save", type=Path, help="keep the phantom's slices in this file")
     return parser.parse_args()
 
 
-def _real(options: argparse.Namespace) -> Slices:
-    sources = DataConfig(root=options.data, sources={"mnms": "mnms", "acdc": "acdc"})
+def read_real(data: str, store: Path) -> Slices:
+    """The real patients of mnms/ and acdc/ in a folder, prepared once and kept in a file."""
+    sources = DataConfig(root=data, sources={"mnms": "mnms", "acdc": "acdc"})
     with progress_bar("reading real patients") as progress:
-        return Source.of(sources, PreprocessingConfig()).slices(options.store, progress)
+        return Source.of(sources, PreprocessingConfig()).slices(store, progress)
 
 
 def _phantom(options: argparse.Namespace) -> Slices:
@@ -96,9 +104,11 @@ def _phantom(options: argparse.Namespace) -> Slices:
 
 
 def _drawn(slices: Slices, options: argparse.Namespace) -> Slices:
-    """The generator's images for these slices' masks, as of no known vendor."""
-    generator, _ = load_generator(options.generator)
-    unknown = {**slices.conditions, "vendor": unknown_column("vendor", len(slices))}
+    """The generator's images for these slices' masks, as of no known vendor or style."""
+    config = RunConfig(data={"root": ".", "sources": {}}, generator={"init": options.generator})
+    generator = build_generator(config.generator, seed=0)
+    write_weights(generator, initial_weights(config)[0])
+    unknown = slices.conditions | {name: unknown_column(name, len(slices)) for name in ("vendor", "style")}
     with progress_bar("drawing") as progress:
         return synthesise(
             generator, replace(slices, conditions=unknown), SamplingConfig(), options.seed, progress=progress

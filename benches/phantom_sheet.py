@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from cmrfed.api import load_model
 from cmrfed.conditions import PHASES
 from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError
 from cmrfed.console import console
@@ -16,7 +17,6 @@ from cmrfed.pictures import panels
 from cmrfed.preparation import phantom_slices
 from cmrfed.sampling import synthesise
 from cmrfed.slices import Slices
-from cmrfed.updates import load_generator
 
 _DOTS_PER_INCH = 100
 _LEVEL = 1 / 3
@@ -33,12 +33,12 @@ def main() -> None:
     console.print(f"wrote {options.out}", soft_wrap=True)
 
 
-def draw(generator: Path | None, hearts: int, seed: int, size: int) -> Figure:
+def draw(generator: str | None, hearts: int, seed: int, size: int) -> Figure:
     """One column a heart and phase; rows are masks, phantoms and, with a generator, its images."""
     phantoms = one_slice_a_stack(phantom_slices(hearts, seed, PreprocessingConfig(size=size)))
     rows = {"mask": np.asarray(phantoms.masks), "phantom": np.asarray(phantoms.images)}
     if generator:
-        network, _ = load_generator(generator)
+        network = load_model(generator).generator
         rows[network.config.family] = np.asarray(synthesise(network, phantoms, SamplingConfig(), seed).images)
     return panels(rows, [PHASES[phase] for phase in phantoms.conditions["phase"]])
 
@@ -51,7 +51,7 @@ def one_slice_a_stack(slices: Slices) -> Slices:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--generator", type=Path, help="weights that `cmrfed pretrain` wrote; none: phantoms alone")
+    parser.add_argument("--generator", help="foundation, or weights that `cmrfed pretrain` wrote; none: phantoms alone")
     parser.add_argument("--out", type=Path, required=True, help="the PNG to write")
     parser.add_argument("--hearts", type=int, default=4, help="phantom hearts, two columns each")
     parser.add_argument("--seed", type=int, default=999, help="decides hearts and drawings")

@@ -5,8 +5,9 @@ data instead: `cmrfed.configure("data=mnms", "data.root=/data/mnms", "recipe=dis
 
 >>> import cmrfed
 >>> toy = ["data.phantom.patients_per_vendor=6", "data.phantom.vendors=Siemens,GE", "preprocessing.size=16",
-...        "generator.channels=8,8", "generator.norm_groups=4", "pretraining.steps=3", "pretraining.mixed_slices=8",
-...        "federation.rounds=1", "federation.engine=inprocess", "federation.largest_start_loss=null",
+...        "generator.channels=8,8", "generator.norm_groups=4", "generator.init=phantom",
+...        "pretraining.steps=3", "pretraining.mixed_slices=8", "federation.rounds=1",
+...        "federation.engine=inprocess", "federation.largest_start_loss=null",
 ...        "training.local_steps=2", "privacy.minimum_patients=2", "privacy.declared_patients=5",
 ...        "evaluation.fidelity=null", "evaluation.utility=null", "evaluation.leakage=null"]
 >>> config = cmrfed.configure("recipe=local", "privacy.target_epsilon=3", *toy)
@@ -35,6 +36,8 @@ from cmrfed.conditions import column_names
 from cmrfed.config import EvaluationConfig, PreprocessingConfig, RunConfig, SamplingConfig, UserError, read_stage
 from cmrfed.console import progress_bar
 from cmrfed.evaluation.schema import Results
+from cmrfed.federation.start import FOUNDATION
+from cmrfed.foundation import SHIPPED, foundation_generator, is_foundation
 from cmrfed.generators import Generator
 from cmrfed.keys import nearest
 from cmrfed.outputs import output_folder
@@ -116,15 +119,16 @@ def open_run(folder: Path | str) -> Run:
 
 
 def load_model(source: Run | Path | str, arm: str | None = None) -> Model:
-    """The generator of a run's arm (its own by default), or that in a file, such as a release's model.safetensors.
+    """The generator of a run's arm (its own by default), that in a file, such as a release's model.safetensors, or
+    "foundation", the public one that comes with the package.
 
     Raises UserError where there is none, or a file does not say its grid.
     """
     run = source if isinstance(source, Run) else None
     if arm and not run:
         raise UserError("arm: goes with a run, and a file names one generator already; give one of the two")
-    path = run.model(arm) if run else Path(str(source)).expanduser()
-    generator, notes = load_generator(path)
+    path = run.model(arm) if run else SHIPPED if source == FOUNDATION else Path(str(source)).expanduser()
+    generator, notes = foundation_generator(path) if is_foundation(path) else load_generator(path)
     known = notes | sampling_notes(run.config) if run else notes
     if "preprocessing" not in known:
         raise UserError(f"{path}: does not say its grid; give its run as run=FOLDER, with arm= for one of its arms")

@@ -26,6 +26,8 @@ PATHOLOGIES = (
 """Normal, and the diagnoses of ACDC, M&Ms and M&Ms-2 in their own short forms."""
 SEXES = ("F", "M", UNKNOWN)
 SEQUENCES = ("bSSFP", "GRE", "LGE", "T2", UNKNOWN)
+STYLE_NUMBERS = 28
+"""How many numbers `cmrfed.phantom.styles` places a scan's settings by."""
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,24 @@ class Scalar(Condition):
 
 @dataclass(frozen=True)
 class Vector(Condition):
-    """A code of so many numbers; NaN where it is not known."""
+    """A point of so many numbers, each in [0, 1]; NaN where it is not known."""
 
     size: int
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.size,)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def read(self, value: Any) -> Any:
+        try:
+            numbers = [float(number) for number in value]
+        except (TypeError, ValueError):
+            return math.nan
+        return numbers if len(numbers) == self.size and all(0 <= one <= 1 for one in numbers) else math.nan
 
 
 @dataclass(frozen=True)
@@ -146,7 +159,8 @@ CONDITIONS: dict[str, Condition] = {
         Scalar("wall_thickness", "mean thickness of the left ventricle's wall", "mm", 0.0, 50.0, dropout=0.1),
         Scalar("severity", "of the disease, 0 none and 1 the severest", "1", 0.0, 1.0, dropout=0.1),
         Dense("source_image", "another image of the same slice, to start from", labels=False, dropout=0.1),
-        Vector("style", "a point in the space of looks", 16, dropout=0.1),
+        # few images come with their style, so a network must be as good without it
+        Vector("style", "a place in the space of looks that physics knows", STYLE_NUMBERS, dropout=0.5),
     )
 }
 """All conditions by name."""

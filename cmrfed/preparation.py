@@ -24,7 +24,7 @@ from cmrfed.slices import Slices, collect, source_of, write_slices
 from cmrfed.volumes import Case, Entry, load_case
 from cmrfed.volumes.trees import files_under
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the same files and configuration would give other slices."""
 _SAID = 10
 """Doubts that are printed; a table may be of ten times the patients that are there."""

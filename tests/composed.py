@@ -7,6 +7,7 @@ from cmrfed.config import RunConfig, Stage, read_stage
 NEEDED = {
     "prepare": ["data=acdc", "data.root=r", "home=h"],
     "generate": ["masks=m", "out=o"],
+    "distill": ["out=o"],
     "evaluate": ["data=acdc", "data.root=r"],
     "report compare": ["run=a,b"],
     "release": ["out=o"],

@@ -2,8 +2,10 @@
 
 import pytest
 
-from benches import privacy
+from benches import gpu_foundation, privacy
 from cmrfed.config import GeneratorConfig
+from cmrfed.foundation import is_foundation
+from cmrfed.updates import load_arrays
 
 TINY = GeneratorConfig(channels=(8, 8), norm_groups=4, trainable="all")
 
@@ -23,3 +25,23 @@ def test_its_aims_are_ratios_within_one_run(monkeypatch):
     medians = dict.fromkeys(privacy.RUNS, dict.fromkeys(names, 2.0))
     aims = privacy._aims(medians)
     assert aims and [aim.found for aim in aims] == pytest.approx([1.0] * len(aims))
+
+
+def test_a_foundation_is_checked_timed_trained_and_written_in_the_minutes_it_is_given(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CMRFED_CACHE", str(tmp_path / "cache"))
+    out, network = tmp_path / "foundation.safetensors", ["--size", "16", "--channels", "8", "8"]
+    training = ["--minutes", "0.01", "--batch", "2", "--trial", "3", "--device", "cpu", "--norm-groups", "4"]
+    check = ["--check", "--patients", "2", "--slices", "1", *network]
+    assert gpu_foundation.main(["--out", str(out), *training, *network, *check]) == 0
+    assert "| bf16 | vmap |" in capsys.readouterr().out
+    made_by = load_arrays(out)[1]["made_by"]
+    assert is_foundation(out) and made_by["batch_size"] == 2 and made_by["steps"] >= 1
+    assert out.with_suffix(".md").read_text().startswith("# foundation.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("pace", "steps", "uses"),
+    [(gpu_foundation.Pace(0.5, 64.0), 120, 1), (gpu_foundation.Pace(0.01, 640.0), 6000, 5)],
+)
+def test_a_device_never_waits_for_hearts(pace, steps, uses):
+    assert pace.settings(minutes=1, batch_size=32) == {"steps": steps, "batch_size": 32, "uses": uses}

@@ -1,5 +1,6 @@
 """A local run releases the update and the event, learns without privacy, and is the same for the same seed."""
 
+from collections import Counter
 from functools import partial
 from itertools import count
 
@@ -161,6 +162,13 @@ def test_pretraining_uses_every_slice_once_and_mixes_patients():
     first = {image.numpy().tobytes() for image in batches[0].images}
     assert all(not first <= {image.tobytes() for image in toy_slices([3], seed=seed).images} for seed in range(6))
     assert (pool.patients, pool.slices) == (6, 16)
+
+
+def test_slices_that_are_drawn_slowly_can_be_used_more_than_once():
+    patients, pool = iter([toy_slices([3], seed=0)]), Mixed(least=9, levels=1, uses=3)
+    drawn = [image.numpy().tobytes() for image in pool.draw(9, patients, SeededRandom(0)).images]
+    assert Counter(drawn) == {image.tobytes(): 3 for image in toy_slices([3], seed=0).images}
+    assert (pool.patients, pool.slices) == (1, 9)
 
 
 def test_a_pretraining_whose_patients_run_out_gives_no_weights(generator, fp32_training):

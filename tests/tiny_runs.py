@@ -11,6 +11,7 @@ TINY_WORDS = [
     "preprocessing.size=16",
     "generator.channels=[8,8]",
     "generator.norm_groups=4",
+    "generator.init=phantom",
     "pretraining.mixed_slices=8",
     "pretraining.steps=3",
     "training.local_steps=1",

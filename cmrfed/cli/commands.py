@@ -31,10 +31,15 @@ COMMANDS = {
     ),
     "pretrain": Command(
         "runs", "pretrain", "pretrain", stages.Pretrain, "train a generator on the built-in phantom; costs no privacy",
-        shown=("seed", "pretraining", "generator", "preprocessing", "training.precision", "training.device"),
+        shown=("out", "seed", "pretraining", "generator", "preprocessing", "training.precision", "training.device"),
     ),
     "generate": Command(
         "runs", "generate", "generate", stages.Generate, "synthetic images for a folder of masks, as NIfTI pairs"
+    ),
+    "distill": Command(
+        "runs", "distill", "distill", stages.Distill, "teach a generator to draw in few steps; costs no privacy",
+        shown=("run", "arm", "model", "out", "seed", "distillation", "sampling.steps", "sampling.guidance",
+               "training.precision", "training.device"),
     ),
     "evaluate": Command(
         "runs", "evaluate", "evaluate", stages.Evaluate, "measure fidelity, utility and leakage of a run"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.cache import cache_folder
-from cmrfed.cli.stages import Compare, Evaluate, Generate, Prepare, Pretrain, Release, Report, Simulate
+from cmrfed.cli.stages import Compare, Distill, Evaluate, Generate, Prepare, Pretrain, Release, Report, Simulate
 from cmrfed.composition import configs_folder
 from cmrfed.config import (
     EvaluationConfig,
@@ -17,7 +17,7 @@ from cmrfed.config import (
 )
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.core import atomic
-from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way
+from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way, writing
 
 
 def simulate(command: Simulate) -> Path:
@@ -72,10 +72,19 @@ def _write_policy(path: Path) -> None:
 
 def pretrain(command: Pretrain) -> None:
     from cmrfed.federation.start import pretrained_on_phantom
+    from cmrfed.foundation import card_of, is_foundation, save_foundation
+    from cmrfed.updates import load_weights
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
+    out = output_file(command.out, (".safetensors",), is_foundation) if command.out else None
     path = pretrained_on_phantom(command.config)
     console.print(f"pretrained generator: {path}", soft_wrap=True)
+    if out:
+        with writing(out):
+            weights, notes = load_weights(path)
+            save_foundation(out, command.config, weights, notes["pretraining"])
+            atomic.write_text(out.with_suffix(".md"), card_of(out))
+        console.print(f"in half precision: {out}", soft_wrap=True)
 
 
 def generate(config: Generate) -> None:
@@ -106,7 +115,24 @@ def generate(config: Generate) -> None:
         console.print(f"  images have their masks' grid, and are 0 {around}", soft_wrap=True, markup=False)
 
 
-def _model_of(config: Generate) -> tuple[Any, SamplingConfig]:
+def distill(command: Distill) -> None:
+    from cmrfed.distillation import distil
+    from cmrfed.updates import save_generator
+
+    output_folder(cache_folder(), key="CMRFED_CACHE")
+    out = output_file(command.out, (".safetensors",))
+    model, sampling = _model_of(command)
+    grid, settings = model.preprocessing, command.distillation
+    weights = distil(model.generator, grid, sampling, settings, command.training, command.seed)
+    drawn = sampling.model_copy(update={"steps": settings.steps, "guidance": 1.0})  # the teacher's guidance is in it
+    notes = {"preprocessing": grid, "sampling": drawn, "distilled": settings}
+    with writing(out):
+        plain = {name: one.model_dump(mode="json") for name, one in notes.items()}
+        save_generator(out, model.generator, weights, **plain)
+    console.print(f"draws in {settings.steps} steps: cmrfed generate model={out}", soft_wrap=True, markup=False)
+
+
+def _model_of(config: Generate | Distill) -> tuple[Any, SamplingConfig]:
     """The model that is asked for, and how it is to be drawn from."""
     from cmrfed.api import load_model
 

@@ -9,6 +9,7 @@ from cmrfed.config import (
     CanaryAuditConfig,
     Count,
     DataConfig,
+    DistillationConfig,
     EvaluationConfig,
     GeneratorConfig,
     Number,
@@ -106,6 +107,9 @@ class Prepare(Stage):
 class Pretrain(Stage):
     """`cmrfed pretrain`."""
 
+    out: AsWritten | None = Field(
+        default=None, description="a file for the weights in half precision too, as a foundation has them"
+    )
     seed: Seed = Field(default=0, description="seed of the weights and the hearts")
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     generator: GeneratorConfig = GeneratorConfig()
@@ -115,7 +119,7 @@ class Pretrain(Stage):
     @property
     def config(self) -> RunConfig:
         """A run that would start from it; of no patients yet."""
-        own = {name: getattr(self, name) for name in type(self).model_fields}
+        own = {name: getattr(self, name) for name in type(self).model_fields if name != "out"}
         return read_stage(RunConfig, own | {"data": {"root": ".", "sources": {}}})
 
 
@@ -136,7 +140,7 @@ class Generate(OfARun):
         default=None, description="of the run; null: its own"
     )
     model: AsWritten | None = Field(
-        default=None, description="a model.safetensors, of a release or any other, instead of a run's"
+        default=None, description="foundation, or a model.safetensors of a release or any other, instead of a run's"
     )
     masks: AsWritten = Field(description="folder of NIfTI label maps, 3-D or 4-D; subfolders are looked through")
     out: AsWritten = Field(description="folder for the pairs; only what generate wrote there is written over")
@@ -164,6 +168,22 @@ class Generate(OfARun):
     )
     seed: Seed = Field(default=0, description="with a mask's name it decides the image")
     sampling: AskedSampling = AskedSampling()
+
+
+class Distill(OfARun):
+    """`cmrfed distill`."""
+
+    arm: Literal["private", "non_private", "epsilon_0"] | None = Field(
+        default=None, description="of the run; null: its own"
+    )
+    model: AsWritten | None = Field(
+        default=None, description="foundation, or a model.safetensors of a release or any other, instead of a run's"
+    )
+    out: AsWritten = Field(description="a new file for the weights, NAME.safetensors")
+    seed: Seed = Field(default=0, description="seed of the hearts whose masks are drawn for")
+    distillation: DistillationConfig = DistillationConfig()
+    sampling: AskedSampling = AskedSampling()
+    training: TrainingConfig = TrainingConfig()
 
 
 class Evaluate(OfARun):

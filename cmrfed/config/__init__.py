@@ -47,6 +47,7 @@ from cmrfed.config.stage import (
 )
 from cmrfed.config.training import (
     AggregationConfig,
+    DistillationConfig,
     ExecutionConfig,
     FederationConfig,
     PretrainingConfig,
@@ -63,6 +64,7 @@ __all__ = [
     "Count",
     "DataConfig",
     "Decay",
+    "DistillationConfig",
     "EvaluationConfig",
     "ExecutionConfig",
     "FederationConfig",

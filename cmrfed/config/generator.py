@@ -22,7 +22,7 @@ class GeneratorConfig(Stage):
         default="pixel", description="what the network sees: pixels, or what they are encoded to"
     )
     conditions: tuple[Annotated[str, OneOf(CONDITIONS)], ...] = Field(
-        default=("mask", "vendor", "phase"), description="what it is told of an image"
+        default=("mask", "vendor", "phase", "style"), description="what it is told of an image"
     )
     levels: int = Field(
         default=1, ge=1, le=64, description="slices that are drawn together; above 1 the network must be one of volumes"
@@ -50,8 +50,9 @@ class GeneratorConfig(Stage):
         "first and last layer; modulation, norms and embeddings",
     )
     init: AsWritten | None = Field(
-        default="phantom",
-        description="start from: null, random weights; phantom, public pretraining; or a run's folder",
+        default="foundation",
+        description="start from: foundation, public weights that come with the package; phantom, public pretraining "
+        "of one's own; null, random weights; or a run's folder",
     )
 
     @model_validator(mode="after")

@@ -65,11 +65,24 @@ class PretrainingConfig(Stage):
     # at equal cost, many small steps left far less grain than few large ones
     batch_size: Count = Field(default=8, description="slices in a step")
     mixed_slices: Count = Field(default=512, description="fewest slices, of many hearts, that a batch is drawn from")
+    uses: Count = Field(
+        default=1, description="how often each slice is used; more where hearts are drawn more slowly than learnt from"
+    )
     label_noise_mm: float = Field(
         default=0.7, ge=0, le=5, description="how far masks' edges stray from the images', as hand-drawn ones do"
     )
     learning_rate: Positive = Field(default=1e-3, description="step size of Adam")
     ema_decay: Decay = Field(default=0.995, description="decay per step of the averaged weights")
+
+
+class DistillationConfig(Stage):
+    """A generator taught by itself to draw in few steps, on masks of phantoms; costs no privacy."""
+
+    steps: Count = Field(default=2, description="steps in which it draws afterwards")
+    updates: Count = Field(default=1500, description="training steps")
+    batch_size: Count = Field(default=8, description="images of the teacher in a training step")
+    learning_rate: Positive = Field(default=3e-4, description="step size of Adam")
+    ema_decay: Decay = Field(default=0.99, description="decay per training step of the averaged weights")
 
 
 class AggregationConfig(Stage):

@@ -1,5 +1,5 @@
-"""Where an arm's first weights come from, nowhere, public pretraining on the phantom, or another run; and whether they
-are worth private rounds."""
+"""Where an arm's first weights come from, the foundation, public pretraining on the phantom, another run, or nowhere;
+and whether they are worth private rounds."""
 
 import hashlib
 import json
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from cmrfed import __version__
 from cmrfed.cache import cache_folder
-from cmrfed.config import RunConfig, UserError
+from cmrfed.config import PretrainingConfig, RunConfig, UserError
 from cmrfed.console import console, if_interrupted, progress_bar
+from cmrfed.foundation import is_foundation, load_foundation
 from cmrfed.generators import Denoiser, Generator, build_generator
 from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preparation import phantom_stream
@@ -17,8 +18,8 @@ from cmrfed.slices import Slices
 from cmrfed.training import Pretrained, pretrain, single_pixel_losses, steps_kept, validation_losses
 from cmrfed.updates import Weights, load_weights, read_weights, sampling_notes, save_generator, write_weights
 
-PHANTOM = "phantom"
-"""The value of `generator.init` that stands for public pretraining on the phantom."""
+PHANTOM, FOUNDATION = "phantom", "foundation"
+"""The values of `generator.init` that stand for public pretraining on the phantom, now or once for all."""
 
 
 def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:
@@ -30,10 +31,32 @@ def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:
     source = config.generator.init
     if source is None:
         return read_weights(generator), {"data": "none: weights drawn at random"}
-    path = pretrained_on_phantom(config) if source == PHANTOM else _model_of(Path(source))
-    weights, notes = load_weights(path)
+    weights, told = _trained_weights(config, source)
     write_weights(generator, weights)  # refuses weights of another network before hours are spent
-    return read_weights(generator), dict(notes.get("pretraining") or {"data": f"the run at {source}"})  # type: ignore[call-overload]
+    return read_weights(generator), told
+
+
+def refuse_unusable_start(config: RunConfig) -> None:
+    """Raise UserError where the start that `generator.init` names is missing, or is of another network or grid; and
+    where the run says how to pretrain, and nothing would be pretrained."""
+    source = config.generator.init
+    if source not in (None, PHANTOM):
+        _trained_weights(config, source)
+    if source == FOUNDATION and config.pretraining != PretrainingConfig():
+        raise UserError(
+            "pretraining: generator.init=foundation starts from weights that are trained already, so these keys would "
+            "change nothing; choose generator.init=phantom to train a start of your own, or leave them out"
+        )
+
+
+def _trained_weights(config: RunConfig, source: str) -> tuple[Weights, dict[str, object]]:
+    if source == FOUNDATION:
+        return load_foundation(config)
+    path = pretrained_on_phantom(config) if source == PHANTOM else _model_of(Path(source))
+    if is_foundation(path):
+        return load_foundation(config, path)
+    weights, notes = load_weights(path)
+    return weights, dict(notes.get("pretraining") or {"data": f"the run at {source}"})  # type: ignore[call-overload]
 
 
 def refuse_poor_start(config: RunConfig, initial: Weights, validation: Slices) -> None:
@@ -91,7 +114,7 @@ def _pretrain(generator: Generator, config: RunConfig, checkpoint: Path) -> Pret
 def _notes(found: Pretrained) -> dict[str, object]:
     """What is told of a pretraining, to whoever uses its weights."""
     return {
-        "data": f"the built-in phantom, version {PHANTOM_VERSION}: randomised styles, every heart once; no patient",
+        "data": f"the built-in phantom, version {PHANTOM_VERSION}: randomised styles; no patient",
         "hearts": found.patients,
         "slices": found.slices,
         "steps": len(found.losses),
@@ -104,7 +127,9 @@ def _notes(found: Pretrained) -> dict[str, object]:
 def _model_of(run: Path) -> Path:
     model = run if run.is_file() else run / "model.safetensors"
     if not model.exists():
-        raise UserError(f"generator.init: {run} holds no model.safetensors; give a finished run, or {PHANTOM!r}")
+        raise UserError(
+            f"generator.init: {run} holds no model.safetensors; give a finished run, {FOUNDATION!r} or {PHANTOM!r}"
+        )
     return model
 
 

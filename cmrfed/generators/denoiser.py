@@ -96,10 +96,11 @@ class Denoiser(Generator):
         times = self.path.sampling_times(steps).to(noises.device)[:, None].expand(-1, len(noises))
         x_t = noises
         for t, to in pairwise(times):
-            x_t = self.path.corrupt(self._seen(x_t, t, conditions, guidance), to)
-        return self._seen(x_t, times[-1], conditions, guidance).image
+            x_t = self.path.corrupt(self.seen(x_t, t, conditions, guidance), to)
+        return self.seen(x_t, times[-1], conditions, guidance).image
 
-    def _seen(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float) -> Parts:
+    def seen(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
+        """`predict_x0_eps` as a sampler takes it: the image within its bounds where the path keeps it there."""
         parts = self.predict_x0_eps(x_t, t, conditions, guidance)
         return Parts(parts.image.clamp(-1, 1), parts.noise) if self._clips else parts
 

@@ -3,14 +3,14 @@
 Every kind of condition has an encoder, so that a condition that the schema gains needs nothing here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cmrfed.batches import Conditions
+from cmrfed.batches import Conditions, unknown_conditions
 from cmrfed.conditions import CONDITIONS, Categorical, Dense, Scalar, Vector
 from cmrfed.shapes import Label
 
@@ -31,24 +31,41 @@ class CategoricalEncoder(nn.Embedding):
         return self.weight[unknown] + super().forward(index) * (index != unknown)[:, None]
 
 
-class NumbersEncoder(nn.Module):
-    """Numbers, each as sines and cosines of its place in its range, through a layer that starts at zero; zero where one
-    is unknown."""
+class NumberEncoder(nn.Module):
+    """A number as sines and cosines of its place in its range, through a layer that starts at zero; zero where it is
+    unknown."""
 
-    def __init__(self, low: float, high: float, size: int, width: int) -> None:
+    def __init__(self, low: float, high: float, width: int) -> None:
         super().__init__()
         self.low, self.high = low, high
-        self.out = nn.Linear(2 * _FREQUENCIES * size, width, bias=True)
+        self.out = nn.Linear(2 * _FREQUENCIES, width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, values: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch width"]:
-        numbers = values.reshape(len(values), -1)
-        known = ~numbers.isnan().any(dim=1, keepdim=True)
-        places = (numbers.nan_to_num() - self.low) / (self.high - self.low)
-        angles = places[..., None] * (torch.pi * 2.0 ** torch.arange(_FREQUENCIES, device=values.device))
-        waves = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(1)
-        return self.out(waves) * known
+    def forward(self, numbers: Float[Tensor, " batch"]) -> Float[Tensor, "batch width"]:
+        places = (numbers.nan_to_num().to(self.out.weight.dtype) - self.low) / (self.high - self.low)
+        angles = places[:, None] * (torch.pi * 2.0 ** torch.arange(_FREQUENCIES, device=numbers.device))
+        waves = torch.cat([angles.sin(), angles.cos()], dim=-1)
+        return self.out(waves) * ~numbers.isnan()[:, None]
+
+
+class PointEncoder(nn.Module):
+    """A point of the unit cube through two layers, of which the last starts at zero; zero where it is unknown.
+
+    It is smooth in each number, so that a look between two that were seen is one between them.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(size, width)
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, points: Float[Tensor, "batch size"]) -> Float[Tensor, "batch width"]:
+        known = ~points.isnan().any(dim=1, keepdim=True)
+        centred = 2 * points.nan_to_num(0.5).to(self.out.weight.dtype) - 1
+        return self.out(F.silu(self.hidden(centred))) * known
 
 
 class GlobalEncoder(nn.Module):
@@ -62,11 +79,19 @@ class GlobalEncoder(nn.Module):
             self.add_module(name, _encoder(name, width))
 
     def forward(self, conditions: Conditions) -> Float[Tensor, "batch width"]:
-        embedded = [self.get_submodule(name)(conditions[name]) for name in self.names]
+        images = next(iter(conditions.values()))
+        missing = unknown_conditions([name for name in self.names if name not in conditions], len(images), ())
+        told = conditions | {name: one.to(images.device) for name, one in missing.items()}
+        embedded = [self.get_submodule(name)(told[name]) for name in self.names]
         if not embedded:
-            images = next(iter(conditions.values()))
             return torch.zeros(len(images), self.width, device=images.device)
         return torch.stack(embedded).sum(0)
+
+    def embeddings(self) -> Iterator[nn.Parameter]:
+        """The weights that say what values mean. Not those of the space that points lie in: a site moves in it."""
+        for name in self.names:
+            if not isinstance(CONDITIONS[name], Vector):
+                yield from self.get_submodule(name).parameters()
 
 
 def _encoder(name: str, width: int) -> nn.Module:
@@ -74,9 +99,9 @@ def _encoder(name: str, width: int) -> nn.Module:
         case Categorical() as condition:
             return CategoricalEncoder(condition, width)
         case Scalar(low=low, high=high):
-            return NumbersEncoder(low, high, 1, width)
+            return NumberEncoder(low, high, width)
         case Vector(size=size):
-            return NumbersEncoder(-1, 1, size, width)
+            return PointEncoder(size, width)
         case other:
             raise TypeError(f"{name}: a {type(other).__name__} condition is none of the whole image")
 

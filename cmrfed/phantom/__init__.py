@@ -43,7 +43,7 @@ def phantom_patient(index: int, seed: int, vendor: str | None = None) -> list[Ca
             centre="phantom",
             phase=phase,
             pathology=scan.person.pathology,
-            conditions=scan.person.conditions,
+            conditions=scan.person.conditions | {"style": scan.style.condition()},
         )
         for phase in PHASES
     ]

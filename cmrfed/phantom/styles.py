@@ -6,6 +6,7 @@ sharpness, shading, filtering and noise; they are no vendor's specification.
 """
 
 from dataclasses import dataclass, fields
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -68,11 +69,15 @@ class VendorStyle:
         return self.tr_ms / 2
 
     def vector(self) -> Float[np.ndarray, " setting"]:
-        """The numbers of `SETTINGS`, in that order, as their place in `RANDOMISED`'s ranges: 0 low end, 1 high end.
+        """The numbers of `SETTINGS`, in that order, as their places in `RANDOMISED`'s ranges: 0 low end, 1 high end.
 
         Settings of `LOGARITHMIC` are placed by their logarithm. So any scanner is uniform in the unit cube.
         """
         return np.array([_place(getattr(self, name), name) for name in SETTINGS])
+
+    def condition(self) -> tuple[float, ...]:
+        """The style as `cmrfed.conditions` has it: `vector` within [0, 1], then 1 for its filter and 0 for others."""
+        return (*np.clip(self.vector(), 0, 1).tolist(), *(float(self.filter == one) for one in get_args(Filter)))
 
     @classmethod
     def from_vector(cls, vector: Float[np.ndarray, " setting"], filter: Filter) -> "VendorStyle":

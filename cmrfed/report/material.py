@@ -58,7 +58,7 @@ class Material:
     @property
     def public_start(self) -> bool:
         """Whether the start was made without any patient: another run's generator is only known to be older."""
-        return self.run.config.generator.init in (None, "phantom")
+        return self.run.config.generator.init in (None, "phantom", "foundation")
 
     @property
     def only_phantoms(self) -> bool:

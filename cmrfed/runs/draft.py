@@ -8,7 +8,7 @@ import numpy as np
 
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
-from cmrfed.federation.start import initial_weights, refuse_poor_start
+from cmrfed.federation.start import initial_weights, refuse_poor_start, refuse_unusable_start
 from cmrfed.preparation import Source, refuse_missing_folders, write_configured_phantom
 from cmrfed.privacy import LocalNoise, NoPrivacy, Plan
 from cmrfed.runs.run import Run, RunRecord, point_latest, prepared_folder, software_versions
@@ -43,6 +43,7 @@ class Draft:
         Raises UserError for all that can be wrong with it, the quick things first.
         """
         refuse_missing_folders(config.data)
+        refuse_unusable_start(config)
         calibrated = _calibrated(config)
         slices = prepared_slices(config, out)
         sites, held_out = _divide(slices, config)

@@ -1,5 +1,6 @@
 """Training at one site: slices + weights + plan -> what may leave the site, and the accountant's event of it."""
 
+from cmrfed.training.distillation import FewSteps
 from cmrfed.training.local import DistributedRun, LocalRun, LocalTask, contribution, private_random, train
 from cmrfed.training.losses import (
     autocast,
@@ -15,6 +16,7 @@ from cmrfed.training.public import has_public_objectives, train_publicly
 
 __all__ = [
     "DistributedRun",
+    "FewSteps",
     "LocalRun",
     "LocalTask",
     "Pretrained",

@@ -7,7 +7,7 @@ had never been interrupted.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from cmrfed.batches import Batch, joined
 from cmrfed.config import PretrainingConfig, TrainingConfig, UserError
 from cmrfed.core.progress import Progress
-from cmrfed.generators import Generator
+from cmrfed.generators import Generator, Objective
 from cmrfed.privacy import Random, SeededRandom
 from cmrfed.slices import Slices
 from cmrfed.stacks import samples_of
@@ -58,13 +58,15 @@ def pretrain(
     seed: int,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    objectives: Sequence[Objective] | None = None,
 ) -> Pretrained:
-    """Train for all of `steps`, at a rate that follows half a cosine, on public patients who are each used once.
+    """Train for all of `steps`, at a rate that follows half a cosine, on public patients who each come once.
 
+    `objectives` are the generator's own, those of patients' data too, where no others are given.
     The state is written to `checkpoint` twice a minute; where that file is there already, training goes on from it.
     Raises ValueError when the patients run out before the steps do.
     """
-    run = _Run(generator, config, training, seed)
+    run = _Run(generator, config, training, seed, objectives or generator.objectives)
     if checkpoint and checkpoint.exists():
         run.load(checkpoint)
     saved = time.monotonic()
@@ -89,14 +91,14 @@ def steps_kept(checkpoint: Path) -> int:
 
 
 class Mixed:
-    """Draws batches from the slices of many patients at once, each slice once.
+    """Draws batches from the slices of many patients at once, each slice `uses` times.
 
     Patients come one after the other, and the slices of one are much alike; so slices wait in a pool of at least
     `least` for their turn, and a batch is drawn from the pool at random.
     """
 
-    def __init__(self, least: int, levels: int) -> None:
-        self._least, self._levels = least, levels
+    def __init__(self, least: int, levels: int, uses: int = 1) -> None:
+        self._least, self._levels, self._uses = least, levels, uses
         self.waiting: list[Batch] = []
         self.patients = self.slices = 0
 
@@ -104,7 +106,7 @@ class Mixed:
         """A batch of `count` slices. Raises ValueError when not so many are left."""
         while len(self.waiting) < max(self._least, count) and (patient := next(coming, None)) is not None:
             samples = samples_of(patient, self._levels)
-            self.waiting += _single(samples.batch(range(len(samples))))
+            self.waiting += self._uses * _single(samples.batch(range(len(samples))))
             self.patients += 1
         if len(self.waiting) < count:
             raise ValueError(f"a step needs {count} slices, and after {self.patients} patients no more came")
@@ -121,12 +123,20 @@ def _single(batch: Batch) -> list[Batch]:
 class _Run:
     """A pretraining between two of its steps."""
 
-    def __init__(self, generator: Generator, config: PretrainingConfig, training: TrainingConfig, seed: int) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        config: PretrainingConfig,
+        training: TrainingConfig,
+        seed: int,
+        objectives: Sequence[Objective],
+    ) -> None:
         self.config, self.training, self.device = config, training, choose_device(training.device)
+        self.objectives = objectives
         self.generator = generator.to(self.device).train()
         self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizer = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
-        self.random, self.pool = SeededRandom(seed), Mixed(config.mixed_slices, generator.config.levels)
+        self.random, self.pool = SeededRandom(seed), Mixed(config.mixed_slices, generator.config.levels, config.uses)
         self.losses: list[float] = []
         self.seconds_s = self.waited_s = 0.0
 
@@ -150,7 +160,7 @@ class _Run:
     def _train(self, batch: Batch) -> float:
         """A step of every objective of every stage, each by its own weights; the mean of their losses."""
         losses = []
-        for objective in self.generator.objectives:
+        for objective in self.objectives:
             self.optimizer.zero_grad(set_to_none=True)
             losses.append(plain_gradient(objective, batch, self.training, self.random, self.device))
             self.optimizer.step()

@@ -23,8 +23,9 @@ def test_one_slice_is_shown_of_every_stack_and_it_lies_a_third_of_the_way_from_t
 def test_a_generator_s_images_stand_below_the_phantoms_and_the_picture_is_a_readable_file(tmp_path: Path) -> None:
     config = GeneratorConfig(channels=(8, 16), norm_groups=4)
     generator = build_generator(config, seed=0)
-    save_generator(tmp_path / "weights.safetensors", generator, read_weights(generator))
-    figures = [draw(weights, hearts=1, seed=0, size=16) for weights in (None, tmp_path / "weights.safetensors")]
+    weights, grid = tmp_path / "weights.safetensors", PreprocessingConfig(size=16).model_dump(mode="json")
+    save_generator(weights, generator, read_weights(generator), preprocessing=grid)
+    figures = [draw(source, hearts=1, seed=0, size=16) for source in (None, str(weights))]
     assert [len(figure.axes) for figure in figures] == [2 * 2, 3 * 2]
     assert figures[1].axes[4].get_ylabel() == config.family
     figures[1].savefig(tmp_path / "sheet.png")

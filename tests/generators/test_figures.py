@@ -24,6 +24,7 @@ from cmrfed.training import (
 from cmrfed.training.private import clipped_sum
 
 CPU = torch.device("cpu")
+CONDITIONS = ("mask", "vendor", "phase")
 SLICES = toy_slices([3, 2, 4, 1])
 TRAINING = TrainingConfig(
     local_steps=2,
@@ -57,7 +58,13 @@ FIGURES = {
 
 def figures_of(family):
     config = GeneratorConfig(
-        family=family, channels=(8, 8), norm_groups=4, condition_dropout=0.2, trainable="all", residual_blocks=1
+        family=family,
+        conditions=CONDITIONS,
+        channels=(8, 8),
+        norm_groups=4,
+        condition_dropout=0.2,
+        trainable="all",
+        residual_blocks=1,
     )
     generator = without_zeros(build_generator(config, seed=0))
     task = LocalTask(training=TRAINING, plan=toy_plan(seed=5), round=1, rounds=4)
@@ -86,7 +93,7 @@ def test_the_same_seeds_give_the_figures_that_they_always_gave(family):
 
 
 def test_the_same_seed_gives_the_first_weights_that_it_always_gave():
-    fresh = build_generator(GeneratorConfig(channels=(8, 8), norm_groups=4), seed=4)
+    fresh = build_generator(GeneratorConfig(conditions=CONDITIONS, channels=(8, 8), norm_groups=4), seed=4)
     assert sum(float(weight.detach().double().abs().sum()) for weight in fresh.parameters()) == pytest.approx(
         1074.3320144363038, rel=1e-6
     )
@@ -97,6 +104,8 @@ def test_the_same_seed_gives_the_first_weights_that_it_always_gave():
     [("all", 156, 3_290_100), ("adaptation", 54, 17_524), ("modulation", 50, 7_104)],
 )
 def test_groups_of_weights_are_those_that_they_always_were(trainable, tensors, weights):
-    generator = build_generator(GeneratorConfig(channels=(48, 96, 128), trainable=trainable), seed=0)
+    generator = build_generator(
+        GeneratorConfig(conditions=CONDITIONS, channels=(48, 96, 128), trainable=trainable), seed=0
+    )
     trained = [weight.numel() for weight in generator.parameters() if weight.requires_grad]
     assert (len(trained), sum(trained)) == (tensors, weights)

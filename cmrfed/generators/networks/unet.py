@@ -1,6 +1,7 @@
 """MONAI's diffusion U-Net, told of its conditions."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +56,7 @@ class UNet(Network):
         for module in self.modules():
             if isinstance(module, nn.GroupNorm):
                 yield from module.parameters()
-        yield from self.unet.class_embedding.parameters()
+        yield from cast(GlobalEncoder, self.unet.class_embedding).embeddings()
 
     def _adaptation(self) -> Iterator[nn.Parameter]:
         yield from self._modulation()
