@@ -19,8 +19,6 @@ patients, and of phantoms of the generator's own kind, told:
 import argparse
 import json
 from collections.abc import Sequence
-from contextlib import closing
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +27,12 @@ import torch
 from jaxtyping import Float64
 
 from benches.phantom import read_real
-from benches.recipes import TIMES, losses_by_time
-from cmrfed.config import GeneratorConfig, PreprocessingConfig, RunConfig
+from benches.recipes import TIMES, draw_hearts, losses_by_time
+from cmrfed.config import GeneratorConfig, RunConfig
 from cmrfed.console import console, progress_bar
 from cmrfed.federation.start import initial_weights
 from cmrfed.generators import Denoiser, build_generator
-from cmrfed.preparation import phantom_stream
-from cmrfed.slices import Slices, concatenate
+from cmrfed.slices import Slices
 from cmrfed.updates import write_weights
 
 DIRECTIONS = (5, 10, 20, 80)
@@ -56,7 +53,7 @@ def main() -> None:
     assert isinstance(generator, Denoiser)
     write_weights(generator, initial_weights(config)[0])
     real = read_real(options.data, options.store)
-    phantom = _hearts(options.seed + 1000, options.hearts)
+    phantom = draw_hearts(options.seed + 1000, options.hearts)
     told = compare(*(patient_gradients(generator, slices, options.seed) for slices in (real, phantom)))
     told["loss"] = _losses(generator, real, phantom)
     console.print(json.dumps(told | {"weights": options.trainable, "init": options.init}, indent=2), markup=False)
@@ -71,11 +68,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hearts", type=int, default=200, help="phantoms")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
-
-
-def _hearts(seed: int, count: int) -> Slices:
-    with closing(phantom_stream(seed, PreprocessingConfig(), 0.7)) as hearts:
-        return concatenate(list(islice(hearts, count)))
 
 
 def patient_gradients(generator: Denoiser, slices: Slices, seed: int) -> Gradients:

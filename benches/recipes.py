@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cmrfed.batches import Conditions
 from cmrfed.columns import unknown_column
-from cmrfed.config import GeneratorConfig, PreprocessingConfig, SamplingConfig, TrainingConfig
+from cmrfed.config import GeneratorConfig, PreprocessingConfig, PretrainingConfig, SamplingConfig, TrainingConfig
 from cmrfed.console import console
 from cmrfed.evaluation.utility.metrics import TrainingSet, predict, stack_scores, summarise, train_segmenter
 from cmrfed.generators import Denoiser
@@ -153,9 +153,14 @@ def _hearts(folder: Path, seed: int, count: int) -> Slices:
     """So many of a seed; drawn once, and kept in the folder."""
     path = folder / f"hearts-{seed}-{count}.safetensors"
     if not path.exists():
-        with closing(phantom_stream(seed, PreprocessingConfig(), 0.7)) as hearts:
-            concatenate(list(islice(hearts, count))).save(path)
+        draw_hearts(seed, count).save(path)
     return Slices.load(path)
+
+
+def draw_hearts(seed: int, count: int) -> Slices:
+    """Generic phantoms with outlines as readers draw them, in the stream's order."""
+    with closing(phantom_stream(seed, PreprocessingConfig(), PretrainingConfig().label_noise_mm)) as hearts:
+        return concatenate(list(islice(hearts, count)))
 
 
 def _without_style(slices: Slices) -> Slices:

@@ -36,8 +36,7 @@ from cmrfed.conditions import column_names
 from cmrfed.config import EvaluationConfig, PreprocessingConfig, RunConfig, SamplingConfig, UserError, read_stage
 from cmrfed.console import progress_bar
 from cmrfed.evaluation.schema import Results
-from cmrfed.federation.start import FOUNDATION
-from cmrfed.foundation import SHIPPED, foundation_generator, is_foundation
+from cmrfed.foundation import FOUNDATION, SHIPPED, foundation_generator, is_foundation
 from cmrfed.generators import Generator
 from cmrfed.keys import nearest
 from cmrfed.outputs import output_folder
@@ -127,7 +126,8 @@ def load_model(source: Run | Path | str, arm: str | None = None) -> Model:
     run = source if isinstance(source, Run) else None
     if arm and not run:
         raise UserError("arm: goes with a run, and a file names one generator already; give one of the two")
-    path = run.model(arm) if run else SHIPPED if source == FOUNDATION else Path(str(source)).expanduser()
+    file = SHIPPED if source == FOUNDATION else Path(str(source)).expanduser()
+    path = run.model(arm) if run else file
     generator, notes = foundation_generator(path) if is_foundation(path) else load_generator(path)
     known = notes | sampling_notes(run.config) if run else notes
     if "preprocessing" not in known:

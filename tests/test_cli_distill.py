@@ -36,6 +36,7 @@ def test_the_file_draws_in_few_steps_of_itself_and_keeps_the_grid(run_in_one_lin
     generator, notes = load_generator(tmp_path / "fast.safetensors")
     assert notes["sampling"] == finished_tiny_run.config.sampling.model_dump() | {"steps": 2, "guidance": 1.0}
     assert notes["preprocessing"] == finished_tiny_run.config.preprocessing.model_dump(mode="json")
+    assert notes["distilled"]["updates"] == 2 and len(notes["distilled"]["teacher_sha256"]) == 64
     teacher = read_weights(load_generator(finished_tiny_run.arm_folder("private") / "model.safetensors")[0])
     moved = [name for name, array in read_weights(generator).items() if not np.array_equal(array, teacher[name])]
     assert moved, "it learnt something"

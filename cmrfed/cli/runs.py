@@ -5,7 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.cache import cache_folder
-from cmrfed.cli.stages import Compare, Distill, Evaluate, Generate, Prepare, Pretrain, Release, Report, Simulate
+from cmrfed.cli.stages import (
+    Compare,
+    Distill,
+    Evaluate,
+    Generate,
+    OfAModel,
+    Prepare,
+    Pretrain,
+    Release,
+    Report,
+    Simulate,
+)
 from cmrfed.composition import configs_folder
 from cmrfed.config import (
     EvaluationConfig,
@@ -117,7 +128,8 @@ def generate(config: Generate) -> None:
 
 def distill(command: Distill) -> None:
     from cmrfed.distillation import distil
-    from cmrfed.updates import save_generator
+    from cmrfed.site.request import digest
+    from cmrfed.updates import read_weights, save_generator
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
     out = output_file(command.out, (".safetensors",))
@@ -125,14 +137,15 @@ def distill(command: Distill) -> None:
     grid, settings = model.preprocessing, command.distillation
     weights = distil(model.generator, grid, sampling, settings, command.training, command.seed)
     drawn = sampling.model_copy(update={"steps": settings.steps, "guidance": 1.0})  # the teacher's guidance is in it
+    of = {"teacher_sha256": digest("", read_weights(model.generator)), "seed": command.seed}
     notes = {"preprocessing": grid, "sampling": drawn, "distilled": settings}
+    plain = {name: one.model_dump(mode="json") for name, one in notes.items()}
     with writing(out):
-        plain = {name: one.model_dump(mode="json") for name, one in notes.items()}
-        save_generator(out, model.generator, weights, **plain)
+        save_generator(out, model.generator, weights, **(plain | {"distilled": plain["distilled"] | of}))
     console.print(f"draws in {settings.steps} steps: cmrfed generate model={out}", soft_wrap=True, markup=False)
 
 
-def _model_of(config: Generate | Distill) -> tuple[Any, SamplingConfig]:
+def _model_of(config: OfAModel) -> tuple[Any, SamplingConfig]:
     """The model that is asked for, and how it is to be drawn from."""
     from cmrfed.api import load_model
 

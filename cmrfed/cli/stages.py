@@ -133,8 +133,8 @@ class AskedSampling(Stage):
     batch_size: Count | None = Field(default=None, description="images drawn at once")
 
 
-class Generate(OfARun):
-    """`cmrfed generate`."""
+class OfAModel(OfARun):
+    """A command that draws from a generator: of a run, or of a file."""
 
     arm: Literal["private", "non_private", "epsilon_0"] | None = Field(
         default=None, description="of the run; null: its own"
@@ -142,6 +142,12 @@ class Generate(OfARun):
     model: AsWritten | None = Field(
         default=None, description="foundation, or a model.safetensors of a release or any other, instead of a run's"
     )
+    sampling: AskedSampling = AskedSampling()
+
+
+class Generate(OfAModel):
+    """`cmrfed generate`."""
+
     masks: AsWritten = Field(description="folder of NIfTI label maps, 3-D or 4-D; subfolders are looked through")
     out: AsWritten = Field(description="folder for the pairs; only what generate wrote there is written over")
     labels: Literal["cmrfed", "mnms", "mnms2", "ukbiobank", "acdc", "mscmrseg"] = Field(
@@ -167,22 +173,14 @@ class Generate(OfARun):
         description="phases of the cardiac cycle to show; all, or one or several as ED,ES",
     )
     seed: Seed = Field(default=0, description="with a mask's name it decides the image")
-    sampling: AskedSampling = AskedSampling()
 
 
-class Distill(OfARun):
+class Distill(OfAModel):
     """`cmrfed distill`."""
 
-    arm: Literal["private", "non_private", "epsilon_0"] | None = Field(
-        default=None, description="of the run; null: its own"
-    )
-    model: AsWritten | None = Field(
-        default=None, description="foundation, or a model.safetensors of a release or any other, instead of a run's"
-    )
     out: AsWritten = Field(description="a new file for the weights, NAME.safetensors")
     seed: Seed = Field(default=0, description="seed of the hearts whose masks are drawn for")
     distillation: DistillationConfig = DistillationConfig()
-    sampling: AskedSampling = AskedSampling()
     training: TrainingConfig = TrainingConfig()
 
 

@@ -10,7 +10,7 @@ from cmrfed import __version__
 from cmrfed.cache import cache_folder
 from cmrfed.config import PretrainingConfig, RunConfig, UserError
 from cmrfed.console import console, if_interrupted, progress_bar
-from cmrfed.foundation import is_foundation, load_foundation
+from cmrfed.foundation import FOUNDATION, is_foundation, load_foundation
 from cmrfed.generators import Denoiser, Generator, build_generator
 from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preparation import phantom_stream
@@ -18,8 +18,8 @@ from cmrfed.slices import Slices
 from cmrfed.training import Pretrained, pretrain, single_pixel_losses, steps_kept, validation_losses
 from cmrfed.updates import Weights, load_weights, read_weights, sampling_notes, save_generator, write_weights
 
-PHANTOM, FOUNDATION = "phantom", "foundation"
-"""The values of `generator.init` that stand for public pretraining on the phantom, now or once for all."""
+PHANTOM = "phantom"
+"""The value of `generator.init` that stands for public pretraining on the phantom."""
 
 
 def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:

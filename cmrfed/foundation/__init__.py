@@ -20,6 +20,8 @@ from cmrfed.generators import Generator, build_generator
 from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.updates import Weights, load_arrays, save_weights, write_weights
 
+FOUNDATION = "foundation"
+"""The value of `generator.init`, and of a model to draw from, that stands for what comes with the package."""
 SHIPPED = Path(__file__).with_name("foundation.safetensors")
 LARGEST_BYTES = 16 * 2**20
 """Of the shipped file."""

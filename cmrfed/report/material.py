@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from cmrfed.config import UserError, not_readable
 from cmrfed.core.json_lines import read_lines
 from cmrfed.evaluation.schema import ArmScores, Results
+from cmrfed.federation.start import PHANTOM
+from cmrfed.foundation import FOUNDATION
 from cmrfed.runs import Run
 from cmrfed.site import Home
 from cmrfed.slices import Slices
@@ -58,7 +60,7 @@ class Material:
     @property
     def public_start(self) -> bool:
         """Whether the start was made without any patient: another run's generator is only known to be older."""
-        return self.run.config.generator.init in (None, "phantom", "foundation")
+        return self.run.config.generator.init in (None, PHANTOM, FOUNDATION)
 
     @property
     def only_phantoms(self) -> bool:
