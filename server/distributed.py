@@ -75,7 +75,7 @@ class DistributedFederation(PrivateFederation):
             updates = [update]
         except (ProtocolViolation, InvalidReply) as violation:
             reasons.setdefault("the round", str(violation))
-        self.state = self.arm.advance(self.state, updates, [norm] if norm else [])
+        self.state = self.arm.advance(self.state, updates, [norm] if norm else [], len(masked))
         replies_of_sites = [SiteReply(name, None, reason) for name, reason in sorted(reasons.items())]
         heads = self._attendance.heads
         replies_of_sites += [

@@ -82,8 +82,9 @@ def _write_policy(path: Path) -> None:
 
 
 def pretrain(command: Pretrain) -> None:
-    from cmrfed.federation.start import pretrained_on_phantom
+    from cmrfed.federation.start import make_directions, pretrained_on_phantom
     from cmrfed.foundation import card_of, is_foundation, save_foundation
+    from cmrfed.generators.directions import NAME as DIRECTIONS
     from cmrfed.updates import load_weights
 
     output_folder(cache_folder(), key="CMRFED_CACHE")
@@ -93,6 +94,7 @@ def pretrain(command: Pretrain) -> None:
     if out:
         with writing(out):
             weights, notes = load_weights(path)
+            weights |= {DIRECTIONS: make_directions(command.config, weights, command.generator.directions)}
             save_foundation(out, command.config, weights, notes["pretraining"])
             atomic.write_text(out.with_suffix(".md"), card_of(out))
         console.print(f"in half precision: {out}", soft_wrap=True)

@@ -47,7 +47,13 @@ class GeneratorConfig(Stage):
         default="modulation",
         pattern=r"^[a-z_]{1,100}$",
         description="group of the network's weights that is trained: all; adaptation, norms, condition embeddings, "
-        "first and last layer; modulation, norms and embeddings",
+        "first and last layer; modulation, norms and embeddings; directions, few public ones of the modulation",
+    )
+    directions: int = Field(
+        default=320,
+        ge=1,
+        le=4096,
+        description="with trainable=directions: how many, and so how many numbers are noised",
     )
     init: AsWritten | None = Field(
         default="foundation",

@@ -54,6 +54,23 @@ class RunConfig(Stage):
         return self
 
     @model_validator(mode="after")
+    def _shrinkage_knows_the_noise(self) -> "RunConfig":
+        found = {
+            "aggregation.rule": (self.aggregation.rule, "mean"),
+            "training.optimizer": (self.training.optimizer, "sgd"),
+            "privacy.adaptive": (self.privacy.adaptive, None),
+        }
+        if self.aggregation.shrinkage == "none" or self.privacy.mode == "none":
+            return self
+        for key, (own, needed) in found.items():
+            if own != needed:
+                raise ValueError(
+                    f"aggregation.shrinkage: {self.aggregation.shrinkage} must know how large an update's noise is, "
+                    f"which {key}={own} hides; choose shrinkage=none or {key}={'null' if needed is None else needed}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _one_shared_step_a_round(self) -> "RunConfig":
         if self.privacy.mode == "distributed" and self.training.local_steps != 1:
             raise ValueError(

@@ -89,6 +89,9 @@ class AggregationConfig(Stage):
     """How the sites' updates become the next global weights."""
 
     rule: Annotated[str, OneOf(RULES)] = Field(default="mean", description="how updates are joined")
+    shrinkage: Literal["none", "james_stein"] = Field(
+        default="none", description="james_stein: believe each part of a noised update as far as it exceeds its noise"
+    )
     server_learning_rate: Positive = Field(default=1.0, description="factor of the joined update")
     ema_decay: Decay = Field(default=0.5, description="decay per round of the averaged weights")
 

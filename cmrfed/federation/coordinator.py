@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Int64
 from torch.utils.tensorboard import SummaryWriter
 
-from cmrfed.aggregation import join
+from cmrfed.aggregation import join, shrunk
 from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, read_stage_json
 from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_stream
-from cmrfed.privacy import DistributedNoise, Noised, Plan
+from cmrfed.privacy import DistributedNoise, Noised, NoPrivacy, Plan
 from cmrfed.replies import InvalidReply, SiteReply
 from cmrfed.site import Request
 from cmrfed.slices import Slices
@@ -60,17 +60,21 @@ def advance(
     config: AggregationConfig,
     norms: Sequence[float] = (),
     post_process: Callable[[Weights], Weights] = lambda weights: weights,
+    noise_std: float = 0.0,
 ) -> GlobalState:
     """Move the weights by the sites' updates, joined by the rule; with no update at all they stay. The average follows.
 
     `post_process` is what is made of the moved weights without any patient's data. `norms` are the clipping norms that
-    the sites came to; their geometric mean is where the next round begins.
+    the sites came to; their geometric mean is where the next round begins. `noise_std` is that of every number of the
+    joined update, for `config.shrinkage`.
 
     The decay warms up as min(decay, (1 + r) / (10 + r)), so that the first rounds do not drag the initial weights on.
     """
     weights = state.weights
     if updates:
-        moved = apply_update(weights, join(config.rule, updates), config.server_learning_rate)
+        joined = join(config.rule, updates)
+        believed = joined if config.shrinkage == "none" else shrunk(joined, noise_std)
+        moved = apply_update(weights, believed, config.server_learning_rate)
         weights = post_process(moved)
     decay = min(config.ema_decay, (1 + state.round) / (10 + state.round))
     norm = math.exp(sum(map(math.log, norms)) / len(norms)) if norms else state.max_grad_norm
@@ -98,6 +102,22 @@ def distributed_update(
     gradient, clipping = plan.split(mean, task.clipping)
     steps = (-task.learning_rate * gradient).float().numpy()
     return unflatten(steps, build_generator(generator, seed=0).enter(task.round, task.rounds)), clipping.max_grad_norm
+
+
+def update_noise(task: LocalTask, sites: int) -> float:
+    """Standard deviation of the noise in each number of what a round's sites move the weights by; 0 without privacy.
+
+    Of plain descent at a fixed clipping norm, whose steps add up: independent ones of `sites` sites in their mean, or
+    the shares of one step.
+    """
+    plan = task.plan
+    match plan:
+        case NoPrivacy():
+            return 0.0
+        case DistributedNoise():
+            return task.learning_rate * plan.mean_noise(task.clipping, sites)
+        case _:
+            return task.learning_rate * plan.mean_noise(task.clipping) * math.sqrt(task.training.local_steps / sites)
 
 
 def save_state(path: Path, state: GlobalState) -> None:
@@ -196,9 +216,17 @@ class Arm:
         )
         return Request(run=self.run_at_sites, generator=self.config.generator, task=task)
 
-    def advance(self, state: GlobalState, updates: Sequence[Weights], norms: Sequence[float] = ()) -> GlobalState:
-        """The state after a round: the sites' updates joined, and the generator's public objectives trained on them."""
-        return advance(state, updates, self.config.aggregation, norms, partial(self._train_publicly, state.round + 1))
+    def advance(
+        self, state: GlobalState, updates: Sequence[Weights], norms: Sequence[float] = (), sites: int | None = None
+    ) -> GlobalState:
+        """The state after a round: the sites' updates joined, and the generator's public objectives trained on them.
+
+        `sites`: how many made the updates, where it is not one each.
+        """
+        made_by = len(updates) if sites is None else sites
+        noise_std = update_noise(self.request(state).task, made_by) if updates else 0.0
+        post_process = partial(self._train_publicly, state.round + 1)
+        return advance(state, updates, self.config.aggregation, norms, post_process, noise_std)
 
     def _train_publicly(self, round: int, weights: Weights) -> Weights:
         config, rounds = self.config, self.config.federation.rounds

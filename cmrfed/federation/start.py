@@ -6,17 +6,38 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from cmrfed import __version__
 from cmrfed.cache import cache_folder
 from cmrfed.config import PretrainingConfig, RunConfig, UserError
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.foundation import FOUNDATION, is_foundation, load_foundation
 from cmrfed.generators import Denoiser, Generator, build_generator
+from cmrfed.generators.directions import NAME as DIRECTIONS
 from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preparation import phantom_stream
+from cmrfed.site.request import digest
 from cmrfed.slices import Slices
-from cmrfed.training import Pretrained, pretrain, single_pixel_losses, steps_kept, validation_losses
-from cmrfed.updates import Weights, load_weights, read_weights, sampling_notes, save_generator, write_weights
+from cmrfed.training import (
+    Patients,
+    Pretrained,
+    pretrain,
+    public_directions,
+    single_pixel_losses,
+    steps_kept,
+    validation_losses,
+)
+from cmrfed.updates import (
+    Weights,
+    load_generator,
+    load_weights,
+    read_weights,
+    sampling_notes,
+    save_generator,
+    save_weights,
+    write_weights,
+)
 
 PHANTOM = "phantom"
 """The value of `generator.init` that stands for public pretraining on the phantom."""
@@ -32,7 +53,10 @@ def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:
     if source is None:
         return read_weights(generator), {"data": "none: weights drawn at random"}
     weights, told = _trained_weights(config, source)
+    known = weights.pop(DIRECTIONS, None)
     write_weights(generator, weights)  # refuses weights of another network before hours are spent
+    if isinstance(generator, Denoiser) and generator.directions:
+        write_weights(generator, {DIRECTIONS: _directions(config, weights, known)})
     return read_weights(generator), told
 
 
@@ -56,7 +80,42 @@ def _trained_weights(config: RunConfig, source: str) -> tuple[Weights, dict[str,
     if is_foundation(path):
         return load_foundation(config, path)
     weights, notes = load_weights(path)
+    if DIRECTIONS in weights:
+        weights = _straightened(path)
     return weights, dict(notes.get("pretraining") or {"data": f"the run at {source}"})  # type: ignore[call-overload]
+
+
+def _straightened(path: Path) -> Weights:
+    """The weights of a generator that was moved in directions, where it came to, and these directions."""
+    generator, _ = load_generator(path)
+    assert isinstance(generator, Denoiser) and generator.directions
+    generator.directions.fold(generator.network)
+    return {name: array for name, array in read_weights(generator).items() if name != "directions.coordinates"}
+
+
+def _directions(config: RunConfig, weights: Weights, known: np.ndarray | None) -> np.ndarray:
+    """The steepest of those that are known; where there are fewer, those of phantoms, from the cache or made now."""
+    count = config.generator.directions
+    if known is not None and known.shape[1] >= count:
+        return np.ascontiguousarray(known[:, :count])
+    key = digest(f"{count} directions, {_cache_key(config)}", weights)[:20]
+    cached = cache_folder() / "directions" / f"{key}.safetensors"
+    if not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        save_weights(cached, {DIRECTIONS: make_directions(config, weights, count)}, {})
+    return load_weights(cached)[0][DIRECTIONS]
+
+
+def make_directions(config: RunConfig, weights: Weights, count: int) -> np.ndarray:
+    """`count` directions of the modulation of a generator with these weights, from phantoms, (weight, direction)."""
+    generator = build_generator(config.generator.model_copy(update={"trainable": "modulation"}), config.seed)
+    assert isinstance(generator, Denoiser)
+    write_weights(generator, weights)
+    moved, hearts = list(generator.trained()), _hearts(config)
+    if count > (entries := sum(weight.numel() for weight in moved)):
+        raise UserError(f"generator.directions: the network's modulation has {entries} numbers; choose at most as many")
+    with progress_bar("finding public directions") as progress:
+        return public_directions(generator, moved, hearts, count, config.seed, config.training.device, progress)
 
 
 def refuse_poor_start(config: RunConfig, initial: Weights, validation: Slices) -> None:
@@ -106,9 +165,12 @@ def _pretrain(generator: Generator, config: RunConfig, checkpoint: Path) -> Pret
     settings, seed = config.pretraining, config.seed
     if kept := steps_kept(checkpoint):
         console.print(f"  pretraining: goes on after {kept} of {settings.steps} steps")
-    hearts = partial(phantom_stream, seed, config.preprocessing, settings.label_noise_mm)
     with progress_bar("pretraining on the phantom") as progress:
-        return pretrain(generator, hearts, settings, config.training, seed, checkpoint, progress)
+        return pretrain(generator, _hearts(config), settings, config.training, seed, checkpoint, progress)
+
+
+def _hearts(config: RunConfig) -> Patients:
+    return partial(phantom_stream, config.seed, config.preprocessing, config.pretraining.label_noise_mm)
 
 
 def _notes(found: Pretrained) -> dict[str, object]:
@@ -139,7 +201,7 @@ def _mean(losses: dict[str, float]) -> float:
 
 def _cache_key(config: RunConfig) -> str:
     """Everything that decides the pretrained weights."""
-    generator = config.generator.model_dump(exclude={"init", "trainable"})
+    generator = config.generator.model_dump(exclude={"init", "trainable", "directions"})
     parts = [
         __version__,
         PHANTOM_VERSION,

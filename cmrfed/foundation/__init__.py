@@ -17,6 +17,7 @@ import torch
 from cmrfed import __version__
 from cmrfed.config import GeneratorConfig, PreprocessingConfig, RunConfig, UserError, read_stage
 from cmrfed.generators import Generator, build_generator
+from cmrfed.generators.directions import NAME as DIRECTIONS
 from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.updates import Weights, load_arrays, save_weights, write_weights
 
@@ -26,12 +27,13 @@ SHIPPED = Path(__file__).with_name("foundation.safetensors")
 LARGEST_BYTES = 16 * 2**20
 """Of the shipped file."""
 
-_FREE = {"init", "trainable", "condition_dropout"}
+_FREE = {"init", "trainable", "directions", "condition_dropout"}
 """Keys of the generator that say nothing of what its weights are."""
 
 
 def save_foundation(path: Path, config: RunConfig, weights: Weights, notes: object) -> None:
-    """Write weights in half precision, with all that they are of. `notes` tell of their training."""
+    """Write weights in half precision, and the directions that come with them, with all that they are of. `notes` tell
+    of their training."""
     halves = {name: array.astype(np.float16) for name, array in weights.items()}
     about = {
         "generator": config.generator.model_dump(mode="json"),
@@ -47,7 +49,9 @@ def save_foundation(path: Path, config: RunConfig, weights: Weights, notes: obje
 
 def card_of(path: Path) -> str:
     """What is to be known of a foundation's file, in Markdown."""
-    about: dict[str, Any] = load_arrays(path)[1]
+    arrays, notes = load_arrays(path)
+    about: dict[str, Any] = notes
+    directions = arrays[DIRECTIONS].shape[1]
     told, made_by = about["pretraining"], about["made_by"]
     generator = "{family}, {network}; channels {channels}, told {conditions}".format(**about["generator"])
     grid = "{size} x {size} pixels, {field_of_view_mm:g} mm a side".format(**about["preprocessing"])
@@ -66,8 +70,9 @@ in it**, so that training may start from it at no cost of privacy.
 | steps | {told["steps"]:,} of {made_by["batch_size"]} slices |
 | generator | {generator} |
 | grid | {grid} |
+| directions | {directions}, the steepest of its modulation on such hearts (`generator.trainable=directions`) |
 | made with | cmrfed {about["cmrfed"]}; {about["machine"]}; {told["minutes"]:g} minutes |
-| made by | `cmrfed pretrain out=FILE seed={made_by["seed"]} {words}` |
+| made by | `cmrfed pretrain out=FILE seed={made_by["seed"]} generator.directions={directions} {words}` |
 | SHA-256 | `{sha256}` |
 
 A run refuses it, in one line, where the phantom's version, the generator or the grid are others. What it is worth is
@@ -84,7 +89,7 @@ def is_foundation(path: Path) -> bool:
 
 
 def load_foundation(config: RunConfig, path: Path = SHIPPED) -> tuple[Weights, dict[str, Any]]:
-    """The foundation's weights, and what is told of their training.
+    """The foundation's weights, its directions among them, and what is told of their training.
 
     Raises UserError, naming the key, where the run has another generator or grid than they were trained for, and where
     they were trained on another version's phantoms.
@@ -98,7 +103,8 @@ def foundation_generator(path: Path = SHIPPED) -> tuple[Generator, dict[str, obj
     """The foundation itself, to be drawn from as it is, and the notes of its file."""
     halves, about = load_arrays(path)
     generator = build_generator(read_stage(GeneratorConfig, about["generator"], where=str(path)), seed=0)
-    write_weights(generator, {name: array.astype(np.float32) for name, array in halves.items()})
+    own = {name: array.astype(np.float32) for name, array in halves.items() if name != DIRECTIONS}
+    write_weights(generator, own)
     return generator.eval(), about
 
 

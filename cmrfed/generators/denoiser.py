@@ -1,22 +1,28 @@
 """Generators that carry noise to an image along a path, with any network in any space, and can be asked at any
 noise."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from cmrfed.batches import Batch, Conditions, hidden
 from cmrfed.conditions import CONDITIONS
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError
 from cmrfed.generators.contract import Generator, Objective
+from cmrfed.generators.directions import Directions
 from cmrfed.generators.networks.contract import Network
 from cmrfed.generators.path import Parts, Path, Times
 from cmrfed.generators.spaces import Space
 from cmrfed.members import NETWORKS, SPACES
 from cmrfed.shapes import Image, Latent
+
+DIRECTIONS = "directions"
+"""The value of `generator.trainable` by which a network is moved in few directions of its modulation."""
 
 
 class Denoiser(Generator):
@@ -35,11 +41,19 @@ class Denoiser(Generator):
             raise UserError(f"generator.levels: network {config.network} takes {takes} (found {config.levels})")
         self.space: Space = SPACES.load(config.space)(config)
         self.network: Network = network(config, self.space.channels)
+        self.directions = self._directions() if config.trainable == DIRECTIONS else None
         self.path = path
+
+    def _directions(self) -> Directions:
+        return Directions(self.network, list(self.network.group("modulation")), self.config.directions)
 
     @property
     def objectives(self) -> Sequence[Objective]:
         return (Denoising(self),)
+
+    def trained(self) -> Iterable[nn.Parameter]:
+        """The weights that `generator.trainable` names."""
+        return [self.directions.coordinates] if self.directions else self.network.group(self.config.trainable)
 
     def time_at(self, noise_share: float) -> float:
         """The time in [0, 1] at which noise / (signal + noise) is nearest to the given share in [0, 1]."""
@@ -63,12 +77,17 @@ class Denoiser(Generator):
         """What the network says of x_t; with classifier-free guidance, unconditional + guidance * (conditional -
         unconditional)."""
         told = self.path.network_times(t)
-        conditional = self.network(x_t, told, conditions)
+        conditional = self._asked(x_t, told, conditions)
         if guidance == 1.0:
             return conditional
         nothing = hidden(conditions, torch.ones(len(x_t), dtype=torch.bool, device=x_t.device))
-        unconditional = self.network(x_t, told, nothing)
+        unconditional = self._asked(x_t, told, nothing)
         return unconditional + guidance * (conditional - unconditional)
+
+    def _asked(self, *told: Any) -> Latent:
+        """What the network says, moved where its directions lead."""
+        moved = self.directions.moved(self.network) if self.directions else {}
+        return functional_call(self.network, moved, told) if moved else self.network(*told)
 
     def predict_x0_eps(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
         """The image and the unit noise that the network sees in x_t."""
@@ -119,7 +138,7 @@ class Denoising(Objective):
         self.generator = generator
 
     def weights(self) -> Iterator[nn.Parameter]:
-        yield from self.generator.network.group(self.generator.config.trainable)
+        yield from self.generator.trained()
 
     def drawn(self, batch: Batch, random: torch.Generator) -> Batch:
         with torch.no_grad():

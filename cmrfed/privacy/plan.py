@@ -123,6 +123,10 @@ class PrivacyPlan(Stage):
         """The noised mean gradient from the sum over `sites` of what `noised` gave; public arithmetic."""
         return total.double().mul_(self._scale(clipping) * GRID / (self.expected_batch_size * sites))
 
+    def mean_noise(self, clipping: Clipping, sites: int = 1) -> float:
+        """Standard deviation of the noise in each coordinate of that mean, where `sites` gave their share of it."""
+        return self._scale(clipping) * math.sqrt(sites / self.shares) / (self.expected_batch_size * sites)
+
     def _scale(self, clipping: Clipping) -> float:
         """Standard deviation of a step's noise in all."""
         return self.noise_multiplier * clipping.max_grad_norm

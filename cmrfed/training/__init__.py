@@ -1,5 +1,6 @@
 """Training at one site: slices + weights + plan -> what may leave the site, and the accountant's event of it."""
 
+from cmrfed.training.directions import public_directions
 from cmrfed.training.distillation import FewSteps
 from cmrfed.training.local import DistributedRun, LocalRun, LocalTask, contribution, private_random, train
 from cmrfed.training.losses import (
@@ -10,7 +11,7 @@ from cmrfed.training.losses import (
     single_pixel_losses,
     validation_losses,
 )
-from cmrfed.training.pretraining import Pretrained, pretrain, steps_kept
+from cmrfed.training.pretraining import Patients, Pretrained, pretrain, steps_kept
 from cmrfed.training.private import noised_sum, patient_batch, trained_weights
 from cmrfed.training.public import has_public_objectives, train_publicly
 
@@ -19,6 +20,7 @@ __all__ = [
     "FewSteps",
     "LocalRun",
     "LocalTask",
+    "Patients",
     "Pretrained",
     "autocast",
     "choose_device",
@@ -30,6 +32,7 @@ __all__ = [
     "plain_gradient",
     "pretrain",
     "private_random",
+    "public_directions",
     "single_pixel_losses",
     "steps_kept",
     "train",

@@ -30,7 +30,7 @@ def test_modulation_trains_norms_and_embeddings_and_no_convolution():
 
 def test_a_group_that_the_network_has_not_is_refused_with_those_it_has():
     with pytest.raises(
-        UserError, match=r"^generator.trainable: this network has all, modulation, adaptation; found 'x'"
+        UserError, match=r"^generator.trainable: this network has all, modulation, adaptation, directions; found 'x'"
     ):
         build_generator(GeneratorConfig(trainable="x"), seed=0)
 

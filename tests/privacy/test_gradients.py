@@ -141,7 +141,7 @@ def by_layer(gradients, C=0.05):
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
-@pytest.mark.parametrize("trainable", ["all", "adaptation", "modulation"])
+@pytest.mark.parametrize("trainable", ["all", "adaptation", "modulation", "directions"])
 @pytest.mark.parametrize("path", ["loop", "vmap"])
 def test_the_sum_equals_a_plain_loop_in_double_precision(family, trainable, path, tiny_generator_config, fp32_training):
     config = tiny_generator_config.model_copy(update={"family": family, "trainable": trainable})

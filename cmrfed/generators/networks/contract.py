@@ -33,11 +33,13 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def groups(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        """Weights by the name that `generator.trainable` has for them; "all" is among them."""
+        """Weights by the name that `generator.trainable` has for them; "all" is among them. "modulation", where it is,
+        is what `cmrfed.generators.directions` move."""
 
     def group(self, name: str) -> Iterable[nn.Parameter]:
         """One of the groups. Raises UserError where the network has none of that name."""
         groups = self.groups()
         if name not in groups:
-            raise UserError(f"generator.trainable: this network has {', '.join(groups)}; found {name!r}")
+            names = [*groups, *(["directions"] if "modulation" in groups else [])]
+            raise UserError(f"generator.trainable: this network has {', '.join(names)}; found {name!r}")
         return groups[name]
