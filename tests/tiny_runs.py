@@ -12,6 +12,7 @@ TINY_WORDS = [
     "generator.channels=[8,8]",
     "generator.norm_groups=4",
     "generator.init=phantom",
+    "generator.directions=8",
     "pretraining.mixed_slices=8",
     "pretraining.steps=3",
     "training.local_steps=1",

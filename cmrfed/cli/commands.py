@@ -26,6 +26,10 @@ COMMANDS = {
     "simulate": Command(
         "runs", "simulate", "simulate", stages.Simulate, "the whole federation on one machine, from volumes to report"
     ),
+    "sweep": Command(
+        "sweep", "sweep", "sweep", stages.Sweep, "runs over privacy budgets, and one figure of what privacy costs",
+        shown=("out", "sweep", "seed", "privacy.delta", "federation.rounds", "evaluation.utility"),
+    ),
     "prepare": Command(
         "runs", "prepare", "prepare", stages.Prepare, "read and prepare a hospital's own volumes into its home folder"
     ),

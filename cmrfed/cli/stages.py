@@ -20,6 +20,7 @@ from cmrfed.config import (
     Scanner,
     Seed,
     Stage,
+    SweepConfig,
     TrainingConfig,
     read_stage,
 )
@@ -81,6 +82,18 @@ class Simulate(RunConfig):
     @property
     def config(self) -> RunConfig:
         """The run, without what is the command's alone."""
+        return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
+
+
+class Sweep(RunConfig):
+    """`cmrfed sweep`."""
+
+    out: AsWritten = Field(default="runs/sweep", description="the sweep's folder; what is done in it stays done")
+    sweep: SweepConfig = SweepConfig()
+
+    @property
+    def config(self) -> RunConfig:
+        """The run that is varied."""
         return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
 
 

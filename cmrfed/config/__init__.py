@@ -45,6 +45,7 @@ from cmrfed.config.stage import (
     UserError,
     not_readable,
 )
+from cmrfed.config.sweep import SweepConfig
 from cmrfed.config.training import (
     AggregationConfig,
     DistillationConfig,
@@ -86,6 +87,7 @@ __all__ = [
     "Space",
     "Stage",
     "StoppedEarly",
+    "SweepConfig",
     "TrainingConfig",
     "UserError",
     "UtilityConfig",

@@ -44,7 +44,7 @@ class GeneratorConfig(Stage):
         default=0, ge=0, le=MOST_TISSUES, description="follows preprocessing.tissue_classes; set that one"
     )
     trainable: str = Field(
-        default="modulation",
+        default="directions",
         pattern=r"^[a-z_]{1,100}$",
         description="group of the network's weights that is trained: all; adaptation, norms, condition embeddings, "
         "first and last layer; modulation, norms and embeddings; directions, few public ones of the modulation",

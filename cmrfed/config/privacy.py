@@ -36,15 +36,15 @@ class PrivacyConfig(Stage):
     delta: Fraction = Field(
         default=1e-4, description="chance that epsilon fails; far below one in the number of patients"
     )
-    sample_rate: float = Field(default=0.5, gt=0, le=1, description="each patient's chance of being in a step")
+    sample_rate: float = Field(default=1.0, gt=0, le=1, description="each patient's chance of being in a step")
     noise_multiplier: Positive | None = Field(
         default=None, description="noise per unit of clipping norm; null: calibrated to target_epsilon"
     )
     max_grad_norm: Positive = Field(
-        default=1.0, description="clipping norm: the most that one patient's gradient may weigh"
+        default=0.3, description="clipping norm: the most that one patient's gradient may weigh"
     )
     clipping: Literal["norm", "automatic", "per_layer"] = Field(
-        default="automatic",
+        default="norm",
         description="clip each gradient to the norm; scale it to the norm, which then only scales the learning rate; "
         "scale each tensor of it",
     )

@@ -29,16 +29,17 @@ class ExecutionConfig(Stage):
 class TrainingConfig(ExecutionConfig):
     """One site's local run in a round. With privacy, each sampled patient gives slices x draws rows to a step."""
 
-    local_steps: Count = Field(default=6, description="training steps of a site in each round")
+    local_steps: Count = Field(default=1, description="training steps of a site in each round")
     optimizer: Literal["adam", "sgd"] = Field(
         default="sgd", description="with privacy sgd, which noise does not mislead"
     )
-    learning_rate: Positive = Field(default=0.1, description="step size of a site")
+    # in public directions the loss is about as steep everywhere, and 1 would be all the way to where it is least
+    learning_rate: Positive = Field(default=0.7, description="step size of a site")
     schedule: Literal["constant", "cosine"] = Field(
         default="constant", description="how the learning rate changes over the rounds"
     )
-    batch_size: Count = Field(default=32, description="without privacy: slices in a step")
-    slices_per_patient: Count = Field(default=4, description="with privacy: slices drawn from a sampled patient")
+    batch_size: Count = Field(default=192, description="without privacy: slices in a step")
+    slices_per_patient: Count = Field(default=8, description="with privacy: slices drawn from a sampled patient")
     noise_multiplicity: Count = Field(
         default=1, description="with privacy: noise levels at which each of these slices is used in a step"
     )
@@ -90,16 +91,17 @@ class AggregationConfig(Stage):
 
     rule: Annotated[str, OneOf(RULES)] = Field(default="mean", description="how updates are joined")
     shrinkage: Literal["none", "james_stein"] = Field(
-        default="none", description="james_stein: believe each part of a noised update as far as it exceeds its noise"
+        default="james_stein",
+        description="james_stein: believe each part of a noised update as far as it exceeds its noise",
     )
     server_learning_rate: Positive = Field(default=1.0, description="factor of the joined update")
-    ema_decay: Decay = Field(default=0.5, description="decay per round of the averaged weights")
+    ema_decay: Decay = Field(default=0.0, description="decay per round of the averaged weights; 0: the last ones")
 
 
 class FederationConfig(Stage):
     """Who takes part, and for how long."""
 
-    rounds: Count = Field(default=10, description="rounds of the whole run")
+    rounds: Count = Field(default=4, description="rounds of the whole run")
     site_by: tuple[Literal["dataset", "vendor", "centre"], ...] = Field(
         default=("vendor",), min_length=1, description="one site for each combination of these"
     )

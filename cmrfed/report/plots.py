@@ -14,6 +14,7 @@ from cmrfed.pictures import png_uri
 from cmrfed.privacy import NoPrivacy
 from cmrfed.report.material import Material
 from cmrfed.report.tables import REFERENCES, training_sets
+from cmrfed.sweep import Frontier, Point
 
 _PALETTE = ("#0072B2", "#E69F00", "#CC79A7", "#444444", "#009E73")
 _MARKERS = ("o", "s", "^", "D", "v")
@@ -68,6 +69,37 @@ def utility_by_epsilon(points: Sequence[tuple[float, Estimate]], real: Sequence[
     axes.set_ylabel("mean Dice")
     axes.legend(frameon=False, fontsize="small")
     caption = "A point is a run: Dice of a segmentation network trained on its images alone, with the 95 % interval."
+    return Plot(_png(figure), "Usefulness by privacy budget", caption)
+
+
+def frontier_plot(found: Frontier) -> Plot:
+    """Dice by budget, a line for each way of adding noise, between what has no budget: brackets as horizontal lines."""
+    figure, axes = _canvas(7.2, 4.2)
+    lines: dict[str, list[Point]] = {}
+    for point in found.points:
+        if point.epsilon is not None:
+            lines.setdefault(point.arm.partition(",")[0], []).append(point)
+    for number, (name, points) in enumerate(lines.items()):
+        colour, shift = _PALETTE[number], 1.03**number  # beside each other, where budgets are the same
+        at = [shift * (point.epsilon or 0.0) for point in points]
+        limits = [point.dice.ci95 or [point.dice.value] * 2 for point in points]
+        axes.vlines(
+            at, [low for low, _ in limits], [high for _, high in limits], color=colour, alpha=0.4, linewidth=2.2
+        )
+        axes.plot(
+            at, [point.dice.value for point in points], f"{_MARKERS[number]}-", color=colour, label=f"{name} noise"
+        )
+    for number, point in enumerate(one for one in found.points if one.epsilon is None):
+        style = (":", "--", "-.", (0, (1, 3)))[number % 4]
+        axes.axhline(point.dice.value, color="#444444", linewidth=0.9, linestyle=style, label=point.arm)
+    budgets = sorted({point.epsilon for point in found.points if point.epsilon is not None})
+    axes.set_xscale("log")
+    axes.set_xticks(budgets, [f"{value:g}" for value in budgets])
+    axes.minorticks_off()
+    axes.set_xlabel("ε, a patient's budget")
+    axes.set_ylabel("mean Dice")
+    axes.legend(frameon=False, fontsize="small")
+    caption = "Dice on held-out patients of a segmenter that learnt from an arm's images alone. Plain lines: no budget."
     return Plot(_png(figure), "Usefulness by privacy budget", caption)
 
 

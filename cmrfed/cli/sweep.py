@@ -1,0 +1,55 @@
+"""`cmrfed sweep`: the privacy frontier."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cmrfed.cli.stages import Sweep
+from cmrfed.composition import configs_folder
+from cmrfed.config import EvaluationConfig
+from cmrfed.console import console, if_interrupted, progress_bar
+from cmrfed.outputs import output_folder
+
+
+def sweep(command: Sweep) -> None:
+    from cmrfed import api
+    from cmrfed.report.frontier import write_frontier
+    from cmrfed.runs import Run
+    from cmrfed.sweep import BRACKETS, frontier, launch, open_folder, score_bracket, swept_runs, train_run
+
+    settings, config = command.sweep, command.config
+    runs = swept_runs(config, settings, _recipe("none"))
+    folder = open_folder(output_folder(command.out, api.ROOM_FOR_A_RUN_BYTES), config, settings)
+    console.print(f"{len(runs)} runs, in {folder}", soft_wrap=True, markup=False)
+    api.load_data(config, folder)  # once, before several runs look for it at once
+    work = partial(_done, folder=folder, evaluation=config.evaluation)
+    with if_interrupted(lambda: f"what is done is kept in {folder}, and the same command goes on"):
+        with progress_bar("runs") as progress:
+            launch(work, runs, settings, folder, progress)
+        first: Run = train_run(runs[0], folder, _federate)
+        brackets = [one for one in BRACKETS if one != "phantom" or settings.hearts]
+        scores = [
+            score_bracket(name, first, folder, config.evaluation, settings.hearts, progress_bar) for name in brackets
+        ]
+        scores += [work(one) for one in runs]
+    page = write_frontier(frontier(scores, config.evaluation.bootstrap, config.seed), folder)
+    console.print(f"frontier: {page}", soft_wrap=True, markup=False)
+
+
+def _recipe(name: str) -> dict[str, Any]:
+    """What an option of the group `recipe` sets, by stage."""
+    return dict(yaml.safe_load((configs_folder() / "recipe" / f"{name}.yaml").read_text(encoding="utf-8")))
+
+
+def _done(one: Any, folder: Path, evaluation: EvaluationConfig) -> Any:
+    from cmrfed.sweep import score_run
+
+    return score_run(one, folder, evaluation, progress_bar, _federate)
+
+
+def _federate(one: Any, folder: Path, cut_short: Any) -> Any:
+    from cmrfed import api
+
+    return api.resume(cut_short.folder) if cut_short else api.federate(one.config, folder, one.name)

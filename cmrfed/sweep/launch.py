@@ -1,0 +1,58 @@
+"""A sweep's runs, so many at once: on this machine by joblib, or as jobs of a cluster by submitit."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+
+import joblib
+
+from cmrfed.config import SweepConfig, UserError
+from cmrfed.core.progress import Progress
+from cmrfed.outputs import private_folder
+from cmrfed.sweep.plan import SweptRun
+
+Work = Callable[[SweptRun], object]
+"""What is done of each run. It is sent to other processes: a function of a module, or a `partial` of one."""
+
+
+def launch(work: Work, runs: Sequence[SweptRun], sweep: SweepConfig, folder: Path, progress: Progress) -> None:
+    """Do all, `sweep.jobs` at once; beyond one at once, what each says goes to logs/. Raises what one of them raises,
+    once those that run are done."""
+    if sweep.launcher == "submitit":
+        _submitted(work, runs, sweep, folder, progress)
+        return
+    quiet = partial(_logged, work, private_folder(folder / "logs")) if sweep.jobs > 1 else work
+    done = joblib.Parallel(n_jobs=sweep.jobs, return_as="generator_unordered")(
+        joblib.delayed(quiet)(one) for one in runs
+    )
+    for count, _ in enumerate(done, start=1):
+        progress(count, len(runs))
+
+
+def _submitted(work: Work, runs: Sequence[SweptRun], sweep: SweepConfig, folder: Path, progress: Progress) -> None:
+    """Where there is no SLURM, submitit runs the same jobs in processes of this machine."""
+    try:
+        import submitit
+    except ModuleNotFoundError:
+        raise UserError(
+            "sweep.launcher: submitit is not installed; pip install 'cmrfed[slurm]', or choose joblib"
+        ) from None
+    logs = private_folder(folder / "logs")
+    executor = submitit.AutoExecutor(folder=str(logs / "submitit"))
+    executor.update_parameters(name="cmrfed-sweep", timeout_min=24 * 60, slurm_array_parallelism=sweep.jobs)
+    jobs = executor.map_array(partial(_logged, work, logs), runs)
+    for count, job in enumerate(jobs, start=1):
+        job.result()
+        progress(count, len(runs))
+
+
+def _logged(work: Work, logs: Path, one: SweptRun) -> None:
+    with _written_to(logs / f"{one.name}.log"):
+        work(one)
+
+
+@contextmanager
+def _written_to(path: Path) -> Iterator[None]:
+    with path.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        yield

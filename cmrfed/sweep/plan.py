@@ -1,0 +1,94 @@
+"""Which runs a sweep has, from its configuration alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cmrfed.config import EvaluationConfig, RunConfig, Stage, SweepConfig, UserError, read_stage, read_stage_json
+from cmrfed.core import atomic
+from cmrfed.outputs import private_folder
+
+WITHOUT_PRIVACY = "without privacy"
+BRACKETS = ("real", "phantom", "foundation")
+"""What runs are compared with: images of the patients themselves, the phantom's own, and those of the start."""
+
+
+class SweptRun(Stage):
+    """name: of the run and its files. arm: what it is a repetition of. epsilon: its budget; None without privacy."""
+
+    name: str
+    arm: str
+    epsilon: float | None
+    config: RunConfig
+
+
+class SweepRecord(Stage):
+    """sweep.json: what the folder's runs were planned from. How they are launched decides nothing of them."""
+
+    config: RunConfig
+    sweep: SweepConfig
+
+
+def swept_runs(config: RunConfig, sweep: SweepConfig, without_privacy: Mapping[str, Any]) -> list[SweptRun]:
+    """Every run, those of one budget beside each other. `without_privacy`: values by stage that recipe=none sets.
+
+    Raises UserError where one of them is no valid run.
+    """
+    found = [
+        SweptRun(
+            name=f"{mode}_epsilon={epsilon:g}_noise={noise}",
+            arm=f"{mode}, epsilon {epsilon:g}",
+            epsilon=epsilon,
+            config=_changed(config, {"privacy": {"mode": mode, "target_epsilon": epsilon, "noise_multiplier": None}}),
+        )
+        for epsilon in sorted(set(sweep.epsilons))
+        for mode in dict.fromkeys(sweep.modes)
+        for noise in range(1, sweep.noises + 1)
+    ]
+    if sweep.without_privacy:
+        changed = _changed(config, without_privacy)
+        found.append(SweptRun(name="without-privacy", arm=WITHOUT_PRIVACY, epsilon=None, config=changed))
+    return found
+
+
+def _changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """The run with these values of its stages. What comes of it is measured by the sweep, not by each run."""
+    nothing = EvaluationConfig(fidelity=None, utility=None, leakage=None).model_dump()
+    own = config.model_dump() | {"evaluation": nothing}
+    return read_stage(RunConfig, {part: _laid_over(own[part], values.get(part)) for part in own})
+
+
+def _laid_over(own: Any, values: Mapping[str, Any] | None) -> Any:
+    return own | values if values else own
+
+
+def open_folder(folder: Path, config: RunConfig, sweep: SweepConfig) -> Path:
+    """A new sweep's folder, or that of this very sweep, to go on with.
+
+    Raises UserError where the folder holds another one.
+    """
+    record = SweepRecord(config=config, sweep=sweep.model_copy(update={"launcher": "joblib", "jobs": 1}))
+    path = folder / "sweep.json"
+    if path.exists():
+        if read_stage_json(SweepRecord, path) != record:
+            raise UserError(
+                f"out: {folder} holds a sweep of another configuration; choose another folder, or that one's"
+            )
+        return folder
+    private_folder(folder)
+    private_folder(folder / "scores")
+    atomic.write_text(folder / "README.md", _README)
+    atomic.write_text(path, record.model_dump_json(indent=2))
+    return folder
+
+
+_README = """# A privacy frontier
+
+- `frontier.html`: the figure and the table, to open in a browser; `frontier.json`: the same numbers
+- `scores/`: what each run's images are worth, patient by patient
+- `logs/`: what each run said
+- the other folders: the runs, each as `cmrfed simulate` leaves one
+
+Nothing here is private: scores are of patients, and computed without noise. The same `cmrfed sweep` goes on with what
+is missing.
+"""

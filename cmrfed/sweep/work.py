@@ -1,0 +1,141 @@
+"""One run of a sweep: trained, once; and what its images are worth, patient by patient."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cmrfed.config import EvaluationConfig, Stage, UserError, read_stage_json
+from cmrfed.core import atomic
+from cmrfed.core.progress import ProgressBar
+from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
+from cmrfed.evaluation.subject import thin
+from cmrfed.evaluation.utility.metrics import Budget, TrainingSet, compare_training_sets
+from cmrfed.preparation import phantom_slices
+from cmrfed.runs import Run
+from cmrfed.sampling import synthesise
+from cmrfed.site import Home
+from cmrfed.slices import Slices
+from cmrfed.sweep.plan import SweptRun
+from cmrfed.training import choose_device
+from cmrfed.updates import load_generator
+
+Federate = Callable[[SweptRun, Path, "Run | None"], Run]
+"""Does a run in the sweep's folder, or goes on with the one that was cut short."""
+Images = Callable[[Run], Slices]
+"""What a segmenter learns from, of a run's patients and start."""
+
+
+class Scores(Stage):
+    """dice: of each held-out patient, the mean over structures. vendors: the patients' own. spent: epsilon by the
+    ledgers, at most; None without privacy. kid, kid_floor: of the images, and of other real patients'; None where it
+    was not measured."""
+
+    arm: str
+    epsilon: float | None
+    spent: float | None
+    dice: dict[str, float]
+    vendors: dict[str, str]
+    kid: float | None = None
+    kid_floor: float | None = None
+
+
+def train_run(one: SweptRun, folder: Path, federate: Federate) -> Run:
+    """The run, done now unless it is done already."""
+    for earlier in sorted(path for path in folder.glob(f"*_{one.name}") if (path / "run.json").exists()):
+        run = Run.open(earlier)
+        return run if run.main_arm() in run.arms() else federate(one, folder, run)
+    return federate(one, folder, None)
+
+
+def score_run(
+    one: SweptRun, folder: Path, evaluation: EvaluationConfig, bar: ProgressBar, federate: Federate
+) -> Scores:
+    """What the run's generator draws for its training patients' masks, scored; from the folder where that was done."""
+
+    def score() -> Scores:
+        run = train_run(one, folder, federate)
+        found = _scores(one.arm, run, _drawn(run, run.main_arm(), evaluation, bar), evaluation, bar)
+        return found.model_copy(update={"epsilon": one.epsilon, "spent": _spent(run)})
+
+    return _once(folder / "scores" / f"{one.name}.json", score)
+
+
+def score_bracket(
+    name: str, run: Run, folder: Path, evaluation: EvaluationConfig, hearts: int, bar: ProgressBar
+) -> Scores:
+    """The same of what runs are compared with, on this run's patients. Every run of a sweep has the same ones."""
+    images: dict[str, Images] = {
+        "real": lambda run: _learnt(run, evaluation),
+        "phantom": lambda run: _phantom(run, hearts, evaluation, bar),
+        "foundation": lambda run: _drawn(run, "epsilon_0", evaluation, bar),
+    }
+    return _once(folder / "scores" / f"{name}.json", lambda: _scores(name, run, images[name](run), evaluation, bar))
+
+
+def _once(path: Path, score: Callable[[], Scores]) -> Scores:
+    if not path.exists():
+        atomic.write_text(path, score().model_dump_json(indent=2))
+    return read_stage_json(Scores, path)
+
+
+def _learnt(run: Run, evaluation: EvaluationConfig) -> Slices:
+    if evaluation.utility is None:
+        raise UserError("evaluation.utility: is null, and a sweep measures nothing else; leave it as it is")
+    return thin(run.train_slices().labelled(), evaluation.utility.slices, run.config.seed)
+
+
+def _phantom(run: Run, hearts: int, evaluation: EvaluationConfig, bar: ProgressBar) -> Slices:
+    with bar("imaging phantoms") as progress:
+        found = phantom_slices(hearts, run.config.seed, run.config.preprocessing, progress)
+    return thin(found, len(_learnt(run, evaluation)), run.config.seed)
+
+
+def _drawn(run: Run, arm: str, evaluation: EvaluationConfig, bar: ProgressBar) -> Slices:
+    generator, _ = load_generator(run.model(arm))
+    training = run.config.training
+    with bar(f"sampling, {arm}") as progress:
+        return synthesise(
+            generator, _learnt(run, evaluation), run.config.sampling, run.config.seed, training.device,
+            training.precision, progress,
+        )  # fmt: skip
+
+
+def _scores(arm: str, run: Run, images: Slices, evaluation: EvaluationConfig, bar: ProgressBar) -> Scores:
+    assert evaluation.utility
+    utility, training, tested = evaluation.utility, run.config.training, run.held_out_slices().labelled()
+    budget = Budget(
+        utility.steps, utility.seeds, run.config.seed, utility.backbones[0], choose_device(training.device),
+        training.precision,
+    )  # fmt: skip
+    with bar(f"training segmenters, {arm}") as progress:
+        found = compare_training_sets({arm: TrainingSet((images,))}, tested, budget, progress)[arm].scores
+    dice = dict(zip((owner.patient for owner in found.patients), found.by_patient("dice")[:, -1].tolist(), strict=True))
+    return Scores(
+        arm=arm, epsilon=None, spent=None, dice=dice, vendors={one.patient: one.vendor for one in found.patients},
+        **_kernel(run, images, evaluation),
+    )  # fmt: skip
+
+
+def _kernel(run: Run, images: Slices, evaluation: EvaluationConfig) -> dict[str, float | None]:
+    if evaluation.fidelity is None:
+        return {}
+    sets = [run.train_slices(), run.held_out_slices(), images]
+    features = [_features(one, evaluation.fidelity.slices, run.config.seed) for one in sets]
+    reference, held_out, shown = features
+    found = fidelity_scores(reference, held_out, shown)
+    named = {"kid": found.get("kid"), "kid_floor": found.get("kid_real")}
+    return {name: value if isinstance(value, float) else None for name, value in named.items()}
+
+
+def _features(slices: Slices, most: int, seed: int) -> PatientFeatures:
+    few = thin(slices, most, seed)
+    return PatientFeatures(extract_features(few.batch(range(len(few))).images), torch.from_numpy(few.patients))
+
+
+def _spent(run: Run) -> float | None:
+    if not run.record.plan.private:
+        return None
+    rows = [Home(run.site_home(site)).spent_in(f"{run.record.name}/private") for site in run.sites]
+    return float(np.max([spent[-1][1] if spent else 0.0 for spent in rows]))
