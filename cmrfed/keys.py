@@ -112,7 +112,7 @@ def _likeness(name: str, known: str) -> float:
     """0 where the last words differ, else up to 1.5: sections weigh less, and may have been left out."""
     (section, _, word), (known_section, _, known_word) = name.lower().rpartition("."), known.lower().rpartition(".")
     words = SequenceMatcher(None, word, known_word).ratio()
-    if word in known_word or known_word in word:
+    if min(len(word), len(known_word)) > 3 and (word in known_word or known_word in word):
         words = 0.7 + 0.3 * words
     sections = SequenceMatcher(None, section, known_section).ratio() if section else 0.4 * (not known_section)
     return words + sections / 2 if words > _CLOSE else 0.0

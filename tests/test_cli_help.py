@@ -43,7 +43,7 @@ def test_help_shows_default_meaning_and_choices_of_a_key(helped):
     assert ".accountant=prv how epsilon is counted; rdp is looser (prv | rdp)" in printed
     assert "generator=flow sets the keys below: ddpm | edm | flow" in printed
     assert "recipe=local sets keys of several sections: distributed | local | none" in printed
-    assert ".batch_size=32 without privacy: slices in a step" in printed, "a key that this recipe does not set"
+    assert ".batch_size=192 without privacy: slices in a step" in printed, "a key that this recipe does not set"
     assert "masks=... " in " ".join(helped("generate").split()), "a key that must be set"
 
 
@@ -71,7 +71,7 @@ def test_only_the_sections_that_matter_are_shown(helped, command, sections):
 
 def test_one_section_or_key_can_be_asked_for(helped):
     printed = helped("simulate", "federation", "seed")
-    assert ".rounds=10" in printed
+    assert ".rounds=4" in printed
     assert "seed=0" in printed
     assert "epsilon" not in printed
 

@@ -99,7 +99,7 @@ def test_an_accountant_that_is_not_installed_is_shown_with_its_extra(run, monkey
         (["resume=runs/latest"], "resume: this command plans a run"),
         (["privacy.accountant=gdp"], "privacy.accountant: Input should be"),
         (["privacy.target_epsilon=0.001"], "privacy.target_epsilon: no noise multiplier up to 1000 reaches 0.001"),
-        (["privacy.noise_multiplier=0.02"], "the prv accountant cannot bound 60 steps of noise 0.02"),
+        (["privacy.noise_multiplier=0.02"], "the prv accountant cannot bound 4 steps of noise 0.02"),
         (["privacy.delta=0.5"], "published outright"),
     ],
 )

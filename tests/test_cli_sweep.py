@@ -11,7 +11,8 @@ WORDS = [
     "sweep", *TINY_WORDS, "data.root=data", "federation.engine=inprocess", "federation.rounds=1", "sampling.steps=2",
     "federation.held_out_fraction=0.34", "privacy.delta=1e-3", "out=frontier", "sweep.epsilons=[1.0,8.0]",
     "sweep.modes=[distributed]", "sweep.noises=2", "sweep.hearts=2", "sweep.without_privacy=false",
-    "evaluation.fidelity=null", "evaluation.utility.slices=12", "evaluation.utility.steps=2", "evaluation.bootstrap=100",
+    "evaluation.fidelity=null", "evaluation.utility.slices=12", "evaluation.utility.steps=2",
+    "evaluation.bootstrap=100",
 ]  # fmt: skip
 
 

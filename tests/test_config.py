@@ -4,6 +4,7 @@ from itertools import pairwise
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 from refusals import refuses
 
 from cmrfed.conditions import UNKNOWN, VENDORS
@@ -100,3 +101,19 @@ def test_a_yaml_file_in_another_encoding_is_one_line_and_a_good_one_is_read(tmp_
     assert read_stage_yaml(SamplingConfig, path) == SamplingConfig(steps=3, guidance=0.1)
     with refuses(tmp_path, "cannot be read"):
         read_stage_yaml(SamplingConfig, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "hidden_by"),
+    [
+        ({"aggregation": {"rule": "median"}}, "aggregation.rule=median hides; choose shrinkage=none or .*rule=mean"),
+        ({"training": {"optimizer": "adam"}}, "training.optimizer=adam hides"),
+        ({"training": {"local_steps": 2}, "privacy": {"adaptive": {}}}, "privacy.adaptive=.* hides.*adaptive=null"),
+    ],
+)
+def test_shrinkage_is_refused_where_nobody_knows_how_large_the_noise_is(values, hidden_by):
+    run = {"data": {"root": ".", "sources": {}}}
+    with pytest.raises(ValidationError, match=hidden_by):
+        RunConfig(**run, **values)
+    RunConfig(**run, **values | {"aggregation": {"shrinkage": "none", **values.get("aggregation", {})}})
+    RunConfig(**run, privacy={"adaptive": {}})

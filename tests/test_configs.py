@@ -52,10 +52,15 @@ def value_at(values, name):
     return values
 
 
+def command_of(group, option):
+    """Whose option it is: an experiment may be a sweep."""
+    return "sweep" if "sweep" in read_yaml(group, option) else "simulate"
+
+
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_a_run_can_be_made_from_every_option_of_every_group(group, option, monkeypatch):
     monkeypatch.setenv("CMRFED_DATA", "/data")
-    assert composed_run("simulate", f"{group}={option}", "data.root=/data")
+    assert composed_run(command_of(group, option), f"{group}={option}", "data.root=/data")
 
 
 def test_a_run_made_in_python_is_the_run_of_the_command_line():
@@ -80,9 +85,10 @@ def test_what_is_not_set_is_what_the_commands_stage_has(command):
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_an_option_sets_no_key_to_what_it_is_without_it(group, option):
-    defaults, parents = defaults_of(RunConfig), "" if group in ACROSS else f"{group}."
+    stage = COMMANDS[command_of(group, option)].stage
+    defaults, parents = defaults_of(stage), "" if group in ACROSS else f"{group}."
     for name, value in leaves(read_yaml(group, option), parents):
-        assert find_key(RunConfig, name), name
+        assert find_key(stage, name), name
         assert name == NAMED_BY.get(group) or value != value_at(defaults, name), name
 
 
@@ -111,8 +117,8 @@ def test_the_first_option_of_each_group_is_what_nobody_needs_to_choose(word):
 def test_a_recipe_sets_privacy_rounds_and_steps_together():
     found = {name: composed_run("simulate", f"recipe={name}") for name in ("local", "distributed", "none")}
     assert {name: one.privacy.mode for name, one in found.items()} == {name: name for name in found}
-    assert [one.training.local_steps for one in found.values()] == [6, 1, 160]
-    assert [one.federation.rounds for one in found.values()] == [10, 60, 10]
+    assert [one.training.local_steps for one in found.values()] == [1, 1, 160]
+    assert [one.federation.rounds for one in found.values()] == [4, 4, 10]
     assert [one.training.optimizer for one in found.values()] == ["sgd", "sgd", "adam"]
 
 

@@ -114,3 +114,11 @@ def test_a_file_of_weights_with_a_wild_header_is_one_line(tmp_path, header):
     save_file({"a": np.zeros(1, np.float32)}, tmp_path / "x.safetensors", {"cmrfed": header})
     with refuses(tmp_path / "x.safetensors"):
         load_generator(tmp_path / "x.safetensors")
+
+
+def test_an_array_is_written_as_it_reads_however_it_lies_in_memory(tmp_path):
+    columns = np.arange(12, dtype=np.float32).reshape(3, 4)[:, [2, 0]]
+    turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    save_weights(tmp_path / "w.safetensors", {"columns": columns, "turned": turned}, {})
+    found, _ = load_weights(tmp_path / "w.safetensors")
+    assert np.array_equal(found["columns"], columns) and np.array_equal(found["turned"], turned)

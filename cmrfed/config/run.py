@@ -55,11 +55,12 @@ class RunConfig(Stage):
 
     @model_validator(mode="after")
     def _shrinkage_knows_the_noise(self) -> "RunConfig":
-        found = {
+        found: dict[str, tuple[object, object]] = {
             "aggregation.rule": (self.aggregation.rule, "mean"),
             "training.optimizer": (self.training.optimizer, "sgd"),
-            "privacy.adaptive": (self.privacy.adaptive, None),
         }
+        if self.training.local_steps > 1:  # a round begins with a norm that all know; where a site's went to, it keeps
+            found["privacy.adaptive"] = (self.privacy.adaptive, None)
         if self.aggregation.shrinkage == "none" or self.privacy.mode == "none":
             return self
         for key, (own, needed) in found.items():

@@ -101,19 +101,24 @@ def _directions(config: RunConfig, weights: Weights, known: np.ndarray | None) -
     key = digest(f"{count} directions, {_cache_key(config)}", weights)[:20]
     cached = cache_folder() / "directions" / f"{key}.safetensors"
     if not cached.exists():
+        made = make_directions(config, weights, count)
+        if made.shape[1] < count:
+            raise UserError(
+                f"generator.directions: the network changes what it says in {made.shape[1]} directions of its "
+                f"modulation, found {count}; choose as many, or train it for longer first"
+            )
         cached.parent.mkdir(parents=True, exist_ok=True)
-        save_weights(cached, {DIRECTIONS: make_directions(config, weights, count)}, {})
+        save_weights(cached, {DIRECTIONS: made}, {})
     return load_weights(cached)[0][DIRECTIONS]
 
 
 def make_directions(config: RunConfig, weights: Weights, count: int) -> np.ndarray:
-    """`count` directions of the modulation of a generator with these weights, from phantoms, (weight, direction)."""
+    """Up to `count` directions of the modulation of a generator with these weights, from phantoms, (weight,
+    direction)."""
     generator = build_generator(config.generator.model_copy(update={"trainable": "modulation"}), config.seed)
     assert isinstance(generator, Denoiser)
     write_weights(generator, weights)
     moved, hearts = list(generator.trained()), _hearts(config)
-    if count > (entries := sum(weight.numel() for weight in moved)):
-        raise UserError(f"generator.directions: the network's modulation has {entries} numbers; choose at most as many")
     with progress_bar("finding public directions") as progress:
         return public_directions(generator, moved, hearts, count, config.seed, config.training.device, progress)
 

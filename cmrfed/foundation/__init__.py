@@ -34,7 +34,7 @@ _FREE = {"init", "trainable", "directions", "condition_dropout"}
 def save_foundation(path: Path, config: RunConfig, weights: Weights, notes: object) -> None:
     """Write weights in half precision, and the directions that come with them, with all that they are of. `notes` tell
     of their training."""
-    halves = {name: array.astype(np.float16) for name, array in weights.items()}
+    halves = {name: _in_half(name, array) for name, array in weights.items()}
     about = {
         "generator": config.generator.model_dump(mode="json"),
         "preprocessing": config.preprocessing.model_dump(mode="json"),
@@ -45,6 +45,13 @@ def save_foundation(path: Path, config: RunConfig, weights: Weights, notes: obje
         "pretraining": notes,
     }
     save_weights(path, halves, about)
+
+
+def _in_half(name: str, array: np.ndarray) -> np.ndarray:
+    """In half precision; of directions those that it can hold: the flattest of an untrained network are too long."""
+    if name == DIRECTIONS:
+        array = array[:, np.abs(array).max(axis=0, initial=0.0) < np.finfo(np.float16).max]
+    return array.astype(np.float16)
 
 
 def card_of(path: Path) -> str:

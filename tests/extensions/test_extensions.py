@@ -104,7 +104,7 @@ def test_a_condition_is_a_line(run, monkeypatch):
 
 
 def test_a_rule_is_a_file_and_a_line(run):
-    finished, _ = run({}, aggregation={"rule": "median"})
+    finished, _ = run({}, aggregation={"rule": "median", "shrinkage": "none"})
     assert spent(finished) == {0, 1, 2} and moved(finished)
 
 

@@ -292,7 +292,7 @@ def test_the_plan_pays_for_the_whole_federation_before_anything_runs():
 
 def test_a_given_noise_multiplier_is_taken_and_its_epsilon_stated():
     federation, training = FederationConfig(rounds=2), TrainingConfig(local_steps=5)
-    plan = LocalNoise.calibrated(PrivacyConfig(noise_multiplier=3.0), federation, training)
+    plan = LocalNoise.calibrated(PrivacyConfig(noise_multiplier=3.0, sample_rate=0.5), federation, training)
     assert plan.noise_multiplier == 3.0
     assert plan.target_epsilon == epsilon([event(3.0, 0.5, 10)], 1e-4)
 

@@ -49,7 +49,7 @@ def hearts(part, count):
 def subject(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fidelity")
     train, held_out = hearts("member", 8), hearts("other", 4)
-    generator = build_generator(GeneratorConfig(channels=(8, 8), norm_groups=4), seed=0)
+    generator = build_generator(GeneratorConfig(channels=(8, 8), norm_groups=4, trainable="all"), seed=0)
     save_generator(folder / "model.safetensors", generator, read_weights(generator))
     random = np.random.default_rng(0)
 
@@ -159,7 +159,7 @@ def test_a_patient_with_a_slice_missing_has_no_volume(subject):
 @pytest.mark.parametrize("family", PATHS)
 def test_a_generator_that_sees_the_noise_as_it_is_restores_every_image(subject, family):
     """A network that knows the only image there is takes x_t apart without error, whatever the family's path."""
-    generator = build_generator(GeneratorConfig(family=family, channels=(8, 8), norm_groups=4), seed=0)
+    generator = build_generator(GeneratorConfig(family=family, channels=(8, 8), norm_groups=4, trainable="all"), seed=0)
     one = subject.shown.take(np.array([3]))
     image = torch.from_numpy(one.images)[:, None]
     generator.network = Oracle(generator, lambda *_: image)
