@@ -136,10 +136,17 @@ def _start(material: Material) -> list[tuple[str, str]]:
     config, notes = material.run.config, material.run.record.pretraining
     amount = [f"{notes[key]} {key}" for key in ("hearts", "slices", "steps") if key in notes]
     start = " · ".join([str(notes.get("data", "not recorded")), *amount])
-    trained = (
-        "all weights" if config.generator.trainable == "all" else "a small adaptation of the network, the rest fixed"
-    )
-    return [("Pretrained on", start), ("Trained on patients", trained), *_objectives(config.generator)]
+    return [("Pretrained on", start), ("Trained on patients", _trained(config.generator)), *_objectives(config.generator)]
+
+
+def _trained(config: GeneratorConfig) -> str:
+    match config.trainable:
+        case "all":
+            return "all weights"
+        case "directions":
+            return f"{config.directions} numbers: how far the network goes in each of as many public directions"
+        case _:
+            return "a small adaptation of the network, the rest fixed"
 
 
 def _objectives(config: GeneratorConfig) -> list[tuple[str, str]]:

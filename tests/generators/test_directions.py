@@ -82,3 +82,10 @@ def test_until_others_are_written_over_them_directions_are_drawn_by_the_seed_wit
     one, other, third = (build_generator(config, seed).directions.directions for seed in (0, 0, 1))
     assert torch.equal(one, other) and not torch.equal(one, third)
     np.testing.assert_allclose(one.norm(dim=0).numpy(), 1, atol=0.5)
+
+
+def test_weights_are_moved_in_single_precision_where_the_network_computes_in_less(generator):
+    exact = generator.directions.moved(generator.network)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = generator.directions.moved(generator.network)
+    assert all(torch.equal(found[name], exact[name]) for name in exact)
