@@ -136,7 +136,8 @@ def _start(material: Material) -> list[tuple[str, str]]:
     config, notes = material.run.config, material.run.record.pretraining
     amount = [f"{notes[key]} {key}" for key in ("hearts", "slices", "steps") if key in notes]
     start = " · ".join([str(notes.get("data", "not recorded")), *amount])
-    return [("Pretrained on", start), ("Trained on patients", _trained(config.generator)), *_objectives(config.generator)]
+    generator = config.generator
+    return [("Pretrained on", start), ("Trained on patients", _trained(generator)), *_objectives(generator)]
 
 
 def _trained(config: GeneratorConfig) -> str:
