@@ -76,7 +76,7 @@ def average(averaged: Weights, weights: Weights, decay: float) -> Weights:
 def save_weights(path: Path, weights: Mapping[str, np.ndarray], metadata: Mapping[str, object]) -> None:
     """Write safetensors with a JSON `metadata` header, whole or not at all."""
     with atomic.replacing(path) as draft:
-        whole = {name: np.ascontiguousarray(array) for name, array in weights.items()}  # strides are not written
+        whole = {name: np.asarray(array, order="C") for name, array in weights.items()}  # strides are not written
         save_file(whole, draft, metadata={"cmrfed": json.dumps(metadata)})
 
 

@@ -119,6 +119,7 @@ def test_a_file_of_weights_with_a_wild_header_is_one_line(tmp_path, header):
 def test_an_array_is_written_as_it_reads_however_it_lies_in_memory(tmp_path):
     columns = np.arange(12, dtype=np.float32).reshape(3, 4)[:, [2, 0]]
     turned = np.arange(6, dtype=np.float32).reshape(2, 3).T
-    save_weights(tmp_path / "w.safetensors", {"columns": columns, "turned": turned}, {})
+    written = {"columns": columns, "turned": turned, "number": np.float32(3).reshape(())}
+    save_weights(tmp_path / "w.safetensors", written, {})
     found, _ = load_weights(tmp_path / "w.safetensors")
-    assert np.array_equal(found["columns"], columns) and np.array_equal(found["turned"], turned)
+    assert all(found[name].shape == one.shape and np.array_equal(found[name], one) for name, one in written.items())
