@@ -5,7 +5,7 @@ data instead: `cmrfed.configure("data=mnms", "data.root=/data/mnms", "recipe=dis
 
 >>> import cmrfed
 >>> toy = ["data.phantom.patients_per_vendor=6", "data.phantom.vendors=Siemens,GE", "preprocessing.size=16",
-...        "generator.channels=8,8", "generator.norm_groups=4", "generator.init=phantom",
+...        "generator.channels=8,8", "generator.norm_groups=4", "generator.init=phantom", "generator.directions=8",
 ...        "pretraining.steps=3", "pretraining.mixed_slices=8", "federation.rounds=1",
 ...        "federation.engine=inprocess", "federation.largest_start_loss=null",
 ...        "training.local_steps=2", "privacy.minimum_patients=2", "privacy.declared_patients=5",

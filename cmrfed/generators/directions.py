@@ -36,9 +36,8 @@ class Directions(nn.Module):
     def moved(self, network: nn.Module) -> dict[str, Float[Tensor, "..."]]:
         """The weights where the coordinates put them, by name; the network's own stay."""
         own = dict(network.named_parameters())
-        # where the network computes in bf16, what it is moved by does not: steps are small beside the weights
-        with torch.autocast(self.coordinates.device.type, enabled=False):
-            steps = (self.directions @ self.coordinates).split(self.sizes)
+        # no matrix product, which a network that computes in bf16 would take in bf16: steps are small beside the weights
+        steps = (self.directions * self.coordinates).sum(dim=1).split(self.sizes)
         return {name: own[name] + step.view_as(own[name]) for name, step in zip(self.names, steps, strict=True)}
 
     @torch.no_grad()

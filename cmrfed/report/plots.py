@@ -94,11 +94,12 @@ def frontier_plot(found: Frontier) -> Plot:
         axes.axhline(point.dice.value, color="#444444", linewidth=0.9, linestyle=style, label=point.arm)
     budgets = sorted({point.epsilon for point in found.points if point.epsilon is not None})
     axes.set_xscale("log")
+    axes.set_xlim(budgets[0] / 1.6, budgets[-1] * 1.6)
     axes.set_xticks(budgets, [f"{value:g}" for value in budgets])
     axes.minorticks_off()
     axes.set_xlabel("ε, a patient's budget")
     axes.set_ylabel("mean Dice")
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     caption = "Dice on held-out patients of a segmenter that learnt from an arm's images alone. Plain lines: no budget."
     return Plot(_png(figure), "Usefulness by privacy budget", caption)
 

@@ -6,6 +6,7 @@ import torch
 from toy_batches import a_batch, drawn, without_zeros
 
 from cmrfed.generators import build_generator
+from cmrfed.site.compute import needs
 from cmrfed.updates import read_weights, write_weights
 
 DIRECTIONS = 6
@@ -89,3 +90,11 @@ def test_weights_are_moved_in_single_precision_where_the_network_computes_in_les
     with torch.autocast("cpu", torch.bfloat16):
         found = generator.directions.moved(generator.network)
     assert all(torch.equal(found[name], exact[name]) for name in exact)
+
+
+def test_what_a_step_needs_is_found_on_paper_for_directions_too(tiny_generator_config):
+    few, many = (
+        needs(tiny_generator_config.model_copy(update={"trainable": "directions", "directions": count}), 4, 16)
+        for count in (2, 50)
+    )
+    assert 0 < few.weights < many.weights and few.memory_bytes < many.memory_bytes
