@@ -36,7 +36,7 @@ class Directions(nn.Module):
     def moved(self, network: nn.Module) -> dict[str, Float[Tensor, "..."]]:
         """The weights where the coordinates put them, by name; the network's own stay."""
         own = dict(network.named_parameters())
-        # no matrix product, which a network that computes in bf16 would take in bf16: steps are small beside the weights
+        # no matrix product, which would be one in bf16 where the network computes in it: steps are small beside weights
         steps = (self.directions * self.coordinates).sum(dim=1).split(self.sizes)
         return {name: own[name] + step.view_as(own[name]) for name, step in zip(self.names, steps, strict=True)}
 
