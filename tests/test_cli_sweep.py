@@ -39,6 +39,9 @@ def test_it_ends_in_one_figure_and_goes_on_without_doing_anything_twice(run_cmrf
     assert [round(point["spent"], 1) for point in told["points"][3:]] == [1.0, 8.0]
     assert "Dice over a start that saw no patient" in page and "data:image/png" in page
     assert len(trained) == 4
+    assert "4 private runs: on the same patients at most epsilon 18 at delta 0.004 together" in " ".join(
+        printed.split()
+    )
 
     (tmp_path / "frontier" / "scores" / "distributed_epsilon=8_noise=2.json").unlink()
     (tmp_path / "frontier" / "frontier.html").unlink()

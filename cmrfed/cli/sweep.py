@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from cmrfed.cli import total_of
 from cmrfed.cli.stages import Sweep
 from cmrfed.composition import configs_folder
 from cmrfed.config import EvaluationConfig
@@ -23,6 +24,8 @@ def sweep(command: Sweep) -> None:
     runs = swept_runs(config, settings, _recipe("none"))
     folder = open_folder(output_folder(command.out, api.ROOM_FOR_A_RUN_BYTES), config, settings)
     console.print(f"{len(runs)} runs, in {folder}", soft_wrap=True, markup=False)
+    if told := total_of([one.config for one in runs]):
+        console.print(told, soft_wrap=True, markup=False)
     api.load_data(config, folder)  # once, before several runs look for it at once
     work = partial(_done, folder=folder, evaluation=config.evaluation)
     with if_interrupted(lambda: f"what is done is kept in {folder}, and the same command goes on"):

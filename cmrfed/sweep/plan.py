@@ -32,8 +32,10 @@ class SweepRecord(Stage):
 def swept_runs(config: RunConfig, sweep: SweepConfig, without_privacy: Mapping[str, Any]) -> list[SweptRun]:
     """Every run, those of one budget beside each other. `without_privacy`: values by stage that recipe=none sets.
 
-    Raises UserError where one of them is no valid run.
+    Raises UserError where one of them is no valid run, or nothing is to be measured.
     """
+    if config.evaluation.utility is None:
+        raise UserError("evaluation.utility: is null, and usefulness is what a sweep compares; leave it as it is")
     found = [
         SweptRun(
             name=f"{mode}_epsilon={epsilon:g}_noise={noise}",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cmrfed.config import EvaluationConfig, Stage, UserError, read_stage_json
+from cmrfed.config import EvaluationConfig, Stage, read_stage_json
 from cmrfed.core import atomic
 from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
@@ -81,8 +81,7 @@ def _once(path: Path, score: Callable[[], Scores]) -> Scores:
 
 
 def _learnt(run: Run, evaluation: EvaluationConfig) -> Slices:
-    if evaluation.utility is None:
-        raise UserError("evaluation.utility: is null, and a sweep measures nothing else; leave it as it is")
+    assert evaluation.utility
     return thin(run.train_slices().labelled(), evaluation.utility.slices, run.config.seed)
 
 

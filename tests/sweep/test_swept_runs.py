@@ -31,6 +31,12 @@ def test_a_budget_that_makes_no_valid_run_is_refused_by_its_key(tmp_path):
         swept_runs(config, SweepConfig(modes=("distributed",)), NONE)
 
 
+def test_a_sweep_that_would_measure_nothing_is_refused_before_anything_is_trained(tmp_path):
+    config = tiny_run_config(tmp_path, evaluation={"utility": None})
+    with pytest.raises(UserError, match=r"^evaluation.utility: is null, and usefulness is what a sweep compares"):
+        swept_runs(config, SweepConfig(), NONE)
+
+
 def test_a_folder_goes_on_with_its_own_sweep_however_it_is_launched_and_with_no_other(tmp_path):
     config = tiny_run_config(tmp_path)
     folder = open_folder(tmp_path / "sweep", config, SweepConfig())
