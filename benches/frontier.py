@@ -3,9 +3,12 @@
 The words are those of `cmrfed simulate`. Sites are the data sets by vendor, as in experiment=real_vendors; where noise
 is distributed their patients are pooled, which is what a shared step comes to, and without privacy too. Nothing is
 drawn, no segmenter is trained, and there is no ledger: it is for choosing among recipes, on a split, by seed=, that no
-figure is reported on. What does not come near with hardly any noise, privacy.noise_multiplier=0.001, cannot with more.
+figure is reported on. What does not come near with hardly any noise cannot with more (for so little, of the accountants
+RDP alone has a bound):
 
-    python -m benches.frontier DATA STORE seed=1 privacy.mode=distributed privacy.noise_multiplier=0.001
+    python -m benches.frontier DATA STORE seed=1 privacy.mode=distributed
+    python -m benches.frontier DATA STORE seed=1 privacy.mode=distributed privacy.noise_multiplier=0.01
+      privacy.accountant=rdp
 """
 
 import sys

@@ -30,16 +30,14 @@ def shrunk(update: Weights, noise_std: float) -> Weights:
 def _shrunk(array: np.ndarray, noise_std: float) -> np.ndarray:
     flat = array.astype(np.float64).ravel()
     pieces = np.array_split(flat, max(1, round(flat.size / PIECE)))
-    return (
-        np.concatenate([piece * _factor(piece, noise_std) for piece in pieces]).reshape(array.shape).astype(array.dtype)
-    )
+    believed = np.concatenate([piece * _factor(piece, noise_std) for piece in pieces])
+    return believed.reshape(array.shape).astype(array.dtype)
 
 
 def _factor(piece: np.ndarray, noise_std: float) -> float:
     square = float(piece @ piece)
     if square == 0 or piece.size <= 2:
         return 1.0
-    expected = (
-        piece.size - 2 + GUARD * math.sqrt(2 * piece.size)
-    )  # of |z|^2 / s^2: mean d, standard deviation sqrt(2 d)
-    return max(0.0, 1 - expected * noise_std**2 / square)
+    # of |z|^2 / s^2, whose mean is d and whose standard deviation is sqrt(2 d)
+    noise = piece.size - 2 + GUARD * math.sqrt(2 * piece.size)
+    return max(0.0, 1 - noise * noise_std**2 / square)

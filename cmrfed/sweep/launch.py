@@ -17,8 +17,8 @@ Work = Callable[[SweptRun], object]
 
 
 def launch(work: Work, runs: Sequence[SweptRun], sweep: SweepConfig, folder: Path, progress: Progress) -> None:
-    """Do all, `sweep.jobs` at once; beyond one at once, what each says goes to logs/. Raises what one of them raises,
-    once those that run are done."""
+    """Do all, `sweep.jobs` at once; beyond one at once, what each says goes to logs/. Raises what one of them raises;
+    what was done before is kept."""
     if sweep.launcher == "submitit":
         _submitted(work, runs, sweep, folder, progress)
         return

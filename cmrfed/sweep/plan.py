@@ -91,6 +91,6 @@ _README = """# A privacy frontier
 - `logs/`: what each run said
 - the other folders: the runs, each as `cmrfed simulate` leaves one
 
-Nothing here is private: scores are of patients, and computed without noise. The same `cmrfed sweep` goes on with what
-is missing.
+Nothing here may be given away: scores are of patients, and computed without noise. The same `cmrfed sweep` goes on with
+what is missing.
 """
