@@ -76,7 +76,7 @@ def test_an_interruption_never_makes_the_site_pay_twice(kills):
 def test_the_kills_landed_before_within_and_after_payment(kills):
     landed = Counter(kill["stage"] for kill in kills)
     told = f"CMRFED_KILL_SEED={kills[0]['seed']}: {landed}"
-    assert all(landed[stage] >= 10 for stage in INSTANTS), told
+    assert all(kill["stage"] == kill["aimed"] for kill in kills if kill["aimed"]), told
     assert sum(kill["released"] for kill in kills if kill["stage"] == "not killed") >= HOMES, told
 
 
@@ -102,13 +102,13 @@ class Site:
             os.write(server, f"{digest('', update)}\n".encode())
 
     def start(self, rounds=100, stop_at=None):
-        """Fork a child that answers, and stops before it calls what `stop_at` names; returns its process number."""
+        """Fork a child that answers, and stops at a stage of INSTANTS if asked; returns its process number."""
         child = os.fork()
         if child == 0:
             status = 1
             try:
                 if stop_at:
-                    stop_before(stop_at)
+                    self.stop_at(stop_at)
                 self.answer_rounds(rounds)
                 status = 0
             except Exception:
@@ -116,6 +116,23 @@ class Site:
             finally:
                 os._exit(status)
         return child
+
+    def stop_at(self, stage):
+        """In the child: from now on the process stops where it is about to leave this stage.
+
+        The function it calls next may be called at other stages too, and is let through there: a site that finds its
+        round paid anchors it once more.
+        """
+        owner, _, attribute = INSTANTS[stage].rpartition(".")
+        owner = pkgutil.resolve_name(owner)
+        function = getattr(owner, attribute)
+
+        def stopping(*args, **kwargs):
+            if self.stage(len(self.home.ledger.rows())) == stage:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return function(*args, **kwargs)
+
+        setattr(owner, attribute, stopping)
 
     def found(self):
         """What the disk tells after a kill. Reading the ledger takes back a commit that was cut short: look first."""
@@ -143,12 +160,6 @@ class Site:
         """Digest of the answer in the outbox."""
         outbox = self.home.outbox("run")
         return digest("", load_weights(outbox)[0]) if outbox.exists() else None
-
-
-def stop_before(name):
-    """In the child: where the function of this name is called from now on, the process stops instead."""
-    owner, _, attribute = name.rpartition(".")
-    setattr(pkgutil.resolve_name(owner), attribute, lambda *_, **__: os.kill(os.getpid(), signal.SIGSTOP))
 
 
 def cost_of(rounds):
@@ -201,7 +212,7 @@ def warm_up(site):
 
 def kill_once(site, aimed, after_s):
     """One child, killed at an instant of the first answer that it gives, or after some seconds."""
-    child = site.start(stop_at=INSTANTS[aimed] if aimed else None)
+    child = site.start(stop_at=aimed)
     if aimed:
         _, status = os.waitpid(child, os.WUNTRACED)
         assert os.WIFSTOPPED(status), "the child ended before the instant"
