@@ -422,6 +422,11 @@ def fingerprint(slices: Slices) -> str:
     return _digest([shape, *sorted(map(patient_digest, range(slices.number_of_patients)))]).hex()
 
 
+def slice_digests(slices: Slices) -> list[str]:
+    """16 hexadecimal digits for each slice's image, by which the same one is known wherever it is on the same grid."""
+    return [_digest([slices.images[row].tobytes()])[:8].hex() for row in range(len(slices))]
+
+
 def is_drawn(patient: str, share: float, key: bytes) -> bool:
     """Whether a patient is one of a `share` of all: so says BLAKE2b, keyed with up to 64 bytes, of the name alone.
 

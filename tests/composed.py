@@ -8,6 +8,7 @@ NEEDED = {
     "prepare": ["data=acdc", "data.root=r", "home=h"],
     "generate": ["masks=m", "out=o"],
     "distill": ["out=o"],
+    "finetune": ["data.root=r", "out=o"],
     "evaluate": ["data=acdc", "data.root=r"],
     "report compare": ["run=a,b"],
     "release": ["out=o"],

@@ -33,11 +33,11 @@ def test_it_ends_in_one_figure_and_goes_on_without_doing_anything_twice(run_cmrf
     assert code == 0, printed
     page = (tmp_path / "frontier" / "frontier.html").read_text(encoding="utf-8")
     told = json.loads((tmp_path / "frontier" / "frontier.json").read_text(encoding="utf-8"))
-    arms = ["real", "phantom", "foundation", "distributed, epsilon 1", "distributed, epsilon 8"]
+    arms = ["real", "phantom", "start", "distributed, epsilon 1", "distributed, epsilon 8"]
     assert [point["arm"] for point in told["points"]] == arms
     assert [point["runs"] for point in told["points"]] == [1, 1, 1, 2, 2]
     assert [round(point["spent"], 1) for point in told["points"][3:]] == [1.0, 8.0]
-    assert "Dice over a start that saw no patient" in page and "data:image/png" in page
+    assert "Dice over its start" in page and "data:image/png" in page
     assert len(trained) == 4
     assert "4 private runs: on the same patients at most epsilon 18 at delta 0.004 together" in " ".join(
         printed.split()

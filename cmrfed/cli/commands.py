@@ -37,6 +37,11 @@ COMMANDS = {
         "runs", "pretrain", "pretrain", stages.Pretrain, "train a generator on the built-in phantom; costs no privacy",
         shown=("out", "seed", "pretraining", "generator", "preprocessing", "training.precision", "training.device"),
     ),
+    "finetune": Command(
+        "runs", "finetune", "finetune", stages.Finetune, "train a start further on a public data set; costs no privacy",
+        shown=("out", "seed", "data", "finetuning", "generator", "preprocessing", "training.precision",
+               "training.device"),
+    ),
     "generate": Command(
         "runs", "generate", "generate", stages.Generate, "synthetic images for a folder of masks, as NIfTI pairs"
     ),

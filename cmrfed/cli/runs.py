@@ -1,4 +1,4 @@
-"""Commands about runs: simulate, prepare, pretrain, generate, evaluate, report."""
+"""Commands about runs: simulate, prepare, pretrain, finetune, generate, evaluate, report."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ from cmrfed.cli.stages import (
     Compare,
     Distill,
     Evaluate,
+    Finetune,
     Generate,
     OfAModel,
     Prepare,
@@ -98,6 +99,22 @@ def pretrain(command: Pretrain) -> None:
             save_foundation(out, command.config, weights, notes["pretraining"])
             atomic.write_text(out.with_suffix(".md"), card_of(out))
         console.print(f"in half precision: {out}", soft_wrap=True)
+
+
+def finetune(command: Finetune) -> None:
+    from cmrfed.finetuning import finetune as trained_further
+    from cmrfed.finetuning import is_finetuned, save_finetuned
+
+    output_folder(cache_folder(), key="CMRFED_CACHE")
+    out = output_file(command.out, (".safetensors",), is_finetuned)
+    found = trained_further(command.config, command.finetuning)
+    with writing(out):
+        save_finetuned(out, found, command.config, command.finetuning)
+    if found.losses:
+        before, after = found.losses
+        told = f"loss on public patients held out: {before:.4f} before, {after:.4f} after"
+        console.print(told if after < before else f"{told}: it learnt these patients by heart; take fewer steps")
+    console.print(f"a start: cmrfed simulate generator.init={out}", soft_wrap=True, markup=False)
 
 
 def generate(config: Generate) -> None:

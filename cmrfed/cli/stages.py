@@ -11,6 +11,7 @@ from cmrfed.config import (
     DataConfig,
     DistillationConfig,
     EvaluationConfig,
+    FinetuningConfig,
     GeneratorConfig,
     Number,
     PreprocessingConfig,
@@ -134,6 +135,24 @@ class Pretrain(Stage):
         """A run that would start from it; of no patients yet."""
         own = {name: getattr(self, name) for name in type(self).model_fields if name != "out"}
         return read_stage(RunConfig, own | {"data": {"root": ".", "sources": {}}})
+
+
+class Finetune(Stage):
+    """`cmrfed finetune`."""
+
+    out: AsWritten = Field(description="a file for the start, NAME.safetensors: new, or an earlier finetune's")
+    seed: Seed = Field(default=0, description="seed of the order of patients, and of who is held out")
+    data: DataConfig
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    finetuning: FinetuningConfig = FinetuningConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @property
+    def config(self) -> RunConfig:
+        """A run of the public patients, which never takes place."""
+        own = {name: getattr(self, name) for name in type(self).model_fields.keys() & RunConfig.model_fields.keys()}
+        return read_stage(RunConfig, own)
 
 
 class AskedSampling(Stage):

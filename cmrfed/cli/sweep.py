@@ -18,7 +18,7 @@ def sweep(command: Sweep) -> None:
     from cmrfed import api
     from cmrfed.report.frontier import write_frontier
     from cmrfed.runs import Run
-    from cmrfed.sweep import BRACKETS, frontier, launch, open_folder, score_bracket, swept_runs, train_run
+    from cmrfed.sweep import brackets, frontier, launch, open_folder, score_bracket, swept_runs, train_run
 
     settings, config = command.sweep, command.config
     runs = swept_runs(config, settings, _recipe("none"))
@@ -32,9 +32,9 @@ def sweep(command: Sweep) -> None:
         with progress_bar("runs") as progress:
             launch(work, runs, settings, folder, progress)
         first: Run = train_run(runs[0], folder, _federate)
-        brackets = [one for one in BRACKETS if one != "phantom" or settings.hearts]
         scores = [
-            score_bracket(name, first, folder, config.evaluation, settings.hearts, progress_bar) for name in brackets
+            score_bracket(name, first, folder, config.evaluation, settings.hearts, progress_bar)
+            for name in brackets(config, settings)
         ]
         scores += [work(one) for one in runs]
     page = write_frontier(frontier(scores, config.evaluation.bootstrap, config.seed), folder)

@@ -51,6 +51,7 @@ from cmrfed.config.training import (
     DistillationConfig,
     ExecutionConfig,
     FederationConfig,
+    FinetuningConfig,
     PretrainingConfig,
     TrainingConfig,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "ExecutionConfig",
     "FederationConfig",
     "FidelityConfig",
+    "FinetuningConfig",
     "Fraction",
     "GeneratorConfig",
     "LeakageConfig",

@@ -76,6 +76,21 @@ class PretrainingConfig(Stage):
     ema_decay: Decay = Field(default=0.995, description="decay per step of the averaged weights")
 
 
+class FinetuningConfig(Stage):
+    """A start trained further on public patients, over and over; costs no privacy, where they are public indeed."""
+
+    steps: Count = Field(default=600, description="training steps")
+    batch_size: Count = Field(default=16, description="slices in a step")
+    learning_rate: Positive = Field(default=5e-4, description="step size of Adam")
+    ema_decay: Decay = Field(default=0.98, description="decay per step of the averaged weights")
+    held_out_fraction: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of the public patients that only tells, before and after, how well such patients are known",
+    )
+
+
 class DistillationConfig(Stage):
     """A generator taught by itself to draw in few steps, on masks of phantoms; costs no privacy."""
 

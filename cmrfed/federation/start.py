@@ -10,7 +10,7 @@ import numpy as np
 
 from cmrfed import __version__
 from cmrfed.cache import cache_folder
-from cmrfed.config import PretrainingConfig, RunConfig, UserError
+from cmrfed.config import PreprocessingConfig, PretrainingConfig, RunConfig, UserError, read_stage
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.foundation import FOUNDATION, is_foundation, load_foundation
 from cmrfed.generators import Denoiser, Generator, build_generator
@@ -18,7 +18,7 @@ from cmrfed.generators.directions import NAME as DIRECTIONS
 from cmrfed.phantom.layout import VERSION as PHANTOM_VERSION
 from cmrfed.preparation import phantom_stream
 from cmrfed.site.request import digest
-from cmrfed.slices import Slices
+from cmrfed.slices import Slices, slice_digests
 from cmrfed.training import (
     Patients,
     Pretrained,
@@ -30,6 +30,7 @@ from cmrfed.training import (
 )
 from cmrfed.updates import (
     Weights,
+    load_arrays,
     load_generator,
     load_weights,
     read_weights,
@@ -41,6 +42,8 @@ from cmrfed.updates import (
 
 PHANTOM = "phantom"
 """The value of `generator.init` that stands for public pretraining on the phantom."""
+PUBLIC_SLICES = "public_slices"
+"""In the notes of a start that public patients taught: digests of their slices."""
 
 
 def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:
@@ -73,6 +76,24 @@ def refuse_unusable_start(config: RunConfig) -> None:
         )
 
 
+def refuse_public_patients(config: RunConfig, slices: Slices) -> None:
+    """Raise UserError where a patient is one of those who taught the start: neither private, nor new to it."""
+    public = set(start_notes(config).get(PUBLIC_SLICES, []))  # type: ignore[call-overload]
+    found = np.isin(slice_digests(slices), list(public)) if public else np.zeros(len(slices), dtype=bool)
+    if found.any():
+        names = [slices.records[patient].patient for patient in np.unique(slices.patients[found])]
+        raise UserError(
+            f"generator.init: {config.generator.init} was trained on {len(names)} of these patients, such as "
+            f"{names[0]}; leave their data set out of data.sources, or choose another start"
+        )
+
+
+def start_notes(config: RunConfig) -> dict[str, object]:
+    """What the file of the start says besides its weights; nothing where the start is no file."""
+    source = config.generator.init
+    return {} if source in (None, PHANTOM, FOUNDATION) else load_arrays(_model_of(Path(str(source))))[1]
+
+
 def _trained_weights(config: RunConfig, source: str) -> tuple[Weights, dict[str, object]]:
     if source == FOUNDATION:
         return load_foundation(config)
@@ -80,9 +101,24 @@ def _trained_weights(config: RunConfig, source: str) -> tuple[Weights, dict[str,
     if is_foundation(path):
         return load_foundation(config, path)
     weights, notes = load_weights(path)
+    _refuse_another_grid(config, notes, path)
     if DIRECTIONS in weights:
         weights = _straightened(path)
     return weights, dict(notes.get("pretraining") or {"data": f"the run at {source}"})  # type: ignore[call-overload]
+
+
+def _refuse_another_grid(config: RunConfig, notes: dict[str, object], path: Path) -> None:
+    """Weights fit a grid of any size, and know what they were trained on alone."""
+    if "preprocessing" not in notes:
+        return
+    trained = read_stage(PreprocessingConfig, notes["preprocessing"], str(path))
+    for key in ("size", "field_of_view_mm", "intensity", "tissue_classes"):
+        found, own = getattr(config.preprocessing, key), getattr(trained, key)
+        if found != own:
+            raise UserError(
+                f"generator.init: {path} was trained with preprocessing.{key}={own} (found {found}); leave that key as "
+                "it was, or choose another start"
+            )
 
 
 def _straightened(path: Path) -> Weights:
@@ -112,13 +148,13 @@ def _directions(config: RunConfig, weights: Weights, known: np.ndarray | None) -
     return load_weights(cached)[0][DIRECTIONS]
 
 
-def make_directions(config: RunConfig, weights: Weights, count: int) -> np.ndarray:
-    """Up to `count` directions of the modulation of a generator with these weights, from phantoms, (weight,
-    direction)."""
+def make_directions(config: RunConfig, weights: Weights, count: int, patients: Patients | None = None) -> np.ndarray:
+    """Up to `count` directions of the modulation of a generator with these weights, from public patients, phantoms
+    where no others are given, (weight, direction)."""
     generator = build_generator(config.generator.model_copy(update={"trainable": "modulation"}), config.seed)
     assert isinstance(generator, Denoiser)
     write_weights(generator, weights)
-    moved, hearts = list(generator.trained()), _hearts(config)
+    moved, hearts = list(generator.trained()), patients or _hearts(config)
     with progress_bar("finding public directions") as progress:
         return public_directions(generator, moved, hearts, count, config.seed, config.training.device, progress)
 

@@ -10,9 +10,14 @@ from cmrfed.report.html import write_page
 from cmrfed.report.plots import frontier_plot
 from cmrfed.report.tables import KID_SCALE, Figure, Row, Table, estimated, figure
 from cmrfed.sweep import Frontier, Point
-from cmrfed.sweep.plan import WITHOUT_PRIVACY
+from cmrfed.sweep.plan import NO_PATIENT, PHANTOM_IMAGES, REAL, START, WITHOUT_PRIVACY
 
-TITLES = {"real": "real images", "phantom": "phantom images: ε 0", "foundation": "the start's images: ε 0"}
+TITLES = {
+    REAL: "real images",
+    PHANTOM_IMAGES: "phantom images: ε 0",
+    NO_PATIENT: "the foundation's images: ε 0",
+    START: "the start's images: ε 0",
+}
 
 
 def write_frontier(found: Frontier, folder: Path) -> Path:
@@ -34,7 +39,7 @@ def write_frontier(found: Frontier, folder: Path) -> Path:
 
 
 def _row(point: Point, vendors: list[str]) -> Row:
-    start = point.arm in ("real", "foundation")
+    start = point.arm in (REAL, START)
     cells = [
         Figure(formats.epsilon(point.spent)) if point.spent is not None else Figure(formats.MISSING),
         Figure(str(point.runs)),
@@ -50,9 +55,7 @@ def _row(point: Point, vendors: list[str]) -> Row:
 
 def _verdict(point: Point) -> str:
     low, high = point.over_start.ci95 or [float("nan")] * 2
-    found = (
-        f"{point.arm}: {point.over_start.value:+.4f} [{low:+.4f}, {high:+.4f}] Dice over a start that saw no patient"
-    )
+    found = f"{point.arm}: {point.over_start.value:+.4f} [{low:+.4f}, {high:+.4f}] Dice over its start"
     if point.better_than_start:
         return f"{found}: the patients' data helped."
     worse = point.over_start.ci95 is not None and high < 0

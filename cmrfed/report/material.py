@@ -59,8 +59,13 @@ class Material:
 
     @property
     def public_start(self) -> bool:
-        """Whether the start was made without any patient: another run's generator is only known to be older."""
-        return self.run.config.generator.init in (None, PHANTOM, FOUNDATION)
+        """Whether nobody in the start has privacy to lose: another run's generator is only known to be older."""
+        return self.run.config.generator.init in (None, PHANTOM, FOUNDATION) or bool(self.public_patients)
+
+    @property
+    def public_patients(self) -> int:
+        """How many public patients taught the start."""
+        return int(self.run.record.pretraining.get("public_patients", 0))
 
     @property
     def only_phantoms(self) -> bool:
@@ -69,9 +74,8 @@ class Material:
 
     def arm_title(self, arm: str) -> str:
         """An arm in a reader's words."""
-        start = (
-            "public start, ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0" if self.public_start else "start, before this run"
-        )
+        public = f"start of {self.public_patients} public patients" if self.public_patients else "public start"
+        start = f"{public}, ε\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0" if self.public_start else "start, before this run"
         titles = {
             "epsilon_0": start,
             "private": "private",

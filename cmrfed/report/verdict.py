@@ -151,7 +151,8 @@ def _gain(material: Material) -> str:
     if not (before and after) or after.void or after.of_no_use:
         return ""
     training = "Private training" if material.main_arm == "private" else "Training"
-    start = "the public start (no patient seen)" if material.public_start else "the start"
+    seen = f"{material.public_patients} public patients" if material.public_patients else "no patient"
+    start = f"the public start ({seen} seen)" if material.public_start else "the start"
     difference = after.synthetic.dice.mean - before.synthetic.dice.mean
     change = f"Dice {_dice(before.synthetic)} before, {_dice(after.synthetic)} after"
     if difference < 0.005:

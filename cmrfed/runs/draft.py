@@ -8,7 +8,12 @@ import numpy as np
 
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
-from cmrfed.federation.start import initial_weights, refuse_poor_start, refuse_unusable_start
+from cmrfed.federation.start import (
+    initial_weights,
+    refuse_poor_start,
+    refuse_public_patients,
+    refuse_unusable_start,
+)
 from cmrfed.preparation import Source, refuse_missing_folders, write_configured_phantom
 from cmrfed.privacy import LocalNoise, NoPrivacy, Plan
 from cmrfed.runs.run import Run, RunRecord, point_latest, prepared_folder, software_versions
@@ -46,6 +51,7 @@ class Draft:
         refuse_unusable_start(config)
         calibrated = _calibrated(config)
         slices = prepared_slices(config, out)
+        refuse_public_patients(config, slices)
         sites, held_out = _divide(slices, config)
         _refuse_unfit_sites(sites, config)
         plan = calibrated.among(len(sites), config.privacy)

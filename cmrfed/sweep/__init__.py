@@ -7,16 +7,16 @@ nothing is done twice.
 
 from cmrfed.sweep.frontier import Frontier, Point, frontier
 from cmrfed.sweep.launch import launch
-from cmrfed.sweep.plan import BRACKETS, SweptRun, open_folder, swept_runs
+from cmrfed.sweep.plan import SweptRun, brackets, open_folder, swept_runs
 from cmrfed.sweep.work import Federate, Scores, score_bracket, score_run, train_run
 
 __all__ = [
-    "BRACKETS",
     "Federate",
     "Frontier",
     "Point",
     "Scores",
     "SweptRun",
+    "brackets",
     "frontier",
     "launch",
     "open_folder",

@@ -13,9 +13,8 @@ from jaxtyping import Float
 
 from cmrfed.evaluation.schema import Estimate
 from cmrfed.statistics import percentile_interval
+from cmrfed.sweep.plan import REAL, START
 from cmrfed.sweep.work import Scores
-
-START, REAL = "foundation", "real"
 
 Table = Float[np.ndarray, "_ patient"]
 """Dice by run and patient; another arm has the same patients and runs of its own."""
@@ -24,7 +23,7 @@ Table = Float[np.ndarray, "_ patient"]
 @dataclass(frozen=True)
 class Point:
     """An arm. dice: mean over its runs and patients. of_real: over that of real images. over_start: less that of the
-    start, which saw no patient. spread: standard deviation of the mean over its runs, None for a single one.
+    start, which saw nobody's private data. spread: standard deviation of the mean over its runs, None for a single one.
     by_vendor: Dice of each vendor's patients."""
 
     arm: str
@@ -55,7 +54,7 @@ class Frontier:
 
 def frontier(scores: Sequence[Scores], replicates: int = 2000, seed: int = 0) -> Frontier:
     """Arms in the order in which they first come. Raises ValueError unless all were tested on the same patients, and
-    the brackets "real" and "foundation" are there."""
+    the brackets "real" and "start" are there."""
     arms: dict[str, list[Scores]] = {}
     for one in scores:
         arms.setdefault(one.arm, []).append(one)

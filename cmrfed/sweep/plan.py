@@ -6,11 +6,13 @@ from typing import Any
 
 from cmrfed.config import EvaluationConfig, RunConfig, Stage, SweepConfig, UserError, read_stage, read_stage_json
 from cmrfed.core import atomic
+from cmrfed.federation.start import PUBLIC_SLICES, start_notes
 from cmrfed.outputs import private_folder
 
 WITHOUT_PRIVACY = "without privacy"
-BRACKETS = ("real", "phantom", "foundation")
-"""What runs are compared with: images of the patients themselves, the phantom's own, and those of the start."""
+REAL, PHANTOM_IMAGES, NO_PATIENT, START = "real", "phantom", "foundation", "start"
+"""What runs are compared with: images of the patients themselves, the phantom's own, those of the foundation where the
+start is that no longer, since public patients taught it, and those of the start."""
 
 
 class SweptRun(Stage):
@@ -51,6 +53,13 @@ def swept_runs(config: RunConfig, sweep: SweepConfig, without_privacy: Mapping[s
         changed = _changed(config, without_privacy)
         found.append(SweptRun(name="without-privacy", arm=WITHOUT_PRIVACY, epsilon=None, config=changed))
     return found
+
+
+def brackets(config: RunConfig, sweep: SweepConfig) -> list[str]:
+    """By name, those of REAL, PHANTOM_IMAGES, NO_PATIENT and START that this sweep has."""
+    phantoms = [PHANTOM_IMAGES] if sweep.hearts else []
+    taught = [NO_PATIENT] if start_notes(config).get(PUBLIC_SLICES) else []
+    return [REAL, *phantoms, *taught, START]
 
 
 def _changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:

@@ -12,12 +12,14 @@ from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
 from cmrfed.evaluation.subject import thin
 from cmrfed.evaluation.utility.metrics import Budget, TrainingSet, compare_training_sets
+from cmrfed.foundation import foundation_generator
+from cmrfed.generators import Generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.runs import Run
 from cmrfed.sampling import synthesise
 from cmrfed.site import Home
 from cmrfed.slices import Slices
-from cmrfed.sweep.plan import SweptRun
+from cmrfed.sweep.plan import NO_PATIENT, PHANTOM_IMAGES, REAL, START, SweptRun
 from cmrfed.training import choose_device
 from cmrfed.updates import load_generator
 
@@ -56,7 +58,8 @@ def score_run(
 
     def score() -> Scores:
         run = train_run(one, folder, federate)
-        found = _scores(one.arm, run, _drawn(run, run.main_arm(), evaluation, bar), evaluation, bar)
+        generator, _ = load_generator(run.model(run.main_arm()))
+        found = _scores(one.arm, run, _drawn(run, generator, evaluation, bar, one.arm), evaluation, bar)
         return found.model_copy(update={"epsilon": one.epsilon, "spent": _spent(run)})
 
     return _once(folder / "scores" / f"{one.name}.json", score)
@@ -67,9 +70,10 @@ def score_bracket(
 ) -> Scores:
     """The same of what runs are compared with, on this run's patients. Every run of a sweep has the same ones."""
     images: dict[str, Images] = {
-        "real": lambda run: _learnt(run, evaluation),
-        "phantom": lambda run: _phantom(run, hearts, evaluation, bar),
-        "foundation": lambda run: _drawn(run, "epsilon_0", evaluation, bar),
+        REAL: lambda run: _learnt(run, evaluation),
+        PHANTOM_IMAGES: lambda run: _phantom(run, hearts, evaluation, bar),
+        NO_PATIENT: lambda run: _drawn(run, foundation_generator()[0], evaluation, bar, NO_PATIENT),
+        START: lambda run: _drawn(run, load_generator(run.model("epsilon_0"))[0], evaluation, bar, START),
     }
     return _once(folder / "scores" / f"{name}.json", lambda: _scores(name, run, images[name](run), evaluation, bar))
 
@@ -91,8 +95,7 @@ def _phantom(run: Run, hearts: int, evaluation: EvaluationConfig, bar: ProgressB
     return thin(found, len(_learnt(run, evaluation)), run.config.seed)
 
 
-def _drawn(run: Run, arm: str, evaluation: EvaluationConfig, bar: ProgressBar) -> Slices:
-    generator, _ = load_generator(run.model(arm))
+def _drawn(run: Run, generator: Generator, evaluation: EvaluationConfig, bar: ProgressBar, arm: str) -> Slices:
     training = run.config.training
     with bar(f"sampling, {arm}") as progress:
         return synthesise(

@@ -28,7 +28,7 @@ def points(*found):
 def test_a_small_gain_of_every_patient_is_told_though_patients_differ_much(base):
     found = points(
         scores("real", base + 0.1),
-        scores("foundation", base),
+        scores("start", base),
         scores("local, epsilon 8", base + 0.01, 8.0),
     )["local, epsilon 8"]
     assert found.over_start.value == pytest.approx(0.01)
@@ -40,7 +40,7 @@ def test_a_small_gain_of_every_patient_is_told_though_patients_differ_much(base)
 
 def test_a_gain_that_differs_between_noises_as_much_is_none(base):
     runs = [scores("local, epsilon 1", base + gain, 1.0) for gain in (0.04, -0.03, 0.02)]
-    found = points(scores("real", base + 0.1), scores("foundation", base), *runs)["local, epsilon 1"]
+    found = points(scores("real", base + 0.1), scores("start", base), *runs)["local, epsilon 1"]
     assert found.runs == 3
     assert found.over_start.value == pytest.approx(0.01)
     assert not found.better_than_start
@@ -52,7 +52,7 @@ def test_the_interval_is_that_of_a_plain_nested_bootstrap(base):
     random = np.random.default_rng(5)
     table = base + 0.02 * random.standard_normal((4, 1)) + 0.01 * random.standard_normal((4, PATIENTS))
     runs = [scores("a", one, 1.0) for one in table]
-    found = points(scores("real", base), scores("foundation", base), *runs)["a"].dice.ci95
+    found = points(scores("real", base), scores("start", base), *runs)["a"].dice.ci95
     means = []
     for _ in range(4000):
         patients, drawn = random.integers(PATIENTS, size=PATIENTS), random.integers(4, size=4)
@@ -63,7 +63,7 @@ def test_the_interval_is_that_of_a_plain_nested_bootstrap(base):
 def test_vendors_have_figures_of_their_own_and_the_largest_epsilon_spent_is_told(base):
     by_vendor = np.where(np.arange(PATIENTS) % 2, 0.9, 0.5)
     runs = [scores("a", by_vendor, 8.0), scores("a", by_vendor, 7.5)]
-    found = points(scores("real", base), scores("foundation", base), *runs)["a"]
+    found = points(scores("real", base), scores("start", base), *runs)["a"]
     assert {name: one.value for name, one in found.by_vendor.items()} == pytest.approx({"Siemens": 0.9, "Philips": 0.5})
     assert found.spent == 8.0
 
