@@ -1,5 +1,8 @@
 """A folder of masks -> a folder of synthetic cases: NAME.nii.gz, an image from 0 to 1, and NAME_gt.nii.gz, its mask.
 
+Where no masks are given they are the phantom's, `phantom_masks`: a patient's mask is a patient's data, which no
+generator's guarantee covers.
+
 Whatever can be wrong is found before the first image is drawn, and what of the masks is not drawn is counted. Masks are
 written with the labels of `cmrfed.shapes.Label`, whatever numbers they came with. A pair's place in `out` is its mask's
 place in the folder of masks, inside a folder for the vendor and one for the phase where several are drawn; a frame of a
@@ -7,10 +10,12 @@ place in the folder of masks, inside a folder for the vendor and one for the pha
 """
 
 import hashlib
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -21,10 +26,12 @@ from jaxtyping import Float32
 from cmrfed.columns import columns
 from cmrfed.conditions import UNLABELLED
 from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError
-from cmrfed.core.progress import Progress
+from cmrfed.core.progress import Progress, ProgressBar, counted
 from cmrfed.datasets import acdc, folder, mnms, mnms2, mscmrseg, ukbiobank
 from cmrfed.generators import Generator
 from cmrfed.outputs import output_folder, refuse_in_the_way, writing
+from cmrfed.parallel import map_in_order
+from cmrfed.phantom import phantom_patient
 from cmrfed.preprocessing import PreparedMask, prepare_mask
 from cmrfed.sampling import synthesise
 from cmrfed.shapes import STRUCTURES, VolumeMask
@@ -156,6 +163,27 @@ def draw_cases(generator: Generator, plan: Plan, sampling: SamplingConfig, progr
         _write(pair, mask, prepared, (np.asarray(images) + 1) / 2, plan.order.grid)
         if progress:
             progress(number + 1, len(plan.pairs))
+
+
+@contextmanager
+def phantom_masks(hearts: int, seed: int, phases: Sequence[str], bar: ProgressBar) -> Iterator[dict[str, Path]]:
+    """Folders of the phantom's masks, one for each phase, for as long as they are needed: anatomy that is nobody's, so
+    that what is drawn for it may be given away wherever the generator may. No training sees these hearts."""
+    with tempfile.TemporaryDirectory(prefix="cmrfed-masks-") as root:
+        folders = {phase: Path(root) / phase for phase in phases}
+        scans = map_in_order(partial(phantom_patient, seed=_ANATOMY_SEED + seed), range(hearts))
+        with bar("drawing masks of phantoms") as progress:
+            for number, cases in enumerate(counted(scans, hearts, progress)):
+                for case in cases:
+                    if case.phase in folders:
+                        path = folders[case.phase] / f"heart{number:04d}_{case.phase}.nii.gz"
+                        path.parent.mkdir(exist_ok=True)
+                        write_volume(path, case.mask, case.spacing_mm)
+        yield folders
+
+
+_ANATOMY_SEED = 2**63
+"""Beyond all seeds that a configuration can name."""
 
 
 def _mask_files(order: Order, not_drawn: Counter[str]) -> list[Path]:

@@ -6,7 +6,7 @@ from cmrfed.config import RunConfig, Stage, read_stage
 
 NEEDED = {
     "prepare": ["data=acdc", "data.root=r", "home=h"],
-    "generate": ["masks=m", "out=o"],
+    "generate": ["out=o"],
     "distill": ["out=o"],
     "finetune": ["data.root=r", "out=o"],
     "evaluate": ["data=acdc", "data.root=r"],

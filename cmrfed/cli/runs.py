@@ -1,6 +1,10 @@
 """Commands about runs: simulate, prepare, pretrain, finetune, generate, evaluate, report."""
 
 import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,31 +122,46 @@ def finetune(command: Finetune) -> None:
 
 
 def generate(config: Generate) -> None:
-    from cmrfed.generation import Order, draw_cases, plan_cases
+    from cmrfed.generation import draw_cases, plan_cases
 
-    order = Order(
-        masks=Path(config.masks).expanduser(),
-        out=output_folder(config.out),
-        labels=config.labels,
-        frames=config.frames,
-        grid=config.grid,
-        vendors=config.vendor,
-        phases=config.phase,
-        seed=config.seed,
-    )
+    out = output_folder(config.out)
     model, sampling = _model_of(config)
-    with progress_bar("reading masks") as progress:
-        plan = plan_cases(order, model.preprocessing, progress)
-    with progress_bar("generating") as progress:
-        draw_cases(model.generator, plan, sampling, progress)
-    console.print(f"{len(plan.pairs)} image and mask pairs in {order.out}", soft_wrap=True, markup=False)
-    for what, count in plan.not_drawn.items():
+    with _orders(config, out) as orders:
+        with progress_bar("reading masks") as progress:
+            plans = [plan_cases(order, model.preprocessing, progress) for order in orders]
+        for plan in plans:
+            with progress_bar("generating") as progress:
+                draw_cases(model.generator, plan, sampling, progress)
+    pairs, not_drawn = sum(len(plan.pairs) for plan in plans), sum((plan.not_drawn for plan in plans), Counter[str]())
+    console.print(f"{pairs} image and mask pairs in {out}", soft_wrap=True, markup=False)
+    for what, count in not_drawn.items():
         if count:
             console.print(f"  not drawn: {what} ({count})", style="yellow", soft_wrap=True, markup=False)
-    if order.grid == "input":
+    if config.grid == "input":
         field_mm = model.preprocessing.field_of_view_mm
         around = f"beyond {field_mm:g} mm around the heart, and in slices that are not drawn"
         console.print(f"  images have their masks' grid, and are 0 {around}", soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _orders(config: Generate, out: Path) -> Iterator[list[Any]]:
+    """What is to be drawn: for the masks that were given, or for the phantom's, each at its own phase."""
+    from cmrfed.generation import Order, phantom_masks
+
+    order = partial(Order, out=out, grid=config.grid, vendors=config.vendor, seed=config.seed)
+    if config.masks is not None:
+        masks = Path(config.masks).expanduser()
+        yield [order(masks, labels=config.labels, frames=config.frames, phases=config.phase)]
+        return
+    if config.frames is not None or config.labels != "cmrfed":
+        raise UserError(
+            "masks: labels= and frames= say how to read masks of your own; give them too, or leave both out"
+        )
+    phases = ("ED", "ES") if config.phase == ("unknown",) else config.phase
+    if "unknown" in phases:
+        raise UserError(f"phase: the phantom's hearts are at ED or ES, found {','.join(phases)}; choose of these two")
+    with phantom_masks(config.hearts, config.seed, phases, progress_bar) as folders:
+        yield [order(folder, phases=(phase,)) for phase, folder in folders.items()]
 
 
 def distill(command: Distill) -> None:

@@ -180,7 +180,12 @@ class OfAModel(OfARun):
 class Generate(OfAModel):
     """`cmrfed generate`."""
 
-    masks: AsWritten = Field(description="folder of NIfTI label maps, 3-D or 4-D; subfolders are looked through")
+    masks: AsWritten | None = Field(
+        default=None,
+        description="folder of NIfTI label maps, 3-D or 4-D; subfolders are looked through; null: those of the "
+        "phantom's hearts, which are nobody's",
+    )
+    hearts: int = Field(default=20, ge=1, le=10_000, description="without masks=: how many hearts, at ED and ES")
     out: AsWritten = Field(description="folder for the pairs; only what generate wrote there is written over")
     labels: Literal["cmrfed", "mnms", "mnms2", "ukbiobank", "acdc", "mscmrseg"] = Field(
         default="cmrfed", description="the data set whose numbers the masks have; the first four are numbered alike"

@@ -9,7 +9,6 @@ import yaml
 from cmrfed.cli import total_of
 from cmrfed.cli.stages import Sweep
 from cmrfed.composition import configs_folder
-from cmrfed.config import EvaluationConfig
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.outputs import output_folder
 
@@ -18,7 +17,7 @@ def sweep(command: Sweep) -> None:
     from cmrfed import api
     from cmrfed.report.frontier import write_frontier
     from cmrfed.runs import Run
-    from cmrfed.sweep import brackets, frontier, launch, open_folder, score_bracket, swept_runs, train_run
+    from cmrfed.sweep import Measure, brackets, frontier, launch, open_folder, score_bracket, swept_runs, train_run
 
     settings, config = command.sweep, command.config
     runs = swept_runs(config, settings, _recipe("none"))
@@ -27,17 +26,15 @@ def sweep(command: Sweep) -> None:
     if told := total_of([one.config for one in runs]):
         console.print(told, soft_wrap=True, markup=False)
     api.load_data(config, folder)  # once, before several runs look for it at once
-    work = partial(_done, folder=folder, evaluation=config.evaluation)
+    measure = Measure(folder, config.evaluation, settings, progress_bar)
+    work = partial(_done, measure=measure)
     with if_interrupted(lambda: f"what is done is kept in {folder}, and the same command goes on"):
         with progress_bar("runs") as progress:
             launch(work, runs, settings, folder, progress)
         first: Run = train_run(runs[0], folder, _federate)
-        scores = [
-            score_bracket(name, first, folder, config.evaluation, settings.hearts, progress_bar)
-            for name in brackets(config, settings)
-        ]
+        scores = [score_bracket(name, first, measure) for name in brackets(config)]
         scores += [work(one) for one in runs]
-    page = write_frontier(frontier(scores, config.evaluation.bootstrap, config.seed), folder)
+    page = write_frontier(frontier(scores, config.evaluation.bootstrap, config.seed), settings.masks, folder)
     console.print(f"frontier: {page}", soft_wrap=True, markup=False)
 
 
@@ -46,10 +43,10 @@ def _recipe(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load((configs_folder() / "recipe" / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
-def _done(one: Any, folder: Path, evaluation: EvaluationConfig) -> Any:
+def _done(one: Any, measure: Any) -> Any:
     from cmrfed.sweep import score_run
 
-    return score_run(one, folder, evaluation, progress_bar, _federate)
+    return score_run(one, measure, _federate)
 
 
 def _federate(one: Any, folder: Path, cut_short: Any) -> Any:

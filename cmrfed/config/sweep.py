@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cmrfed.config.stage import Count, Number, Positive, Stage
+from cmrfed.config.stage import Count, Positive, Stage
 
 
 class SweepConfig(Stage):
@@ -18,7 +18,14 @@ class SweepConfig(Stage):
     )
     noises: Count = Field(default=5, description="runs of each mode and budget, which differ by their noise alone")
     without_privacy: bool = Field(default=True, description="one more run by recipe=none: what patients could teach")
-    hearts: Number = Field(default=200, description="phantom hearts whose own images are compared too; 0: none")
+    masks: Literal["phantom", "patients"] = Field(
+        default="phantom",
+        description="what generators draw for: hearts of the phantom, which are nobody's and need no patient's mask in "
+        "a release; or the training patients' own masks",
+    )
+    hearts: Count = Field(
+        default=200, description="phantom hearts that are drawn for, and whose own images are compared"
+    )
     launcher: Literal["joblib", "submitit"] = Field(
         default="joblib", description="where runs are done: on this machine, or as jobs of SLURM"
     )

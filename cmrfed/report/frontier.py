@@ -20,8 +20,9 @@ TITLES = {
 }
 
 
-def write_frontier(found: Frontier, folder: Path) -> Path:
-    """frontier.json and frontier.html in the sweep's folder; returns the page."""
+def write_frontier(found: Frontier, masks: str, folder: Path) -> Path:
+    """frontier.json and frontier.html in the sweep's folder; returns the page. `masks`: what was drawn for, as in
+    `SweepConfig.masks`."""
     # Estimate is a model, the rest are dataclasses
     plain = json.dumps(asdict(found), indent=2, default=lambda estimate: estimate.model_dump())
     atomic.write_text(folder / "frontier.json", plain)
@@ -32,6 +33,7 @@ def write_frontier(found: Frontier, folder: Path) -> Path:
         folder / "frontier.html",
         "frontier.html.jinja",
         patients=found.patients,
+        masks={"phantom": "simulated hearts, which are nobody's", "patients": "the training patients"}[masks],
         table=Table(columns, rows),
         verdicts=[_verdict(point) for point in found.points if point.epsilon is not None],
         plot=frontier_plot(found),

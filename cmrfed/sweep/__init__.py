@@ -8,11 +8,12 @@ nothing is done twice.
 from cmrfed.sweep.frontier import Frontier, Point, frontier
 from cmrfed.sweep.launch import launch
 from cmrfed.sweep.plan import SweptRun, brackets, open_folder, swept_runs
-from cmrfed.sweep.work import Federate, Scores, score_bracket, score_run, train_run
+from cmrfed.sweep.work import Federate, Measure, Scores, score_bracket, score_run, train_run
 
 __all__ = [
     "Federate",
     "Frontier",
+    "Measure",
     "Point",
     "Scores",
     "SweptRun",

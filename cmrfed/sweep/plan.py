@@ -25,7 +25,8 @@ class SweptRun(Stage):
 
 
 class SweepRecord(Stage):
-    """sweep.json: what the folder's runs were planned from. How they are launched decides nothing of them."""
+    """sweep.json: what the folder's runs were planned from. How they are launched decides nothing of them, nor does
+    whose masks are drawn for afterwards."""
 
     config: RunConfig
     sweep: SweepConfig
@@ -55,11 +56,10 @@ def swept_runs(config: RunConfig, sweep: SweepConfig, without_privacy: Mapping[s
     return found
 
 
-def brackets(config: RunConfig, sweep: SweepConfig) -> list[str]:
+def brackets(config: RunConfig) -> list[str]:
     """By name, those of REAL, PHANTOM_IMAGES, NO_PATIENT and START that this sweep has."""
-    phantoms = [PHANTOM_IMAGES] if sweep.hearts else []
     taught = [NO_PATIENT] if start_notes(config).get(PUBLIC_SLICES) else []
-    return [REAL, *phantoms, *taught, START]
+    return [REAL, PHANTOM_IMAGES, *taught, START]
 
 
 def _changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
@@ -78,7 +78,9 @@ def open_folder(folder: Path, config: RunConfig, sweep: SweepConfig) -> Path:
 
     Raises UserError where the folder holds another one.
     """
-    record = SweepRecord(config=config, sweep=sweep.model_copy(update={"launcher": "joblib", "jobs": 1}))
+    record = SweepRecord(
+        config=config, sweep=sweep.model_copy(update={"launcher": "joblib", "jobs": 1, "masks": "phantom"})
+    )
     path = folder / "sweep.json"
     if path.exists():
         if read_stage_json(SweepRecord, path) != record:
@@ -87,7 +89,6 @@ def open_folder(folder: Path, config: RunConfig, sweep: SweepConfig) -> Path:
             )
         return folder
     private_folder(folder)
-    private_folder(folder / "scores")
     atomic.write_text(folder / "README.md", _README)
     atomic.write_text(path, record.model_dump_json(indent=2))
     return folder
@@ -95,8 +96,8 @@ def open_folder(folder: Path, config: RunConfig, sweep: SweepConfig) -> Path:
 
 _README = """# A privacy frontier
 
-- `frontier.html`: the figure and the table, to open in a browser; `frontier.json`: the same numbers
-- `scores/`: what each run's images are worth, patient by patient
+- `frontier.html`: the figure and the table of the last command, to open in a browser; `frontier.json`: the same numbers
+- `scores/`: what each run's images are worth, patient by patient, by whose masks were drawn for
 - `logs/`: what each run said
 - the other folders: the runs, each as `cmrfed simulate` leaves one
 

@@ -1,12 +1,15 @@
 """One run of a sweep: trained, once; and what its images are worth, patient by patient."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from cmrfed.config import EvaluationConfig, Stage, read_stage_json
+from cmrfed.columns import unknown_column
+from cmrfed.conditions import VENDORS
+from cmrfed.config import EvaluationConfig, Stage, SweepConfig, read_stage_json
 from cmrfed.core import atomic
 from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
@@ -14,6 +17,7 @@ from cmrfed.evaluation.subject import thin
 from cmrfed.evaluation.utility.metrics import Budget, TrainingSet, compare_training_sets
 from cmrfed.foundation import foundation_generator
 from cmrfed.generators import Generator
+from cmrfed.outputs import private_folder
 from cmrfed.preparation import phantom_slices
 from cmrfed.runs import Run
 from cmrfed.sampling import synthesise
@@ -51,31 +55,41 @@ def train_run(one: SweptRun, folder: Path, federate: Federate) -> Run:
     return federate(one, folder, None)
 
 
-def score_run(
-    one: SweptRun, folder: Path, evaluation: EvaluationConfig, bar: ProgressBar, federate: Federate
-) -> Scores:
-    """What the run's generator draws for its training patients' masks, scored; from the folder where that was done."""
+@dataclass(frozen=True)
+class Measure:
+    """How a sweep's runs are scored, all of them alike. folder: the sweep's own."""
+
+    folder: Path
+    evaluation: EvaluationConfig
+    sweep: SweepConfig
+    bar: ProgressBar
+
+    def file(self, name: str) -> Path:
+        """Where the scores of that name are kept."""
+        return private_folder(self.folder / "scores" / f"masks of {self.sweep.masks}") / f"{name}.json"
+
+
+def score_run(one: SweptRun, measure: Measure, federate: Federate) -> Scores:
+    """What the run's generator draws, scored; from the folder where that was done."""
 
     def score() -> Scores:
-        run = train_run(one, folder, federate)
+        run = train_run(one, measure.folder, federate)
         generator, _ = load_generator(run.model(run.main_arm()))
-        found = _scores(one.arm, run, _drawn(run, generator, evaluation, bar, one.arm), evaluation, bar)
+        found = _scores(one.arm, run, _drawn(run, generator, measure, one.arm), measure)
         return found.model_copy(update={"epsilon": one.epsilon, "spent": _spent(run)})
 
-    return _once(folder / "scores" / f"{one.name}.json", score)
+    return _once(measure.file(one.name), score)
 
 
-def score_bracket(
-    name: str, run: Run, folder: Path, evaluation: EvaluationConfig, hearts: int, bar: ProgressBar
-) -> Scores:
+def score_bracket(name: str, run: Run, measure: Measure) -> Scores:
     """The same of what runs are compared with, on this run's patients. Every run of a sweep has the same ones."""
     images: dict[str, Images] = {
-        REAL: lambda run: _learnt(run, evaluation),
-        PHANTOM_IMAGES: lambda run: _phantom(run, hearts, evaluation, bar),
-        NO_PATIENT: lambda run: _drawn(run, foundation_generator()[0], evaluation, bar, NO_PATIENT),
-        START: lambda run: _drawn(run, load_generator(run.model("epsilon_0"))[0], evaluation, bar, START),
+        REAL: lambda run: _learnt(run, measure.evaluation),
+        PHANTOM_IMAGES: lambda run: _phantom(run, measure),
+        NO_PATIENT: lambda run: _drawn(run, foundation_generator()[0], measure, NO_PATIENT),
+        START: lambda run: _drawn(run, load_generator(run.model("epsilon_0"))[0], measure, START),
     }
-    return _once(folder / "scores" / f"{name}.json", lambda: _scores(name, run, images[name](run), evaluation, bar))
+    return _once(measure.file(name), lambda: _scores(name, run, images[name](run), measure))
 
 
 def _once(path: Path, score: Callable[[], Scores]) -> Scores:
@@ -89,22 +103,38 @@ def _learnt(run: Run, evaluation: EvaluationConfig) -> Slices:
     return thin(run.train_slices().labelled(), evaluation.utility.slices, run.config.seed)
 
 
-def _phantom(run: Run, hearts: int, evaluation: EvaluationConfig, bar: ProgressBar) -> Slices:
-    with bar("imaging phantoms") as progress:
-        found = phantom_slices(hearts, run.config.seed, run.config.preprocessing, progress)
-    return thin(found, len(_learnt(run, evaluation)), run.config.seed)
+def _phantom(run: Run, measure: Measure) -> Slices:
+    """As many slices of the phantom's hearts as there are real ones to learn from; drawn once for all runs."""
+    kept = measure.folder / "phantom.safetensors"
+    if not kept.exists():
+        with measure.bar("imaging phantoms") as progress:
+            found = phantom_slices(measure.sweep.hearts, run.config.seed, run.config.preprocessing, progress)
+        found.save(kept)
+    return thin(Slices.load(kept), len(_learnt(run, measure.evaluation)), run.config.seed)
 
 
-def _drawn(run: Run, generator: Generator, evaluation: EvaluationConfig, bar: ProgressBar, arm: str) -> Slices:
+def _asked(run: Run, measure: Measure) -> Slices:
+    """Whose masks are drawn for. A phantom's heart has no vendor: each is drawn as of one that the run's patients have,
+    in a look that is not told."""
+    if measure.sweep.masks == "patients":
+        return _learnt(run, measure.evaluation)
+    hearts, vendors = _phantom(run, measure), sorted({VENDORS.index(one.vendor) for one in run.train_slices().records})
+    drawn = np.random.default_rng(run.config.seed).choice(vendors, size=hearts.number_of_patients)
+    known = {"vendor": drawn[hearts.patients], "style": unknown_column("style", len(hearts))}
+    return replace(hearts, conditions={**hearts.conditions, **known})
+
+
+def _drawn(run: Run, generator: Generator, measure: Measure, arm: str) -> Slices:
     training = run.config.training
-    with bar(f"sampling, {arm}") as progress:
+    with measure.bar(f"sampling, {arm}") as progress:
         return synthesise(
-            generator, _learnt(run, evaluation), run.config.sampling, run.config.seed, training.device,
+            generator, _asked(run, measure), run.config.sampling, run.config.seed, training.device,
             training.precision, progress,
         )  # fmt: skip
 
 
-def _scores(arm: str, run: Run, images: Slices, evaluation: EvaluationConfig, bar: ProgressBar) -> Scores:
+def _scores(arm: str, run: Run, images: Slices, measure: Measure) -> Scores:
+    evaluation, bar = measure.evaluation, measure.bar
     assert evaluation.utility
     utility, training, tested = evaluation.utility, run.config.training, run.held_out_slices().labelled()
     budget = Budget(
