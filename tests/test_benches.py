@@ -1,10 +1,14 @@
 """The benches still run: what is timed is what the product does today."""
 
 import pytest
+import torch
+from conftest import toy_slices
 
-from benches import gpu_foundation, privacy
+from benches import gpu_foundation, privacy, styles
+from cmrfed.conditions import STYLE_NUMBERS
 from cmrfed.config import GeneratorConfig
 from cmrfed.foundation import is_foundation
+from cmrfed.generators import build_generator
 from cmrfed.updates import load_arrays
 
 TINY = GeneratorConfig(channels=(8, 8), norm_groups=4, trainable="all")
@@ -45,3 +49,17 @@ def test_a_foundation_is_checked_timed_trained_and_written_in_the_minutes_it_is_
 )
 def test_a_device_never_waits_for_hearts(pace, steps, uses):
     assert pace.settings(minutes=1, batch_size=32) == {"steps": steps, "batch_size": 32, "uses": uses}
+
+
+def test_the_best_style_is_better_than_the_one_it_began_with(monkeypatch):
+    monkeypatch.setattr(styles, "RATE", 0.5)
+    torch.manual_seed(0)
+    generator, slices = build_generator(TINY, seed=0), toy_slices([4, 4])
+    told = next(module for name, module in generator.named_modules() if name.endswith("style"))
+    torch.nn.init.normal_(told.out.weight)
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, std=0.3) if not parameter.any() else None
+    middle = torch.full((STYLE_NUMBERS,), 0.5)
+    best = styles.best_style(generator, slices, steps=25, seed=0)
+    assert ((best > 0) & (best < 1)).all()
+    assert styles.loss(generator, slices, best, 0) < styles.loss(generator, slices, middle, 0)
