@@ -44,7 +44,7 @@ def test_help_shows_default_meaning_and_choices_of_a_key(helped):
     assert "generator=flow sets the keys below: ddpm | edm | flow" in printed
     assert "recipe=local sets keys of several sections: distributed | local | none" in printed
     assert ".batch_size=192 without privacy: slices in a step" in printed, "a key that this recipe does not set"
-    assert "masks=... " in " ".join(helped("generate").split()), "a key that must be set"
+    assert "out=... " in " ".join(helped("generate").split()), "a key that must be set"
 
 
 def test_help_follows_what_is_chosen(helped):
