@@ -73,9 +73,9 @@ def loss(generator: Denoiser, slices: Slices, style: Tensor | None, seed: int) -
 
 
 def _losses(generator: Denoiser, batch: Batch, style: Tensor | None, random: SeededRandom) -> Tensor:
+    drawn = generator.objective.drawn(batch, torch_generator(random))  # which hides some styles: told after it
     told = {} if style is None else {"style": style.expand(batch.size, -1)}
-    drawn = generator.objective.drawn(batch._replace(conditions={**batch.conditions, **told}), torch_generator(random))
-    return generator.objective.losses(drawn)
+    return generator.objective.losses(drawn._replace(conditions={**drawn.conditions, **told}))
 
 
 def _groups(real: Slices, config: RunConfig, seed: int) -> Iterator[tuple[str, Slices, Slices]]:
