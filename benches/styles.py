@@ -73,7 +73,7 @@ def loss(generator: Denoiser, slices: Slices, style: Tensor | None, seed: int) -
 
 
 def _losses(generator: Denoiser, batch: Batch, style: Tensor | None, random: SeededRandom) -> Tensor:
-    drawn = generator.objective.drawn(batch, torch_generator(random))  # which hides some styles: told after it
+    drawn = generator.objective.drawn(batch, torch_generator(random))
     told = {} if style is None else {"style": style.expand(batch.size, -1)}
     return generator.objective.losses(drawn._replace(conditions={**drawn.conditions, **told}))
 
