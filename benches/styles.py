@@ -73,9 +73,12 @@ def loss(generator: Denoiser, slices: Slices, style: Tensor | None, seed: int) -
 
 
 def _losses(generator: Denoiser, batch: Batch, style: Tensor | None, random: SeededRandom) -> Tensor:
-    drawn = generator.objective.drawn(batch, torch_generator(random))
+    """With nothing hidden: training hides half of the styles, and what is asked here is how much one tells."""
     told = {} if style is None else {"style": style.expand(batch.size, -1)}
-    return generator.objective.losses(drawn._replace(conditions={**drawn.conditions, **told}))
+    batch = batch._replace(conditions={**batch.conditions, **told})
+    return generator.objective.losses(
+        generator.objective.told(generator.objective.drawn(batch, torch_generator(random)))
+    )
 
 
 def _groups(real: Slices, config: RunConfig, seed: int) -> Iterator[tuple[str, Slices, Slices]]:

@@ -9,6 +9,7 @@ from cmrfed.conditions import STYLE_NUMBERS
 from cmrfed.config import GeneratorConfig
 from cmrfed.foundation import is_foundation
 from cmrfed.generators import build_generator
+from cmrfed.privacy import SeededRandom
 from cmrfed.updates import load_arrays
 
 TINY = GeneratorConfig(channels=(8, 8), norm_groups=4, trainable="all")
@@ -63,3 +64,6 @@ def test_the_best_style_is_better_than_the_one_it_began_with(monkeypatch):
     best = styles.best_style(generator, slices, steps=25, seed=0)
     assert ((best > 0) & (best < 1)).all()
     assert styles.loss(generator, slices, best, 0) < styles.loss(generator, slices, middle, 0)
+    batch = slices.batch(range(8))
+    one, other = (styles._losses(generator, batch, style, SeededRandom(3)) for style in (best, middle))
+    assert (one != other).all(), "no row's style is hidden"

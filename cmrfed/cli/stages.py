@@ -58,6 +58,12 @@ Paths = Annotated[tuple[AsWritten, ...], BeforeValidator(_one_by_one)]
 """Paths that are given one by one, or with commas between them."""
 
 
+def _run_of(command: Stage, **more: Any) -> RunConfig:
+    """What a command has of a run, and what it says of it besides; the rest is as a run has it."""
+    own = {name: getattr(command, name) for name in RunConfig.model_fields if name in type(command).model_fields}
+    return read_stage(RunConfig, own | more)
+
+
 class OfARun(Stage):
     """A command about one run."""
 
@@ -83,7 +89,7 @@ class Simulate(RunConfig):
     @property
     def config(self) -> RunConfig:
         """The run, without what is the command's alone."""
-        return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
+        return _run_of(self)
 
 
 class Sweep(RunConfig):
@@ -95,7 +101,7 @@ class Sweep(RunConfig):
     @property
     def config(self) -> RunConfig:
         """The run that is varied."""
-        return RunConfig(**{name: getattr(self, name) for name in RunConfig.model_fields})
+        return _run_of(self)
 
 
 class CanaryAudit(Simulate):
@@ -133,8 +139,7 @@ class Pretrain(Stage):
     @property
     def config(self) -> RunConfig:
         """A run that would start from it; of no patients yet."""
-        own = {name: getattr(self, name) for name in type(self).model_fields if name != "out"}
-        return read_stage(RunConfig, own | {"data": {"root": ".", "sources": {}}})
+        return _run_of(self, data={"root": ".", "sources": {}})
 
 
 class Finetune(Stage):
@@ -151,8 +156,7 @@ class Finetune(Stage):
     @property
     def config(self) -> RunConfig:
         """A run of the public patients, which never takes place."""
-        own = {name: getattr(self, name) for name in type(self).model_fields.keys() & RunConfig.model_fields.keys()}
-        return read_stage(RunConfig, own)
+        return _run_of(self)
 
 
 class AskedSampling(Stage):
