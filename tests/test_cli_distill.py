@@ -5,9 +5,9 @@ from itertools import count
 import numpy as np
 import pytest
 from conftest import toy_slices
+from interruptions import interrupted_in_step
 from toy_hearts import SPACING_MM, toy_mask
 
-from cmrfed import distillation
 from cmrfed.config import DistillationConfig, PreprocessingConfig, SamplingConfig, TrainingConfig, UserError
 from cmrfed.distillation import distil
 from cmrfed.generators import build_generator
@@ -66,17 +66,9 @@ def test_an_interrupted_distillation_goes_on_to_the_same_weights(tiny_generator_
         monkeypatch.setenv("CMRFED_CACHE", str(tmp_path / cache))
         return distil(teacher, PreprocessingConfig(size=16), SamplingConfig(steps=4), settings, training, seed=0)
 
-    whole, steps = weights("whole"), []
+    whole = weights("whole")
 
-    def die_in_the_second(*arguments):
-        steps.append(arguments)
-        if len(steps) == 2:
-            raise KeyboardInterrupt
-        return gradient(*arguments)
-
-    gradient = distillation.pretrain.__globals__["plain_gradient"]
-    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt) as interrupt:
-        broken.setattr("cmrfed.training.pretraining.plain_gradient", die_in_the_second)
+    with interrupted_in_step(2) as interrupt:
         weights("cut")
     assert interrupt.value.__notes__ == ["1 of 3 updates are kept for the next try"]
     gone_on = weights("cut")

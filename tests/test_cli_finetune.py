@@ -4,6 +4,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from interruptions import interrupted_in_step
 from tiny_runs import TINY_WORDS, tiny_run_config
 
 from cmrfed.api import open_run
@@ -114,17 +115,8 @@ def test_an_interrupted_finetuning_goes_on_to_the_same_weights(public, tmp_path,
         monkeypatch.setenv("CMRFED_CACHE", str(tmp_path / cache))
         return finetune(public, SETTINGS).trained.weights
 
-    whole, steps = weights("whole"), []
-    gradient = finetune.__globals__["pretrain"].__globals__["plain_gradient"]
-
-    def die_in_the_second(*arguments):
-        steps.append(arguments)
-        if len(steps) == 2:
-            raise KeyboardInterrupt
-        return gradient(*arguments)
-
-    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt) as interrupt:
-        broken.setattr("cmrfed.training.pretraining.plain_gradient", die_in_the_second)
+    whole = weights("whole")
+    with interrupted_in_step(2) as interrupt:
         weights("cut")
     assert interrupt.value.__notes__ == ["1 of 3 steps are kept for the next try"]
     gone_on = weights("cut")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy_plan, toy_slices
+from interruptions import interrupted_in_step
 
 from cmrfed.config import AdaptiveClipping, PretrainingConfig
 from cmrfed.generators import build_generator
@@ -18,7 +19,6 @@ from cmrfed.training import (
     mean_loss,
     noised_sum,
     patient_batch,
-    plain_gradient,
     pretrain,
     train,
     trained_weights,
@@ -190,16 +190,8 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(
         generator = build_generator(tiny_generator_config, 0)
         return pretrain(generator, patients_from, PRETRAINING, fp32_training, 7, checkpoint)
 
-    steps = count()
-
-    def die(*arguments):
-        if next(steps) == whole_steps:
-            raise KeyboardInterrupt
-        return plain_gradient(*arguments)
-
     whole, path = run(), tmp_path / "partial.safetensors"
-    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr("cmrfed.training.pretraining.plain_gradient", die)
+    with interrupted_in_step(whole_steps + 1):
         run(path)
     assert steps_kept(path) == whole_steps
     resumed = run(path)
