@@ -1,157 +1,89 @@
-"""The site's Flower app: turns a message into a request to `cmrfed.site` and its answer into a reply. Nothing else.
+"""The site's Flower app: carries a server's message to the site's door and brings back its answer. Nothing else.
 
-Whatever goes wrong, the server is told one constant, `REFUSED`: Flower would send it an error's text, which may hold
-counts, sizes or names. The reason is for the site's own log and console.
+It holds no data, reads no file and knows no policy. At a hospital the door is `cmrfed site serve`, behind a socket that
+the node's configuration names, under an account whose files this process cannot read. In a simulation it is the
+same code, called in this process.
 """
 
+import io
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
-import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from cmrfed.config import Stage, UserError, read_stage_json_text
-from cmrfed.privacy import Paid
-from cmrfed.site import Home, Request, answer, distributed
-from cmrfed.site.membership_audit import MembershipAuditRequest, answer_membership_audit
-from cmrfed.training import LocalRun
-from cmrfed.updates import Weights
+from cmrfed.config import UserError
+from cmrfed.door import Answer, Question, refusal
+from cmrfed.door.sockets import ask
 
 app = ClientApp()
 
-REFUSED = "this site does not answer this request"
-"""All that a server learns of a request that is declined or fails, whatever the cause."""
+Door: TypeAlias = Callable[[Question], Answer]
 
-Answer = RecordDict
-"""What goes back, apart from who it is from."""
-
-_log = logging.getLogger("cmrfed.site")
+QUERIES = ("membership_audit", "offer", "share", "mask", "confirm", "reveal")
+"""What a server may ask for beside training, each by its own kind of message."""
 
 
-def _answering(action: Callable[[Home, int, Message], Answer]) -> Callable[[Message, Context], Message]:
-    """An action as Flower calls it. An answer carries the site's name and its ledger's head; a refusal the name."""
+def _relay(action: str) -> Callable[[Message, Context], Message]:
+    """The door's answer to that action as Flower carries it; the constant refusal where there is none to be had."""
 
-    def answering(message: Message, context: Context) -> Message:
-        home = None
+    def relaying(message: Message, context: Context) -> Message:
         try:
-            folder, number = _home(context)
-            home = Home(folder)
-            torch.set_num_threads(home.policy.execution.threads)
-            content = action(home, number, message)
-            content.config_records["answer"].update({"ledger_head": home.ledger.head()} | _name(home))
-        except Exception as error:  # also of memory, or of a library: none of its words may leave
-            _note(home, error)
-            content = RecordDict({"answer": ConfigRecord({"refused": REFUSED, **_name(home)})})
-        return Message(content, reply_to=message)
+            answer = _door(context)(_question(action, message))
+        except Exception:  # its text would travel to the server
+            answer = refusal()
+        return Message(content_of(answer), reply_to=message)
 
-    return answering
+    return relaying
 
 
-def _name(home: Home | None) -> dict[str, str]:
-    return {"site": home.policy.name} if home else {}
+app.train()(_relay("train"))
+for query in QUERIES:
+    app.query(query)(_relay(query))
 
 
-def _note(home: Home | None, error: Exception) -> None:
-    """The reason, on this site's console and in its log."""
-    reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    _log.warning("%s: not answered: %s", home.folder if home else "no home", reason)
-    if home:
-        home.log_refusal(reason)
+def _question(action: str, message: Message) -> Question:
+    texts = {name: str(record["json"]) for name, record in message.content.config_records.items() if "json" in record}
+    weights = message.content.array_records.get("weights") or ArrayRecord()
+    return Question(action=action, documents=texts, arrays={name: array.data for name, array in weights.items()})
 
 
-@app.train()
-@_answering
-def train(home: Home, number: int, message: Message) -> Answer:
-    """A round of local training, with this site's own noise or without any."""
-    return _update(answer(home, _request(message, number), _weights(message)))
+def content_of(answer: Answer) -> RecordDict:
+    """An answer as Flower carries it."""
+    content = RecordDict({"answer": ConfigRecord(dict(answer.notes))})
+    if answer.record:
+        content[answer.record] = ArrayRecord({name: _array(data) for name, data in answer.arrays.items()})
+    return content
 
 
-def _update(paid: Paid[LocalRun]) -> Answer:
-    run = paid.value
-    told = {"loss": run.loss, "max_grad_norm": run.max_grad_norm}
-    notes = ConfigRecord({name: value for name, value in told.items() if value is not None})
-    return RecordDict({"answer": notes, "update": ArrayRecord({n: Array(array) for n, array in run.update.items()})})
+def _array(data: bytes) -> Array:
+    return Array(np.load(io.BytesIO(data), allow_pickle=False))
 
 
-@app.query("membership_audit")
-@_answering
-def membership_audit(home: Home, number: int, message: Message) -> Answer:
-    """Attacks on this site's own patients, summed up."""
-    asked = read_stage_json_text(
-        MembershipAuditRequest, str(message.content["asked"]["json"]), where="the server's message"
-    )
-    return _said(answer_membership_audit(home, asked))
+def _door(context: Context) -> Door:
+    """At a hospital behind the socket that its own configuration names, else in this process."""
+    if "socket" in context.node_config:
+        path = Path(str(context.node_config["socket"]))
+        return lambda question: ask(path, question)
+    return _within(context)
 
 
-@app.query("offer")
-@_answering
-def offer(home: Home, number: int, message: Message) -> Answer:
-    """A distributed step, phase 1."""
-    return _said(distributed.offer(home, _request(message, number), _read(message, distributed.Session)))
+def _within(context: Context) -> Door:
+    """The door of one of a simulated run's sites, or of a home that a test names."""
+    from cmrfed.door.answering import answered  # torch, for which a node that only relays need not wait
+
+    home = _home(context)
+    return lambda question: answered(home, question).answer
 
 
-@app.query("share")
-@_answering
-def share(home: Home, number: int, message: Message) -> Answer:
-    """A distributed step, phase 2."""
-    asked = _read(message, distributed.Offers)
-    return _said(distributed.Shares(shares=distributed.share(home, asked.run, asked.offers)))
-
-
-@app.query("mask")
-@_answering
-def mask(home: Home, number: int, message: Message) -> Answer:
-    """A distributed step, phase 3: the one that computes."""
-    asked = _read(message, distributed.Shares)
-    return _masked(distributed.mask(home, _request(message, number), _weights(message), asked.shares))
-
-
-def _masked(paid: Paid[np.ndarray]) -> Answer:
-    return RecordDict({"answer": ConfigRecord(), "masked": ArrayRecord({"masked": Array(paid.value)})})
-
-
-@app.query("confirm")
-@_answering
-def confirm(home: Home, number: int, message: Message) -> Answer:
-    """A distributed step, phase 4."""
-    asked = _read(message, distributed.Survivors)
-    return _said(distributed.confirm(home, asked.run, asked.survivors))
-
-
-@app.query("reveal")
-@_answering
-def reveal(home: Home, number: int, message: Message) -> Answer:
-    """A distributed step, phase 5."""
-    asked = _read(message, distributed.Confirmations)
-    return _said(distributed.reveal(home, asked.run, asked.confirmations))
-
-
-def _home(context: Context) -> tuple[Path, int]:
-    """The site's home folder and number: from the node's own configuration, or one of a simulated run's sites."""
+def _home(context: Context) -> Path:
     if "home" in context.node_config:
-        return Path(str(context.node_config["home"])), 0
-    number = int(context.node_config["partition-id"])
+        return Path(str(context.node_config["home"]))
+    if "partition-id" not in context.node_config:
+        raise UserError("node config: names no socket; give the one of `cmrfed site serve`")
     arm = Path(str(context.run_config["arm"]))
     sites = json.loads((arm / "arm.json").read_text(encoding="utf-8"))["sites"]
-    return arm.parents[1] / "sites" / str(sites[number]), number
-
-
-def _request(message: Message, number: int) -> Request:
-    request = read_stage_json_text(Request, str(message.content["request"]["json"]), where="the server's request")
-    return request.for_site(number)
-
-
-def _read(message: Message, stage: type[distributed.S]) -> distributed.S:
-    return read_stage_json_text(stage, str(message.content["asked"]["json"]), where="the server's message")
-
-
-def _weights(message: Message) -> Weights:
-    return {name: np.asarray(array.numpy()) for name, array in message.content.array_records["weights"].items()}
-
-
-def _said(message: Stage) -> Answer:
-    return RecordDict({"answer": ConfigRecord({"json": message.model_dump_json()})})
+    return arm.parents[1] / "sites" / str(sites[int(context.node_config["partition-id"])])

@@ -1,4 +1,5 @@
-"""A function over many items on all processors, with the results in the items' order, however many items there are."""
+"""Work in other processes: a function over many items on all processors, in order; or one call after another in one
+process that may end, or be ended, without this one."""
 
 import os
 import signal
@@ -7,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import parent_process
@@ -61,6 +63,45 @@ def map_in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+class Worker:
+    """One process that does one thing after another. Where it ends before its time, killed for memory or crashed in a
+    library, or takes too long, the next call finds a new one."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._context = _Watched()
+
+    def do(self, function: Callable[..., _Result], *arguments: object, seconds: float) -> _Result:
+        """`function(*arguments)`, or what it raises; the function must be importable by name.
+
+        Raises UserError where the process ended first, with what is known of the cause, or took longer than that.
+        """
+        try:
+            return self._begun(function).submit(function, *arguments).result(seconds)
+        except FutureTimeout:
+            self.stop()
+            raise UserError(f"it took more than {seconds:g} seconds, and its process was ended") from None
+        except BrokenProcessPool:
+            self.stop()
+            raise UserError(_why_one_ended(self._context.started)) from None
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing."""
+        for process in self._context.started:
+            if process.is_alive():
+                process.kill()
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+
+    def _begun(self, function: Callable[..., object]) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._context = _Watched()
+            self._context.set_forkserver_preload([function.__module__])
+            self._pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_stay_with_parent)
+        return self._pool
+
+
 class _Watched(ForkServerContext):
     """A server of its own forks the workers, so that they inherit no thread or GPU of this process; it imports once.
     All that are started are remembered, since a pool does not tell how a worker ended."""
@@ -110,10 +151,15 @@ def _why_one_ended(workers: list[_Worker]) -> str:
 
 
 def _begin_work() -> None:
-    """What a worker does first. A terminal's Ctrl-C reaches it too, and is its parent's to answer."""
+    """What one of many workers does first."""
+    _stay_with_parent()
+    _be_modest()
+
+
+def _stay_with_parent() -> None:
+    """What every worker does first. A terminal's Ctrl-C reaches it too, and is its parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _be_modest()
 
 
 def _end_with_parent() -> None:

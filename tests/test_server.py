@@ -296,7 +296,7 @@ def audited(tmp_path, tiny_generator_config, fp32_training, monkeypatch):
     homes = {name: make_home(tmp_path / name, name=name) for name in ("east", "west", "north")}
     arm = make_arm(tmp_path, tiny_generator_config, fp32_training, ADAPTIVE, homes)
     monkeypatch.setattr(
-        "cmrfed.apps.client.app.answer_membership_audit",
+        "cmrfed.door.answering.answer_membership_audit",
         lambda *_: MembershipSummary(attacks={"loss": AttackSummary(**ROW)}),
     )
     return arm, network_of(homes)

@@ -72,6 +72,19 @@ COMMANDS = {
         "reader_study", "score", "reader_study_score", stages.ReaderScore,
         "how well the readers of such a page told them apart", word="answers",
     ),
+    "site serve": Command(
+        "site", "serve", "site_serve", stages.SiteServe, "the hospital's door: own the home, answer one account's node"
+    ),
+    "site node": Command(
+        "site", "node", "site_node", stages.SiteNode, "carry a server's questions to the door; runs nobody's code"
+    ),
+    "site approve": Command(
+        "site", "approve", "site_approve", stages.SiteApprove, "read the app that asks, and let it ask or not",
+        word="bundle",
+    ),
+    "site journal": Command(
+        "site", "journal", "site_journal", stages.SiteJournal, "what was asked of the site, answered and refused"
+    ),
     "ledger show": Command(
         "ledger", "show", "ledger_show", stages.LedgerShow, "what a site's patients have spent, row by row and in all"
     ),

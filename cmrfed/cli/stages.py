@@ -282,6 +282,52 @@ class ReaderScore(Stage):
     answers: Paths = Field(description="the readers' files, with commas between them; or FILE FILE ...")
 
 
+class SiteServe(Stage):
+    """`cmrfed site serve`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    socket: AsWritten = Field(description="where to answer: a path both accounts reach, as /run/cmrfed/site.sock")
+    node_account: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the account that the node runs under, and the only one that may ask; without it this account's "
+        "own, which shields the home from no code that a coordinator sends",
+    )
+
+
+class SiteNode(Stage):
+    """`cmrfed site node`."""
+
+    socket: AsWritten = Field(description="where cmrfed site serve answers")
+    superlink: str = Field(pattern=r"^\S+:\d+$", description="the coordinator's server, HOST:PORT")
+    root_certificates: AsWritten | None = Field(
+        default=None, description="the coordinator's certificate authority, PEM"
+    )
+    node_key: AsWritten | None = Field(default=None, description="this node's private key, in OpenSSH's format")
+    insecure: bool = Field(default=False, description="neither encrypt nor ask who the server is; for tests alone")
+
+
+class SiteApprove(Stage):
+    """`cmrfed site approve`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    bundle: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of the bundle to approve; without it those that wait are listed",
+    )
+    own: bool = Field(default=False, description="the bundle that this very installation would send, before it asks")
+    yes: bool = Field(default=False, description="approve without being asked, after reading it elsewhere")
+    withdraw: bool = Field(default=False, description="let this bundle ask no longer")
+
+
+class SiteJournal(Stage):
+    """`cmrfed site journal`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    rows: Count = Field(default=20, description="how many of the last questions to show")
+
+
 class LedgerShow(Stage):
     """`cmrfed ledger show`."""
 

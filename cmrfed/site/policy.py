@@ -53,6 +53,9 @@ class SitePolicy(Stage):
     generators: families that may be trained here.
     maximum_weights, maximum_rows, maximum_memory_gb, maximum_seconds: of a network, of the images that go through it at
         once, of a step by `cmrfed.site.compute`, and of one round.
+    maximum_message_mb: of one question, weights included.
+    answer_interval_s: answers leave `cmrfed site serve` at whole multiples of it after their question came, so that
+        their time tells no more; longer than the longest round, it tells nothing. 0: at once.
     execution: how this site computes, whatever a server asks for.
     peers: the other sites' public keys by name, and this site's own; exchanged out of band, never through a server.
     allow_membership_audit: whether a server may have this site attack its own patients and answer with rates. They are
@@ -79,6 +82,8 @@ class SitePolicy(Stage):
     maximum_rows: int = Field(default=1024, ge=1)
     maximum_memory_gb: float = Field(default=16.0, gt=0)
     maximum_seconds: float = Field(default=24 * 3600.0, gt=0)
+    maximum_message_mb: float = Field(default=512.0, gt=0)
+    answer_interval_s: float = Field(default=10.0, ge=0)
     execution: ExecutionConfig = ExecutionConfig()
     peers: dict[str, str] = Field(default_factory=dict)
     allow_without_privacy: bool = False
@@ -91,6 +96,11 @@ class SitePolicy(Stage):
     def digest(self) -> str:
         """SHA-256, hex, of all limits."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def number(self) -> int:
+        """Of this site's name: what separates its seeded randomness, in simulations and tests, from other sites'."""
+        return int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4])
 
     @cached_property
     def renyi_order(self) -> float:

@@ -17,7 +17,7 @@ class Request(Stage):
     task: LocalTask
 
     def for_site(self, number: int) -> "Request":
-        """The same request at site `number`, whose number separates its seeded randomness from the others'."""
+        """The same request at the site of that number (`SitePolicy.number`)."""
         return self.model_copy(update={"task": self.task.model_copy(update={"site": number})})
 
     @property

@@ -32,7 +32,8 @@ from cmrfed.updates import Weights, difference, read_weights
 
 
 class LocalTask(Stage):
-    """What a site is asked to do in one round; `site` is the site's number.
+    """What a site is asked to do in one round; `site` is a number of the site's own, which separates its seeded
+    randomness from others'.
 
     `max_grad_norm` is where adaptive clipping stands; None is where the plan begins.
     """

@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).parents[2]
 BEGINNING = """
 import numpy as np
 import torch
-from client.app import _masked, _update
+from cmrfed.door.answering import _masked, _update
 from cmrfed.privacy import Clipped, Noised, Paid, PrivacyPlan, SecureRandom
 from cmrfed.training import LocalRun
 plan: PrivacyPlan

@@ -12,7 +12,8 @@ from homes import make_home
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cmrfed.apps.client.app import REFUSED, app
+from cmrfed.apps.client.app import app
+from cmrfed.door import REFUSED
 from cmrfed.generators import build_generator
 from cmrfed.site import Home, Request, local
 from cmrfed.training import LocalTask

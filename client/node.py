@@ -1,0 +1,177 @@
+"""`cmrfed site node`: Flower's SuperNode, and in the place of its executor one that runs nobody's code but the relay of
+this installation.
+
+A SuperNode left to itself installs and runs whatever app a run brings. This one starts it with isolation "process",
+which leaves the running to somebody else, and takes its tasks here: the bundle of a task is shown to the site's door,
+and only if the engineer approved it is the message carried on, by `client.app` as it is installed here. The bundle
+itself is never run, nor unpacked.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from flwr.app import Context, Message
+from flwr.common.constant import SubStatus
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, SendTaskHeartbeatRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from cmrfed.apps.client.app import app, content_of
+from cmrfed.config import UserError
+from cmrfed.door import BUNDLE, Question, refusal
+from cmrfed.door.sockets import ask
+
+_log = logging.getLogger("cmrfed.node")
+
+_POLL_S = 0.5
+_HEARTBEAT_S = 10.0
+_START_TIMEOUT_S = 60
+_TASKS = [TaskType.CLIENT_APP.value, TaskType.AGENT_APP.value]
+"""All that a SuperNode waits for; of these, agents are refused."""
+
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+"""No traffic to anybody but the SuperLink, and nothing installed."""
+
+
+def run_node(superlink: str, door: Path, options: Sequence[str]) -> None:
+    """Be a node of the SuperLink at HOST:PORT for the site whose door is at this socket, until interrupted.
+
+    options: Flower's own, as certificates and keys. Raises UserError where the SuperNode ends.
+    """
+    with _supernode(superlink, options) as (process, address, secret):
+        executor = Executor(address, secret, door)
+        while process.poll() is None:
+            if not executor.step():
+                time.sleep(_POLL_S)
+    raise UserError(f"the SuperNode ended with exit code {process.returncode}; its last messages above say why")
+
+
+@contextmanager
+def _supernode(superlink: str, options: Sequence[str]) -> Iterator[tuple["subprocess.Popen[bytes]", str, bytes]]:
+    """A SuperNode; yields it, the loopback address at which it hands out tasks, and the secret that it asks for
+    there, which other processes of this machine do not have."""
+    from cmrfed.apps.simulations.processes import guarded, stop
+
+    with tempfile.TemporaryDirectory(prefix="cmrfed-node-") as folder:
+        secret, file = secrets.token_bytes(32), Path(folder) / "secret"
+        file.touch(mode=0o600)
+        file.write_bytes(secret)
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            port = bound.getsockname()[1]
+        command = [str(Path(sys.executable).parent / "flower-supernode"), "--superlink", superlink]
+        command += ["--isolation", "process", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--superexec-auth-secret-file", str(file), *options]
+        process = subprocess.Popen(guarded(command), env={**os.environ, **QUIET})
+        try:
+            yield process, f"127.0.0.1:{port}", secret
+        finally:
+            stop(process)
+
+
+class Executor:
+    """Takes a SuperNode's tasks, one at a time."""
+
+    def __init__(self, address: str, secret: bytes, door: Path) -> None:
+        self._address, self._door = address, door
+        sign = SuperExecAuthHttpInterceptor(
+            master_secret=secret, protected_methods=frozenset({"/flwr.proto.Runtime/AcquireTask"})
+        )
+        own = RuntimeVersionHttpInterceptor(component_name="SuperExec")
+        self._tasks = self._client(
+            [own, sign], patient=False
+        )  # whether the SuperNode still runs is looked at in between
+
+    def step(self) -> bool:
+        """Do the next task; False where there is none."""
+        try:
+            found = self._tasks.AcquireTask(AcquireTaskRequest(supported_task_types=_TASKS))
+        except httpx.HTTPError as error:
+            _log.debug("the SuperNode hands out no tasks: %s", error)
+            return False
+        if not found.token:
+            return False
+        self._do(found.token, is_app=found.task.type == TaskType.CLIENT_APP)
+        return True
+
+    def _do(self, token: str, is_app: bool) -> None:
+        own = RuntimeVersionHttpInterceptor(component_name="flwr-clientapp")
+        client = self._client([own, RuntimeTokenHttpInterceptor(token)])
+        try:
+            with _alive(client):
+                message, context, _, bundle = pull_task_input(client)
+                reply = self._reply(message, context, bundle.content) if is_app else _refused(message)
+                push_message(client, reply, context)
+                push_task_output(client, context, SubStatus.COMPLETED, "")
+        except Exception as error:  # a SuperNode that went away, or a message that is none: nothing to say to anybody
+            _log.warning("a task was not done: %s: %s", type(error).__name__, error)
+            push_task_output(client, None, SubStatus.FAILED, "")
+        finally:
+            client.close()
+
+    def _reply(self, message: Message, context: Context, bundle: bytes) -> Message:
+        """What the door answers to an approved app; the constant refusal for any other."""
+        try:
+            admitted = not ask(self._door, Question(action=BUNDLE, arrays={"bundle": bundle})).refused
+        except UserError as error:
+            _log.warning("not answered: %s", error)
+            return _refused(message)
+        context.node_config = {"socket": str(self._door)}
+        return app(message, context) if admitted else _refused(message)
+
+    def _client(self, interceptors: Sequence[ProtobufClientInterceptor], patient: bool = True) -> RuntimeHttpClient:
+        return RuntimeHttpClient.from_server_address(
+            server_address=self._address,
+            insecure=True,  # within this machine's loopback
+            root_certificates=None,
+            interceptors=list(interceptors),
+            retry_invoker=make_simple_http_retry_invoker() if patient else None,
+        )
+
+
+def _refused(message: Message) -> Message:
+    return Message(content_of(refusal()), reply_to=message)
+
+
+@contextmanager
+def _alive(client: RuntimeHttpClient) -> Iterator[None]:
+    """Tell the SuperNode that its task is being worked on, for as long as the block takes."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(_HEARTBEAT_S):
+            try:
+                client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+            except httpx.HTTPError as error:
+                _log.warning("the SuperNode does not hear of its task: %s", error)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

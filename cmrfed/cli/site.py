@@ -1,0 +1,137 @@
+"""Commands of a hospital's engineer: site serve, node, approve and journal."""
+
+import hashlib
+import os
+import pwd
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from cmrfed.cli.stages import SiteApprove, SiteJournal, SiteNode, SiteServe
+from cmrfed.config import UserError
+from cmrfed.console import console, errors, safe_text
+
+if TYPE_CHECKING:
+    from cmrfed.door.bundles import Bundles
+
+_OPEN_DOOR = (
+    "node_account is not given: node and home are one account's, and code that a coordinator gets to run can read "
+    "the patients' images. Give the node an account of its own."
+)
+
+
+def serve(config: SiteServe) -> None:
+    from cmrfed.door.daemon import Door, serve
+
+    home, path = _folder(config.home), Path(config.socket).expanduser().resolve()
+    account, group = _account(config.node_account)
+    if config.node_account is None:
+        errors.print(_OPEN_DOOR, style="yellow", markup=False)
+    door = Door(home, frozenset([account]))
+    console.print(f"answering at {path} to account {account}; Ctrl-C ends it", markup=False, soft_wrap=True)
+    serve(door, path, group)
+
+
+def _account(name: str | None) -> tuple[int, int | None]:
+    """The number of the account that may ask, and of its group where that is another's."""
+    if name is None:
+        return os.geteuid(), None
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        raise UserError(f"node_account: there is no account {name!r}; make it (adduser --system {name})") from None
+    return found.pw_uid, found.pw_gid
+
+
+def node(config: SiteNode) -> None:
+    from cmrfed.apps.client.node import run_node
+
+    run_node(config.superlink, Path(config.socket).expanduser().resolve(), _options(config))
+
+
+def _options(config: SiteNode) -> list[str]:
+    """Certificates and key as Flower's SuperNode takes them."""
+    if config.insecure:
+        return ["--insecure"]
+    if config.root_certificates is None or config.node_key is None:
+        raise UserError("root_certificates, node_key: give both, as `cmrfed site join` writes them")
+    files = {"--root-certificates": config.root_certificates, "--auth-supernode-private-key": config.node_key}
+    return [word for option, file in files.items() for word in (option, str(Path(file).expanduser().resolve()))]
+
+
+def approve(config: SiteApprove) -> None:
+    from cmrfed.door.bundles import Bundles
+
+    bundles = Bundles(_folder(config.home) / "bundles")
+    if config.own:
+        _approve(bundles, _own(bundles), config.yes)
+    elif config.bundle is None:
+        _list(bundles)
+    elif config.withdraw:
+        bundles.withdraw(config.bundle)
+        console.print(f"{config.bundle} may ask no longer", soft_wrap=True)
+    else:
+        _approve(bundles, config.bundle, config.yes)
+
+
+def _own(bundles: "Bundles") -> str:
+    """The bundle of this installation's own app, once it is among those that can be read."""
+    from cmrfed.apps.client.bundle import own_bundle
+
+    bundle = own_bundle()
+    bundles.admits(bundle)
+    return hashlib.sha256(bundle).hexdigest()
+
+
+def _list(bundles: "Bundles") -> None:
+    for digest in bundles.approved:
+        console.print(f"approved  {digest}", soft_wrap=True)
+    for digest in bundles.waiting():
+        console.print(f"waits     {digest}", soft_wrap=True)
+    if not bundles.approved and not bundles.waiting():
+        console.print("no app has asked yet, and none is approved")
+
+
+def _approve(bundles: "Bundles", digest: str, yes: bool) -> None:
+    for line in bundles.changes(digest):
+        console.print(_coloured(line), soft_wrap=True)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError("yes: nobody is at a terminal to ask; read the bundle, then give yes=true")
+        if console.input("Let it ask this site? Type yes: ").strip() != "yes":
+            console.print("not approved")
+            return
+    bundles.approve(digest)
+    console.print(f"{digest} may ask from now on", soft_wrap=True)
+
+
+def _coloured(line: str) -> Text:
+    text = safe_text(line)
+    text.stylize({"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
+    return text
+
+
+def journal(config: SiteJournal) -> None:
+    from cmrfed.door.journal import read_journal
+
+    lines = list(read_journal(_folder(config.home) / "journal.jsonl"))
+    table = Table("time", "asked", "run", "round", "decided", "in", "out", "why", box=box.SIMPLE)
+    for line in lines[-config.rows :]:
+        when = f"{datetime.fromtimestamp(line['time']):%Y-%m-%d %H:%M:%S}"
+        sizes = [str(line.get(name, "")) for name in ("bytes_in", "bytes_out")]
+        texts = [str(line.get(name, "")) for name in ("action", "run", "round", "decision")]
+        table.add_row(when, *map(safe_text, [*texts, *sizes, str(line.get("reason", ""))]))
+    console.print(table)
+    console.print(f"{len(lines)} lines, each following from the one before")
+
+
+def _folder(home: str) -> Path:
+    folder = Path(home).expanduser().resolve()
+    if not (folder / "site.yaml").exists():
+        raise UserError(f"{folder / 'site.yaml'}: is missing; `cmrfed prepare home={home}` writes one to edit")
+    return folder

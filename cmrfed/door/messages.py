@@ -1,0 +1,74 @@
+"""A question to a site and its answer, as plain values, and as bytes by MessagePack.
+
+MessagePack holds numbers, texts, bytes and maps, and no objects: reading it runs nobody's code. What is read is bounded
+first (its bytes, its depth and its entries) and then checked against the types below.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgpack
+from pydantic import Field, StrictFloat, StrictStr
+
+from cmrfed.config import Stage, UserError, read_stage
+
+REFUSED = "this site does not answer this request"
+"""All that a server learns of a request that is declined or fails, whatever the cause."""
+
+BUNDLE = "bundle"
+"""The question whether an app is approved, which a node asks of the door before the app may ask anything."""
+
+_MOST_ENTRIES = 100_000
+"""Of a map: a network has some hundred weights."""
+
+M = TypeVar("M", "Question", "Answer")
+
+
+class Question(Stage):
+    """What is asked of a site. `action`: one of `cmrfed.door.answering.ACTIONS`. `documents`: JSON texts by name.
+    `arrays`: arrays by name, each in the .npy format."""
+
+    action: StrictStr = Field(min_length=1, max_length=100)
+    documents: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+    arrays: dict[StrictStr, bytes] = Field(default_factory=dict)
+
+
+class Answer(Stage):
+    """What a site says. `notes`: single values by name. `arrays`: arrays by name in the .npy format, under the heading
+    `record`."""
+
+    notes: dict[StrictStr, StrictStr | StrictFloat] = Field(default_factory=dict)
+    record: StrictStr = ""
+    arrays: dict[StrictStr, bytes] = Field(default_factory=dict)
+
+    @property
+    def refused(self) -> bool:
+        return "refused" in self.notes
+
+
+def refusal(site: str = "") -> Answer:
+    """The constant, and who says so where that is known."""
+    return Answer(notes={"refused": REFUSED, **({"site": site} if site else {})})
+
+
+def packed(message: Question | Answer) -> bytes:
+    """As bytes."""
+    return msgpack.packb({name: getattr(message, name) for name in type(message).model_fields})
+
+
+def unpacked(kind: type[M], data: bytes) -> M:
+    """What `packed` wrote. Raises UserError for anything else."""
+    try:
+        values = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            max_map_len=_MOST_ENTRIES,
+            max_array_len=0,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, RecursionError) as error:  # as msgpack says what is malformed, too deep or too large
+        raise UserError(f"a message to this site is malformed ({type(error).__name__})") from None
+    if not isinstance(values, Mapping):
+        raise UserError("a message to this site is malformed (no map)")
+    return read_stage(kind, values, where="a message to this site")

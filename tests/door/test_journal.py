@@ -1,0 +1,62 @@
+"""What was asked and what left, line by line, each bound to the one before."""
+
+import json
+
+import pytest
+from refusals import refuses
+
+from cmrfed.door.journal import Journal, read_journal
+
+
+@pytest.fixture
+def path(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    for number in range(4):
+        journal.add({"action": "train", "round": number})
+    return journal.path
+
+
+def test_lines_follow_from_one_another_over_restarts(path):
+    Journal(path).add({"action": "offer"})
+    assert [line.get("round") for line in read_journal(path)] == [0, 1, 2, 3, None]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def changed(lines):
+    lines[1] = json.dumps(json.loads(lines[1]) | {"round": 7})
+
+
+def taken_out(lines):
+    del lines[1]
+
+
+def put_in(lines):
+    lines.insert(2, lines[1])
+
+
+def swapped(lines):
+    lines[1], lines[2] = lines[2], lines[1]
+
+
+def beheaded(lines):
+    del lines[0]
+
+
+def garbled(lines):
+    lines[2] = "[" * 20_000
+
+
+@pytest.mark.parametrize("forgery", [changed, taken_out, put_in, swapped, beheaded, garbled])
+def test_a_journal_that_was_changed_is_found_out(path, forgery):
+    lines = path.read_text().splitlines()
+    forgery(lines)
+    path.write_text("\n".join(lines) + "\n")
+    with refuses(path, "does not follow"):
+        Journal(path)
+
+
+def test_a_line_that_a_killed_writer_left_half_is_no_line(path):
+    with path.open("a") as file:
+        file.write('{"action": "tr')
+    Journal(path).add({"action": "mask"})
+    assert [line["action"] for line in read_journal(path)] == ["train"] * 4 + ["mask"]
