@@ -1,10 +1,10 @@
-"""The app of this installation as Flower sends it."""
+"""An app as Flower sends it."""
+
+from pathlib import Path
 
 from flwr.cli.build import build_fab_from_disk
 
-from cmrfed import apps
 
-
-def own_bundle() -> bytes:
-    """The bundle that `flwr run` makes of this installation's apps; the same bytes for the same files."""
-    return build_fab_from_disk(apps.FOLDER)
+def bundle_of(folder: Path) -> bytes:
+    """The bundle that `flwr run` makes of the apps in a folder; the same bytes for the same files."""
+    return build_fab_from_disk(folder)

@@ -35,10 +35,12 @@ from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
 
-from cmrfed.apps.client.app import app, content_of
 from cmrfed.config import UserError
+from cmrfed.core.processes import guarded, stop
 from cmrfed.door import BUNDLE, Question, refusal
 from cmrfed.door.sockets import ask
+
+from .app import app, content_of
 
 _log = logging.getLogger("cmrfed.node")
 
@@ -74,8 +76,6 @@ def run_node(superlink: str, door: Path, options: Sequence[str]) -> None:
 def _supernode(superlink: str, options: Sequence[str]) -> Iterator[tuple["subprocess.Popen[bytes]", str, bytes]]:
     """A SuperNode; yields it, the loopback address at which it hands out tasks, and the secret that it asks for
     there, which other processes of this machine do not have."""
-    from cmrfed.apps.simulations.processes import guarded, stop
-
     with tempfile.TemporaryDirectory(prefix="cmrfed-node-") as folder:
         secret, file = secrets.token_bytes(32), Path(folder) / "secret"
         file.touch(mode=0o600)

@@ -21,8 +21,7 @@ from pathlib import Path
 from cmrfed import apps
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
 from cmrfed.console import console
-
-from .processes import guarded, stop
+from cmrfed.core.processes import guarded, stop
 
 _START_TIMEOUT_S = 300
 _RAY_STARTS = 5

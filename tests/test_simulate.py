@@ -382,7 +382,7 @@ def test_a_run_that_stopped_early_says_so_and_goes_on_once_the_reason_is_gone(ca
         return answer(home, request, weights)
 
     with monkeypatch.context() as broken:
-        broken.setattr("cmrfed.apps.client.app.answer", refuse_round_two)
+        broken.setattr("cmrfed.door.answering.answer", refuse_round_two)
         run = simulate(tiny_run_config(cache), tmp_path)
     (why,) = run.early_ends().values()
     assert re.fullmatch(r"after 1 of 2 rounds: round 2 got no update \(GE: .*; Siemens: .*\)", why)

@@ -81,9 +81,10 @@ def approve(config: SiteApprove) -> None:
 
 def _own(bundles: "Bundles") -> str:
     """The bundle of this installation's own app, once it is among those that can be read."""
-    from cmrfed.apps.client.bundle import own_bundle
+    from cmrfed import apps
+    from cmrfed.apps.client.bundle import bundle_of
 
-    bundle = own_bundle()
+    bundle = bundle_of(apps.FOLDER)
     bundles.admits(bundle)
     return hashlib.sha256(bundle).hexdigest()
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from cmrfed import apps
 from cmrfed.apps.simulations import flower
-from cmrfed.apps.simulations.processes import stop
+from cmrfed.core.processes import stop
 
 CMRFED = [sys.executable, "-m", "cmrfed.cli"]
 

@@ -115,7 +115,7 @@ def test_a_process_of_the_engine_ends_with_all_it_started_when_we_are_killed():
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
     parent = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {stubborn!r}], "
     parent += "start_new_session=True); time.sleep(600)"
-    code = "import subprocess, sys, time; from cmrfed.apps.simulations.processes import guarded\n"
+    code = "import subprocess, sys, time; from cmrfed.core.processes import guarded\n"
     code += f"subprocess.Popen(guarded([sys.executable, '-c', {parent!r}])); time.sleep(600)"
     us = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
     us.stdout.readline()  # the last of them is there

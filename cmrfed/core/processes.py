@@ -1,6 +1,6 @@
 """Processes that end when the run does, with all that they started in turn, even where the run is killed.
 
-Run as a program it is the guard of one of them: `python -m cmrfed.apps.simulations.processes OWNER COMMAND ...`.
+Run as a program it is the guard of one of them: `python -m cmrfed.core.processes OWNER COMMAND ...`.
 """
 
 import contextlib
