@@ -109,7 +109,8 @@ def _table_of_sites(coordinator: Coordinator) -> Table:
     for column in ("site", "state", "key's fingerprint, or invitation"):
         table.add_column(column, overflow="fold")
     for name, site in coordinator.sites.sites.items():
-        invited = f"{coordinator.invitation(name)}, until {site.expires:%Y-%m-%d}" if site.expires else ""
+        waits = site.invitation
+        invited = f"{coordinator.invitation(name).name}, until {waits.expires:%Y-%m-%d}" if waits else ""
         table.add_row(safe_text(name), site.state, safe_text("; ".join(filter(None, [site.fingerprint, invited]))))
     return table
 

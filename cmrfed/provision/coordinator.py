@@ -36,7 +36,7 @@ from cmrfed.provision.certificates import (
 )
 from cmrfed.provision.description import FederationDescription, read_description
 from cmrfed.provision.invitation import Invitation
-from cmrfed.provision.invited import InvitedSites, read_sites, write_sites
+from cmrfed.provision.invited import InvitedSites, OpenInvitation, read_sites, write_sites
 from cmrfed.provision.node_key import NodeKey
 from cmrfed.provision.server_files import render, server_files
 
@@ -70,9 +70,7 @@ class Coordinator:
         made._refuse_another(description)
         with made._locked():
             made._lay_out(now)
-            for name in description.sites:
-                if name not in made.sites.sites:
-                    made._invite_new(name, now)
+            made._invite_missing(description.sites, now)
         return made
 
     @property
@@ -111,10 +109,10 @@ class Coordinator:
         """
         with self._locked():
             site = self.sites.site(name)
-            if site.expires and now >= site.expires:
+            if site.invitation and now >= site.invitation.expires:
                 raise UserError(
-                    f"site: the invitation of {name!r} ended on {site.expires:%Y-%m-%d}; cmrfed provision rotate "
-                    f"site={name!r} makes a new one"
+                    f"site: the invitation of {name!r} ended on {site.invitation.expires:%Y-%m-%d}; cmrfed provision "
+                    f"rotate site={name!r} makes a new one"
                 )
             write_sites(self.folder / "sites.yaml", self.sites.registered(name, key, said))
             self.invitation(name).unlink(missing_ok=True)
@@ -172,23 +170,35 @@ class Coordinator:
         authority = Authority(self.authority, read_private_pem(path.read_bytes(), str(path)))
         return authority.server_certificate(self.description.servers, self.description.certificate_days, now)
 
+    def _invite_missing(self, names: tuple[str, ...], now: datetime) -> None:
+        """Whoever was not invited before; and the files of open invitations that are gone, as they were."""
+        for name in names:
+            if name not in self.sites.sites:
+                self._invite_new(name, now)
+        for name, site in self.sites.sites.items():
+            if site.invitation and now < site.invitation.expires and not self.invitation(name).exists():
+                self._write_invitation(name, site.invitation)
+
     def _invite_new(self, name: str, now: datetime) -> Path:
         self.sites.refuse_taken(name)
         return self._invite(name, "invited", now)
 
     def _invite(self, name: str, state: str, now: datetime) -> Path:
         """Known here first, so that no invitation is out whose code nobody knows."""
-        code, days = secrets.token_hex(16), self.description.invitation_days
-        expires = now.replace(microsecond=0) + timedelta(days=days)
-        write_sites(self.folder / "sites.yaml", self.sites.with_site(name, state=state, code=code, expires=expires))
+        expires = now.replace(microsecond=0) + timedelta(days=self.description.invitation_days)
+        invitation = OpenInvitation(code=secrets.token_hex(16), expires=expires)
+        write_sites(self.folder / "sites.yaml", self.sites.with_site(name, state=state, invitation=invitation))
+        return self._write_invitation(name, invitation)
+
+    def _write_invitation(self, name: str, open_one: OpenInvitation) -> Path:
         invitation = Invitation(
             federation=self.description.name,
             site=name,
             superlink=self.description.superlink,
             authority=base64.b64encode(self.authority.public_bytes(Encoding.DER)).decode(),
             fingerprint=certificate_fingerprint(self.authority),
-            code=code,
-            expires=expires,
+            code=open_one.code,
+            expires=open_one.expires,
         )
         path = self.invitation(name)
         atomic.write_text(path, render("invitation.txt", {"invitation": invitation}), mode=atomic.PRIVATE)

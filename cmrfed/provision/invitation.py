@@ -64,14 +64,12 @@ class Invitation(Stage):
 
 
 def read_invitation(text: str, where: str, now: datetime) -> Invitation:
-    """The invitation in a text; what stands before it, and line breaks within it, do not matter.
+    """The invitation in a text; what stands around it, and line breaks within it, do not matter.
 
     Raises UserError, `where` being its origin, where it is none, damaged, expired, or holds another certificate than
     it says.
     """
-    _, found, rest = text.partition(_PREFIX)
-    line = "".join((found + rest).split())
-    match = _LINE.fullmatch(line)
+    match = _LINE.search("".join(text.split()))
     if not match:
         raise UserError(f"{where}: holds no whole invitation of a cmrfed federation; {_AGAIN}")
     if _checksum(match[1]) != match[2]:

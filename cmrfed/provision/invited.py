@@ -13,18 +13,24 @@ from cmrfed.provision.fingerprint import same_fingerprint
 from cmrfed.provision.node_key import NodeKey, read_node_key
 
 
+class OpenInvitation(Stage):
+    """The secret of an invitation that was not answered yet, and until when it may be."""
+
+    code: str = Field(repr=False)
+    expires: AwareDatetime
+
+
 class InvitedSite(Stage):
     """One site.
 
     state: invited, until its key is known; registered, while its node may connect; revoked.
-    code: the secret of the invitation that is open, if one is; expires: until when that is.
+    invitation: the one that is open, if one is.
     public_key: what the node is known by, kind and key as OpenSSH has them; fingerprint: its, for people.
     former_keys: keys that it had, which are never taken again.
     """
 
     state: Literal["invited", "registered", "revoked"]
-    code: str | None = Field(default=None, repr=False)
-    expires: AwareDatetime | None = None
+    invitation: OpenInvitation | None = None
     public_key: str | None = None
     fingerprint: str | None = None
     former_keys: tuple[str, ...] = ()
@@ -79,27 +85,32 @@ class InvitedSites(Stage):
         if site.state == "registered" and site.public_key == key.bare:
             return self
         self._refuse_known(key)
-        if not site.code:
+        if not site.invitation:
             raise UserError(f"site: {name!r} has no open invitation; cmrfed provision rotate site={name!r} makes one")
-        if not key.proves(name, site.code):
+        if not key.proves(name, site.invitation.code):
             raise UserError(
                 f"key: it was not made with the open invitation of {name!r}; have the site join with its newest one"
             )
-        former = (*site.former_keys, *([site.public_key] if site.public_key else []))
         return self.with_site(
             name,
             state="registered",
-            code=None,
-            expires=None,
+            invitation=None,
             public_key=key.bare,
             fingerprint=key.fingerprint,
-            former_keys=former,
+            former_keys=_all_keys(site),
         )
 
     def revoked(self, name: str) -> "InvitedSites":
         """With a site whose node may not connect any more, and whose invitation is void."""
         site = self.site(name)
-        return self.with_site(name, state="revoked", code=None, expires=None, former_keys=_all_keys(site))
+        return self.with_site(
+            name,
+            state="revoked",
+            invitation=None,
+            public_key=None,
+            fingerprint=None,
+            former_keys=_all_keys(site),
+        )
 
     def _refuse_known(self, key: NodeKey) -> None:
         for name, site in self.sites.items():

@@ -28,7 +28,9 @@ def server_files(description: FederationDescription, folder: Path, programs: Pat
     """
     for path in (folder, programs):
         if unsafe := next((letter for letter in str(path) if letter in "\"'\\$%;{}" or not letter.isprintable()), ""):
-            raise UserError(f"out: {path} has {unsafe!r} in it, which a server's files cannot name; choose another")
+            raise UserError(
+                f"out: {str(path)!r} has {unsafe!r} in it, which a server's files cannot name; choose another"
+            )
     facts = {"description": description, "folder": folder, "programs": programs, "quiet": QUIET}
     return {name: render(name, facts) for name in _NAMES}
 

@@ -25,7 +25,7 @@ from cmrfed.provision import Connection, read_connection
 from cmrfed.provision.certificates import certificate_fingerprint, read_certificate
 from cmrfed.provision.connection import CONNECTION, NODE_KEY
 from cmrfed.provision.node_key import public_half
-from cmrfed.site.division import HELD_OUT, TRAINED_ON
+from cmrfed.site.division import HELD_OUT, TRAINED_ON, refuse_twins
 from cmrfed.site.home import Home
 from cmrfed.site.policy import SitePolicy
 from cmrfed.slices import Slices
@@ -69,8 +69,9 @@ def check_site(home: Path, now: datetime) -> list[SiteCheck]:
         connection = read_connection(home)
     except UserError as error:
         return [*found, SiteCheck("connection", "mend", str(error), "join the federation"), *check_versions()]
-    found += [check_key(home, connection), check_authority(connection, now)]
-    return [*found, *check_server(connection, now), *check_versions()]
+    authority = check_authority(connection, now)
+    known_by = check_server(connection, now) if authority.verdict != "mend" else ()
+    return [*found, check_key(connection), authority, *known_by, *check_versions()]
 
 
 def _caught(check: Callable[[Path], SiteCheck], home: Path) -> SiteCheck:
@@ -101,11 +102,12 @@ def check_policy(home: Path) -> SiteCheck:
 
 
 def check_slices(home: Path) -> SiteCheck:
-    """That there are whole slices, of as many patients as the policy asks for."""
+    """That there are whole slices, each patient's once, of as many patients as the policy asks for."""
     path = home / TRAINED_ON
     if not path.exists():
         return SiteCheck("slices", "mend", "none yet", f"cmrfed prepare data=... data.root=... home={home}")
     slices = Slices.load(path)
+    refuse_twins(slices, str(path))  # reads every image
     found = f"{slices.number_of_patients} patients, {len(slices)} slices"
     least = read_stage_yaml(SitePolicy, home / "site.yaml").minimum_patients
     if slices.number_of_patients < least:
@@ -142,7 +144,7 @@ def check_device(home: Path) -> SiteCheck:
     return SiteCheck("GPU", "look", f"none; {os.cpu_count()} processors", "rounds take longer; nothing must be done")
 
 
-def check_key(home: Path, connection: Connection) -> SiteCheck:
+def check_key(connection: Connection) -> SiteCheck:
     """That the node's key is here, and nobody else's to read."""
     path = Path(connection.node_key)
     try:
