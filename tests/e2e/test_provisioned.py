@@ -153,6 +153,7 @@ def test_a_registered_sites_node_gets_in_and_no_other_and_nobody_reaches_control
 
         assert here.ask(outside, "/v1/control/list-runs") == 404
         assert here.ask(inside, "/v1/control/list-runs") == 200
+        assert here.ask(outside, "/v1/fleet/activate-node") == here.ask(inside, "/v1/fleet/activate-node") == 401
         for shut_out in (unregistered, impostor, again):
             assert "SuperNode ID" not in shut_out.read_text()
         assert "SuperNode ID" in north.read_text() and "shutdown" not in north.read_text()

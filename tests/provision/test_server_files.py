@@ -109,16 +109,23 @@ def test_whatever_is_no_nodes_request_is_refused_however_its_path_is_written(pro
         assert said(made, port, "POST", path)[0] in (301, 404), path
     assert said(made, port, "GET", "/v1/fleet/pull-messages")[0] == 403
     assert said(made, port, "POST", "/v1/control/../fleet/x") == (200, "/v1/fleet/x"), "as it was matched"
-    assert said(made, port, "POST", "/v1/fleet/push-object", 65 * 2**20)[0] == 413
+    assert said(made, port, "POST", "/v1/fleet/push-object", announced=65 * 2**20)[0] == 413
 
 
-def said(made, port, method, path, announced=0):
+@pytest.mark.skipif(not NGINX, reason=MISSING)
+def test_an_update_passes_the_proxy_and_leaves_nothing_in_its_files(proxied, tmp_path):
+    made, port = proxied
+    assert said(made, port, "POST", "/v1/fleet/push-object", bytes(5 * 2**20))[0] == 200
+    assert "buffered to a temporary file" not in (tmp_path / "nginx.log").read_text()
+
+
+def said(made, port, method, path, body=b"", announced=None):
     """Status and body; the path goes as it is written."""
     context = ssl.create_default_context(cafile=str(made.server / "ca.crt"))
     client = http.client.HTTPSConnection("localhost", port, timeout=10, context=context)
     client.putrequest(method, path)
-    client.putheader("Content-Length", str(announced))
-    client.endheaders()
+    client.putheader("Content-Length", str(len(body) if announced is None else announced))
+    client.endheaders(body)
     answer = client.getresponse()
     try:
         return answer.status, answer.read().decode()
