@@ -93,6 +93,13 @@ def test_a_registered_sites_key_and_no_other_is_let_in(coordinator, tmp_path):
     assert contents(coordinator.folder) == before, "once more changes nothing"
 
 
+def test_a_site_that_is_struck_out_by_hand_is_not_let_in(coordinator, tmp_path):
+    register(coordinator, "North", joined(coordinator, "North", tmp_path / "north"))
+    path = coordinator.folder / "sites.yaml"
+    path.write_text(path.read_text().replace("state: registered", "state: revoked"))
+    assert not coordinator.sites.admitted
+
+
 def test_a_key_is_refused_that_another_made_or_that_was_misheard(coordinator, tmp_path):
     north, south = (joined(coordinator, name, tmp_path / name) for name in ("North", "South 2"))
     with refuses("fingerprint", north.key.fingerprint, south.key.fingerprint):
