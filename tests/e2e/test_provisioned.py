@@ -17,7 +17,7 @@ import pytest
 from proxies import MISSING, NGINX, proxy
 
 from cmrfed.apps.simulations import flower
-from cmrfed.apps.simulations.processes import guarded, stop
+from cmrfed.apps.simulations.processes import stop
 from cmrfed.provision import Coordinator, join, read_connection, read_invitation
 from cmrfed.provision.node_key import read_node_key
 
@@ -56,11 +56,9 @@ class Federation:
     def start(self, command, log):
         with log.open("wb") as output:
             process = subprocess.Popen(
-                guarded(list(map(str, command))), stdout=output, stderr=output, env=self.environment,
-                start_new_session=True,
-            )  # fmt: skip
+                list(map(str, command)), stdout=output, stderr=output, env=self.environment, start_new_session=True
+            )
         self.stack.callback(stop, process)
-        return process
 
     def join_and_register(self, site):
         """By the commands that a hospital and its coordinator give."""
@@ -74,20 +72,14 @@ class Federation:
         text = self.coordinator.invitation(site).read_text()
         return join(self.root / site, read_invitation(text, site, datetime.now(UTC)))
 
-    def node(self, site, port, authority=None):
-        """A SuperNode that reads the site's connection file; returns its log."""
+    def node(self, site, authority=None, key=True):
+        """A SuperNode by the site's connection file, or by another authority or without its key; returns its log."""
         connection, log = read_connection(self.root / site), self.root / f"node {self.nodes} of {site}.log"
         self.nodes += 1
-        self.start(
-            [
-                flower.tool("flower-supernode"),
-                *("--superlink", f"localhost:{port}"),
-                *("--root-certificates", authority or connection.root_certificates),
-                *("--auth-supernode-private-key", connection.node_key),
-                *("--port", flower.free_ports(1)[0]),
-            ],
-            log,
-        )
+        command = [flower.tool("flower-supernode"), "--superlink", connection.superlink]
+        command += ["--root-certificates", authority or connection.root_certificates]
+        command += ["--auth-supernode-private-key", connection.node_key] if key else []
+        self.start([*command, "--port", flower.free_ports(1)[0]], log)
         return log
 
     def ask(self, port, path):
@@ -134,26 +126,26 @@ def test_a_registered_sites_node_gets_in_and_no_other_and_nobody_reaches_control
         assert "lets in North, West" in here.join_and_register("North")
 
         outside, inside = here.ports["proxy"], here.ports["superlink"]
-        north, west = here.node("North", outside), here.node("West", outside)
-        unregistered = here.node("South", outside)
+        north, west = here.node("North"), here.node("West")
+        unregistered, keyless = here.node("South"), here.node("South", key=False)
         other = Coordinator.provision(tmp_path / "other", here.coordinator.description, datetime.now(UTC))
-        impostor = here.node("North", outside, authority=other.server / "ca.crt")
+        impostor = here.node("North", authority=other.server / "ca.crt")
         for log_of_node in (north, west):
             wait_for(r"SuperNode ID: \d+", log_of_node)
         wait_for(r"/v1/fleet/activate-node HTTP/1.\d\" 412", log)
-        wait_for("Connection attempt failed", unregistered)
-        wait_for("Connection attempt failed", impostor)
-        assert sorted(here.nodes_of_superlink().values()) == ["online", "online"]
+        wait_for(r"/v1/fleet/register-node HTTP/1.\d\" 4\d\d", log)
+        for refused in (unregistered, keyless, impostor):
+            wait_for("Connection attempt failed", refused)
 
         here.cmrfed("provision", "revoke", "site=West", "folder=federation")
         wait_for("shutdown complete", west)
         assert sorted(here.nodes_of_superlink().values()) == ["online", "unregistered"]
-        again = here.node("West", outside)
+        again = here.node("West")
         wait_for("Connection attempt failed", again)
 
         assert here.ask(outside, "/v1/control/list-runs") == 404
         assert here.ask(inside, "/v1/control/list-runs") == 200
         assert here.ask(outside, "/v1/fleet/activate-node") == here.ask(inside, "/v1/fleet/activate-node") == 401
-        for shut_out in (unregistered, impostor, again):
+        for shut_out in (unregistered, keyless, impostor, again):
             assert "SuperNode ID" not in shut_out.read_text()
         assert "SuperNode ID" in north.read_text() and "shutdown" not in north.read_text()
