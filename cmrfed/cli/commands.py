@@ -94,6 +94,33 @@ COMMANDS = {
     "ledger export": Command(
         "ledger", "export", "ledger_export", stages.LedgerExport, "a site's privacy ledger as one file, .json or .csv"
     ),
+    "provision": Command(
+        "provision", "provision", "provision", stages.Provision,
+        "the coordinator's folder: certificates, invitations, server files",
+    ),
+    "provision add": Command(
+        "provision", "add", "provision_add", stages.ProvisionAdd, "invite one more site", word="site"
+    ),
+    "provision register": Command(
+        "provision", "register", "provision_register", stages.ProvisionRegister,
+        "take a site's key, once its fingerprint was read out",
+    ),
+    "provision revoke": Command(
+        "provision", "revoke", "provision_revoke", stages.ProvisionRevoke, "shut a site's node out", word="site"
+    ),
+    "provision rotate": Command(
+        "provision", "rotate", "provision_rotate", stages.ProvisionRotate,
+        "a new server certificate, or a new invitation for a site's new key",
+    ),
+    "provision admit": Command(
+        "provision", "admit", "provision_admit", stages.ProvisionAdmit, "tell the SuperLink whose nodes may connect"
+    ),
+    "site join": Command(
+        "joining", "join", "site_join", stages.SiteJoin, "join a federation by its invitation", word="invitation"
+    ),
+    "site check": Command(
+        "joining", "check", "site_check", stages.SiteCheckup, "whether a site is ready, and what to mend", word="home"
+    ),
     "privacy calibrate": Command(
         "privacy", "calibrate", "privacy_calibrate", stages.Simulate, "the noise that keeps a run within epsilon",
         shown=_PLAN,
@@ -118,7 +145,7 @@ COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "data verify found problems, or canary-audit refuted epsilon",
+    1: "data verify or site check found problems, or canary-audit refuted epsilon",
     2: "something to correct, which one line on the error output names",
     3: "simulate ended before all its rounds were done; the report says why",
     130: "interrupted (Ctrl-C); 143 and 129 by SIGTERM and SIGHUP",

@@ -1,6 +1,5 @@
 """Commands about runs: simulate, prepare, pretrain, finetune, generate, evaluate, report."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.cache import cache_folder
+from cmrfed.cli.joining import write_policy
 from cmrfed.cli.stages import (
     Compare,
     Distill,
@@ -22,7 +22,6 @@ from cmrfed.cli.stages import (
     Report,
     Simulate,
 )
-from cmrfed.composition import configs_folder
 from cmrfed.config import (
     EvaluationConfig,
     RunConfig,
@@ -64,7 +63,7 @@ def prepare(config: Prepare) -> None:
     private_folder(home)
     policy = home / "site.yaml"
     if not policy.exists():
-        _write_policy(policy)
+        write_policy(policy, {})
     refuse_few = Home(home).policy.refuse_few
     slices, kept = prepare_sides(home, source, config.hold_out, progress_bar, refuse_few)
     refuse_twins(slices, str(home))
@@ -76,14 +75,6 @@ def prepare(config: Prepare) -> None:
     console.print(
         f"public key, for the peers' site.yaml where noise is distributed: {identity_of(home).public}", soft_wrap=True
     )
-
-
-def _write_policy(path: Path) -> None:
-    """The example to edit, with this hospital's ledger by its absolute place: a home that is copied goes on with it."""
-    from cmrfed.site.policy import default_ledger
-
-    example = (configs_folder() / "site" / "example.yaml").read_text(encoding="utf-8")
-    atomic.write_text(path, example.replace('ledger: ""', f"ledger: {json.dumps(str(default_ledger()))}"))
 
 
 def pretrain(command: Pretrain) -> None:

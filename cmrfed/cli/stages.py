@@ -12,8 +12,10 @@ from cmrfed.config import (
     DistillationConfig,
     EvaluationConfig,
     FinetuningConfig,
+    Fraction,
     GeneratorConfig,
     Number,
+    Positive,
     PreprocessingConfig,
     PretrainingConfig,
     ReleasePolicy,
@@ -26,6 +28,7 @@ from cmrfed.config import (
     read_stage,
 )
 from cmrfed.keys import AsWritten
+from cmrfed.provision.description import LONGEST_SITE_NAME, SITE_NAME
 
 SiteField = Literal["dataset", "vendor", "centre", "pathology", "phase"]
 
@@ -387,3 +390,78 @@ class DataPhantom(Stage):
         default=get_args(Scanner), min_length=1, description="any, all four, or one or several as GE,Canon"
     )
     seed: Seed = Field(default=0, description="another one makes other patients")
+
+
+class Provision(Stage):
+    """`cmrfed provision`."""
+
+    federation: AsWritten = Field(description="a YAML file that names the federation, its server and its sites")
+    out: AsWritten = Field(default="federation", description="the coordinator's folder; what is there stays")
+
+
+class OfACoordinator(Stage):
+    """A command about a coordinator's folder."""
+
+    folder: AsWritten = Field(default="federation", description="the coordinator's folder, as in cmrfed provision")
+
+
+class OfAnInvitedSite(OfACoordinator):
+    """A command about one of its sites."""
+
+    site: AsWritten = Field(
+        max_length=LONGEST_SITE_NAME, pattern=SITE_NAME, description="what the site is called in the federation"
+    )
+
+
+class ProvisionAdd(OfAnInvitedSite):
+    """`cmrfed provision add`."""
+
+
+class ProvisionRegister(OfAnInvitedSite):
+    """`cmrfed provision register`."""
+
+    key: AsWritten = Field(description="the file node.pub that the site sent, or its one line of text")
+    fingerprint: AsWritten = Field(description="what the site read out on the phone")
+
+
+class ProvisionRevoke(OfAnInvitedSite):
+    """`cmrfed provision revoke`."""
+
+
+class ProvisionRotate(OfACoordinator):
+    """`cmrfed provision rotate`."""
+
+    site: AsWritten | None = Field(
+        default=None, description="invite this site again, for a new key; null: a new certificate for the server"
+    )
+
+
+class ProvisionAdmit(OfACoordinator):
+    """`cmrfed provision admit`."""
+
+
+class SiteJoin(Stage):
+    """`cmrfed site join`."""
+
+    invitation: AsWritten = Field(description="the coordinator's file, or the one line of text in it")
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare; its key is made there")
+    fingerprint: AsWritten | None = Field(
+        default=None, description="of the coordinator's certificate, as read out on the phone; null: asked about"
+    )
+    rotate: bool = Field(default=False, description="true: a new key and connection in a home that has joined before")
+    yes: bool = Field(default=False, description="true: ask nothing, take what is given here, and defaults")
+    maximum_epsilon: Positive | None = Field(
+        default=None, description="of a new site.yaml: what may be spent on a patient over all runs"
+    )
+    maximum_delta: Fraction | None = Field(
+        default=None, description="of a new site.yaml: how likely the guarantee may fail"
+    )
+    minimum_patients: Count | None = Field(
+        default=None, description="of a new site.yaml: with fewer the site takes no part"
+    )
+
+
+class SiteCheckup(Stage):
+    """`cmrfed site check`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")

@@ -5,6 +5,9 @@ held_out.safetensors  slices of the patients it keeps out of every training, to 
 division.json        who is trained on and who is held out, where anybody is, and the secret key that sides are drawn by
 site.yaml            its policy
 identity.pem         the key that its peers know it by, where noise is distributed
+connection.yaml      how its node finds the federation's server, from its invitation
+ca.crt               the certificate by which that server is known
+node.key, node.pub   the key by which the server knows its node, and the half of it that the coordinator was sent
 ledger.head          the last row that this home saw of the hospital's ledger, which lies elsewhere
 attempts/            of each run, the secret from which the answer at work is drawn, until the answer is whole
 outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat

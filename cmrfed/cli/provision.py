@@ -1,0 +1,127 @@
+"""Commands of a federation's coordinator: provision, and provision add, register, revoke, rotate and admit."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from cmrfed.cli.stages import (
+    OfACoordinator,
+    Provision,
+    ProvisionAdd,
+    ProvisionAdmit,
+    ProvisionRegister,
+    ProvisionRevoke,
+    ProvisionRotate,
+)
+from cmrfed.config import UserError
+from cmrfed.console import console, safe_text
+from cmrfed.outputs import new_folder, output_folder, writing
+from cmrfed.provision import Coordinator, read_description
+from cmrfed.provision.certificates import certificate_fingerprint
+from cmrfed.provision.node_key import NodeKey, read_node_key
+
+
+def provision(config: Provision) -> None:
+    description = read_description(Path(config.federation).expanduser())
+    folder = output_folder(config.out)
+    if not (folder / "federation.yaml").exists():
+        new_folder(folder)
+    with writing(folder):
+        coordinator = Coordinator.provision(folder, description, _now())
+    _say(f"the coordinator's folder: {folder}; README.txt there says what is what")
+    _say(f"server certificate until {coordinator.server_certificate.not_valid_after_utc:%Y-%m-%d}")
+    console.print(_table_of_sites(coordinator))
+    _say(f"to read out to sites, the authority's fingerprint: {certificate_fingerprint(coordinator.authority)}")
+    _say(f"next: start {coordinator.server / 'superlink.sh'} and nginx; send each site its file of invitations/")
+
+
+def add(config: ProvisionAdd) -> None:
+    _say_invited(config.site, _coordinator(config).add(config.site, _now()))
+
+
+def register(config: ProvisionRegister) -> None:
+    coordinator = _coordinator(config)
+    coordinator.register(config.site, _node_key(config.key), config.fingerprint, _now())
+    _say(f"{config.site} is registered")
+    try:
+        _admit(coordinator)
+    except UserError as error:
+        _say(f"{error}; when it runs: cmrfed provision admit folder={coordinator.folder}", style="yellow")
+
+
+def revoke(config: ProvisionRevoke) -> None:
+    coordinator = _coordinator(config)
+    coordinator.revoke(config.site)
+    _say(f"{config.site} is revoked")
+    try:
+        _admit(coordinator)
+    except UserError as error:
+        raise UserError(
+            f"{error}: until it is told, it may let {config.site!r} in; on its machine, once it runs: cmrfed provision "
+            f"admit folder={coordinator.folder}"
+        ) from None
+
+
+def rotate(config: ProvisionRotate) -> None:
+    coordinator = _coordinator(config)
+    if config.site is not None:
+        _say_invited(config.site, coordinator.invite_again(config.site, _now()))
+        return
+    certificate = coordinator.renew_certificate(_now())
+    _say(f"{coordinator.server / 'server.pem'}: until {certificate.not_valid_after_utc:%Y-%m-%d}")
+    _say("next: reload nginx and restart the SuperLink; sites need do nothing")
+
+
+def admit(config: ProvisionAdmit) -> None:
+    _admit(_coordinator(config))
+
+
+def _admit(coordinator: Coordinator) -> None:
+    from cmrfed.apps.server.nodes import admit
+
+    address = f"127.0.0.1:{coordinator.description.superlink_port}"
+    keys = {name: key.pem for name, key in coordinator.sites.admitted.items()}
+    told = admit(address, coordinator.server / "ca.crt", keys)
+    _say(f"the SuperLink lets in {', '.join(sorted(set(keys) - set(told.refused))) or 'nobody'}")
+    if told.shut_out:
+        _say(f"nodes shut out: {told.shut_out}")
+    for name in told.refused:
+        _say(f"it shut out the key of {name} before, for good: cmrfed provision rotate site={name!r}", style="yellow")
+
+
+def _coordinator(config: OfACoordinator) -> Coordinator:
+    return Coordinator(Path(config.folder).expanduser().resolve())
+
+
+def _node_key(given: str) -> NodeKey:
+    path = Path(given).expanduser()
+    is_text = " " in given.strip() and not path.exists()
+    try:
+        return read_node_key(given if is_text else path.read_text(encoding="utf-8"), "key" if is_text else str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"key: {path} cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _table_of_sites(coordinator: Coordinator) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in ("site", "state", "key's fingerprint, or invitation"):
+        table.add_column(column, overflow="fold")
+    for name, site in coordinator.sites.sites.items():
+        waits = site.invitation
+        invited = f"{coordinator.invitation(name).name}, until {waits.expires:%Y-%m-%d}" if waits else ""
+        table.add_row(safe_text(name), site.state, safe_text("; ".join(filter(None, [site.fingerprint, invited]))))
+    return table
+
+
+def _say_invited(site: str, path: Path) -> None:
+    _say(f"send this to {site} and to nobody else: {path}")
+
+
+def _say(line: str, style: str = "") -> None:
+    console.print(line, style=style, soft_wrap=True, markup=False)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,63 @@
+"""Which nodes the SuperLink lets in: exactly those whose keys the coordinator has registered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, UnregisterNodeRequest
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
+
+from cmrfed.config import UserError
+
+_GONE = "unregistered"
+"""Of a node that was let in once; Flower never takes its key again."""
+
+
+@dataclass(frozen=True)
+class NodesAdmitted:
+    """What the SuperLink was told: sites that it lets in from now on, how many nodes it shut out, and sites whose keys
+    it had shut out before, for good."""
+
+    let_in: tuple[str, ...]
+    shut_out: int
+    refused: tuple[str, ...]
+
+
+def admit(address: str, authority: Path, keys: Mapping[str, bytes]) -> NodesAdmitted:
+    """Let the nodes with these keys in, PEM by site, and no others; who is in already stays.
+
+    Raises UserError where no SuperLink answers at `address`, host:port, with a certificate that `authority` signed.
+    """
+    client = ControlHttpClient.from_server_address(
+        server_address=address,
+        insecure=False,
+        root_certificates=authority.read_bytes(),
+        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
+    )
+    try:
+        return _admit(client, keys)
+    except httpx.HTTPError as error:
+        raise UserError(f"the SuperLink at {address} does not answer as it should ({error})") from None
+    finally:
+        client.close()
+
+
+def _admit(client: ControlHttpClient, keys: Mapping[str, bytes]) -> NodesAdmitted:
+    """Out first, then in: an interruption leaves too few in, never too many."""
+    known = list(client.ListNodes(ListNodesRequest()).nodes_info)
+    present = [node for node in known if node.status != _GONE]
+    strangers = [node for node in present if node.public_key not in keys.values()]
+    for node in strangers:
+        client.UnregisterNode(UnregisterNodeRequest(node_id=node.node_id))
+    gone = _keys(known) - _keys(present)
+    missing = [name for name, key in keys.items() if key not in _keys(known)]
+    for name in missing:
+        client.RegisterNode(RegisterNodeRequest(public_key=keys[name], name=name))
+    return NodesAdmitted(tuple(missing), len(strangers), tuple(name for name, key in keys.items() if key in gone))
+
+
+def _keys(nodes: list[NodeInfo]) -> set[bytes]:
+    return {node.public_key for node in nodes}
