@@ -39,6 +39,7 @@ from cmrfed.config import UserError
 from cmrfed.core.processes import guarded, stop
 from cmrfed.door import BUNDLE, Question, refusal
 from cmrfed.door.sockets import ask
+from cmrfed.provision.server_files import QUIET
 
 from .app import app, content_of
 
@@ -49,14 +50,6 @@ _HEARTBEAT_S = 10.0
 _START_TIMEOUT_S = 60
 _TASKS = [TaskType.CLIENT_APP.value, TaskType.AGENT_APP.value]
 """All that a SuperNode waits for; of these, agents are refused."""
-
-QUIET = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""No traffic to anybody but the SuperLink, and nothing installed."""
 
 
 def run_node(superlink: str, door: Path, options: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ NEEDED = {
     "reader-study score": ["key=k", "answers=a"],
     "ledger show": ["home=h"],
     "site serve": ["home=h", "socket=s"],
-    "site node": ["socket=s", "superlink=server:9092"],
+    "site node": ["socket=s"],
     "site approve": ["home=h"],
     "site journal": ["home=h"],
     "ledger verify": ["home=h"],

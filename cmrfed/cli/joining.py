@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -41,19 +42,37 @@ def join(config: SiteJoin) -> None:
     home = output_folder(config.home, key="home")
     console.print(safe_text(f"{invitation.site} is invited to {invitation.federation}, at {invitation.superlink}"))
     _confirm(invitation, config)
+    node = output_folder(config.node, key="node") if config.node else home
     policy = home / "site.yaml"
     limits = {} if policy.exists() else _limits(config)
     with writing(home, key="home"):
-        joined = join_home(home, invitation, config.rotate)
+        joined = join_home(node, invitation, config.rotate)
+        _give(node, config.node_account)
         if not policy.exists():
             write_policy(policy, {"name": invitation.site, **limits})
-    _say_what_next(home, joined)
+    _say_what_next(home, node, joined)
+
+
+def _give(node: Path, account: str | None) -> None:
+    """Have the node's folder belong to its account."""
+    if account is None:
+        return
+    try:
+        for path in (node, *node.iterdir()):
+            shutil.chown(path, account)
+    except (LookupError, PermissionError) as error:
+        raise UserError(
+            f"node_account: {node} cannot be given to {account} ({error}); make the account first "
+            f"(adduser --system {account}), and run this as root"
+        ) from None
 
 
 def check(config: SiteCheckup) -> None:
     from cmrfed.site.checks import check_site
 
-    found = check_site(Path(config.home).expanduser().resolve(), datetime.now(UTC))
+    home = Path(config.home).expanduser().resolve()
+    node = Path(config.node).expanduser().resolve() if config.node else home
+    found = check_site(home, datetime.now(UTC), node)
     console.print(_table_of(found))
     if mend := [one.what for one in found if one.verdict == "mend"]:
         console.print(f"\nto mend: {', '.join(mend)}", style="red", markup=False)
@@ -114,13 +133,14 @@ def _limits(config: SiteJoin) -> dict[str, float]:
     return found
 
 
-def _say_what_next(home: Path, joined: Joined) -> None:
+def _say_what_next(home: Path, node: Path, joined: Joined) -> None:
+    folders = f"home={shlex.quote(str(home))}" + (f" node={shlex.quote(str(node))}" if node != home else "")
     lines = [
-        "this home had joined with this very invitation; nothing was changed" if joined.before else f"joined: {home}",
+        "this home had joined with this very invitation; nothing was changed" if joined.before else f"joined: {node}",
         f"send to the coordinator: {joined.public}",
         f"and read out on the phone, this site's key: {joined.key.fingerprint}",
         f"limits that any server must keep: {home / 'site.yaml'}",
-        f"next: cmrfed site check home={shlex.quote(str(home))}",
+        f"next: cmrfed site check {folders}",
     ]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)

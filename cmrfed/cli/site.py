@@ -15,6 +15,7 @@ from rich.text import Text
 from cmrfed.cli.stages import SiteApprove, SiteJournal, SiteNode, SiteServe
 from cmrfed.config import UserError
 from cmrfed.console import console, errors, safe_text
+from cmrfed.provision import read_connection
 
 if TYPE_CHECKING:
     from cmrfed.door.bundles import Bundles
@@ -51,17 +52,19 @@ def _account(name: str | None) -> tuple[int, int | None]:
 def node(config: SiteNode) -> None:
     from cmrfed.apps.client.node import run_node
 
-    run_node(config.superlink, Path(config.socket).expanduser().resolve(), _options(config))
+    superlink, options = _connection(config)
+    run_node(superlink, Path(config.socket).expanduser().resolve(), options)
 
 
-def _options(config: SiteNode) -> list[str]:
-    """Certificates and key as Flower's SuperNode takes them."""
+def _connection(config: SiteNode) -> tuple[str, list[str]]:
+    """The server, and certificates and key as Flower's SuperNode takes them."""
     if config.insecure:
-        return ["--insecure"]
-    if config.root_certificates is None or config.node_key is None:
-        raise UserError("root_certificates, node_key: give both, as `cmrfed site join` writes them")
-    files = {"--root-certificates": config.root_certificates, "--auth-supernode-private-key": config.node_key}
-    return [word for option, file in files.items() for word in (option, str(Path(file).expanduser().resolve()))]
+        return config.insecure, ["--insecure"]
+    if config.node is None:
+        raise UserError("node: give the folder that `cmrfed site join node=FOLDER` wrote")
+    found = read_connection(Path(config.node).expanduser().resolve())
+    keys = ["--root-certificates", found.root_certificates, "--auth-supernode-private-key", found.node_key]
+    return found.superlink, keys
 
 
 def approve(config: SiteApprove) -> None:

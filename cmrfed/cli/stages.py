@@ -302,12 +302,13 @@ class SiteNode(Stage):
     """`cmrfed site node`."""
 
     socket: AsWritten = Field(description="where cmrfed site serve answers")
-    superlink: str = Field(pattern=r"^\S+:\d+$", description="the coordinator's server, HOST:PORT")
-    root_certificates: AsWritten | None = Field(
-        default=None, description="the coordinator's certificate authority, PEM"
+    node: AsWritten | None = Field(default=None, description="the node's own folder, as cmrfed site join wrote it")
+    insecure: str | None = Field(
+        default=None,
+        pattern=r"^\S+:\d+$",
+        description="in the place of node, HOST:PORT of a server that is neither asked who it is nor spoken to in "
+        "secret; for tests alone",
     )
-    node_key: AsWritten | None = Field(default=None, description="this node's private key, in OpenSSH's format")
-    insecure: bool = Field(default=False, description="neither encrypt nor ask who the server is; for tests alone")
 
 
 class SiteApprove(Stage):
@@ -444,7 +445,15 @@ class SiteJoin(Stage):
     """`cmrfed site join`."""
 
     invitation: AsWritten = Field(description="the coordinator's file, or the one line of text in it")
-    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare; its key is made there")
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    node: AsWritten | None = Field(
+        default=None,
+        description="the node's own folder: its key is made there, and it is all that its account needs to read; null: "
+        "within the home, which shields the home from no code that a coordinator sends",
+    )
+    node_account: str | None = Field(
+        default=None, min_length=1, description="who the node's folder is given to, where an administrator runs this"
+    )
     fingerprint: AsWritten | None = Field(
         default=None, description="of the coordinator's certificate, as read out on the phone; null: asked about"
     )
@@ -465,3 +474,4 @@ class SiteCheckup(Stage):
     """`cmrfed site check`."""
 
     home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    node: AsWritten | None = Field(default=None, description="the node's own folder, as in cmrfed site join")

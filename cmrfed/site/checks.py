@@ -23,7 +23,7 @@ from cmrfed.config import UserError, read_stage_yaml
 from cmrfed.outputs import open_to_others
 from cmrfed.provision import Connection, read_connection
 from cmrfed.provision.certificates import certificate_fingerprint, read_certificate
-from cmrfed.provision.connection import CONNECTION, NODE_KEY
+from cmrfed.provision.connection import NODE_KEY
 from cmrfed.provision.node_key import public_half
 from cmrfed.site.division import HELD_OUT, TRAINED_ON, refuse_twins
 from cmrfed.site.home import Home
@@ -61,17 +61,17 @@ class Answer:
     failed: SiteCheck | None = None
 
 
-def check_site(home: Path, now: datetime) -> list[SiteCheck]:
-    """All checks, in the order in which one would mend what they find."""
+def check_site(home: Path, now: datetime, node: Path | None = None) -> list[SiteCheck]:
+    """All checks, in the order in which one would mend what they find. `node`: its folder, by default the home."""
     local = [check_permissions, check_policy, check_slices, check_ledger, check_disk, check_device]
     found = [_caught(check, home) for check in local]
     try:
-        connection = read_connection(home)
+        connection = read_connection(node or home)
     except UserError as error:
         return [*found, SiteCheck("connection", "mend", str(error), "join the federation"), *check_versions()]
     authority = check_authority(connection, now)
     known_by = check_server(connection, now) if authority.verdict != "mend" else ()
-    return [*found, check_key(connection), authority, *known_by, *check_versions()]
+    return [*found, check_name(home, connection), check_key(connection), authority, *known_by, *check_versions()]
 
 
 def _caught(check: Callable[[Path], SiteCheck], home: Path) -> SiteCheck:
@@ -93,11 +93,9 @@ def check_permissions(home: Path) -> SiteCheck:
 
 
 def check_policy(home: Path) -> SiteCheck:
-    """That the policy reads, and bears the name by which the federation knows the site."""
+    """That the policy reads."""
     policy = read_stage_yaml(SitePolicy, home / "site.yaml")
     found = f"{policy.name}: epsilon at most {policy.maximum_epsilon:g}, delta {policy.maximum_delta:g}"
-    if (home / CONNECTION).exists() and (site := read_connection(home).site) != policy.name:
-        return SiteCheck("policy", "look", found, f"the federation knows this site as {site!r}: set name in site.yaml")
     return SiteCheck("policy", "good", found)
 
 
@@ -142,6 +140,16 @@ def check_device(home: Path) -> SiteCheck:
     if asked.startswith("cuda"):
         return SiteCheck("GPU", "mend", f"none, and site.yaml says device: {asked}", "set execution.device: auto")
     return SiteCheck("GPU", "look", f"none; {os.cpu_count()} processors", "rounds take longer; nothing must be done")
+
+
+def check_name(home: Path, connection: Connection) -> SiteCheck:
+    """That the policy bears the name by which the federation knows the site."""
+    to_do = f"the federation knows this site as {connection.site!r}: set name in site.yaml"
+    try:
+        own = read_stage_yaml(SitePolicy, home / "site.yaml").name
+    except UserError:
+        return SiteCheck("name", "look", "site.yaml says none", to_do)
+    return SiteCheck("name", "good", own) if own == connection.site else SiteCheck("name", "look", own, to_do)
 
 
 def check_key(connection: Connection) -> SiteCheck:

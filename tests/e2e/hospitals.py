@@ -54,7 +54,7 @@ def door(home, socket, node_account=None):
 @contextmanager
 def node(port, socket, log):
     """A site's node, by `cmrfed site node`."""
-    words = ["site", "node", f"socket={socket}", f"superlink=127.0.0.1:{port}", "insecure=true"]
+    words = ["site", "node", f"socket={socket}", f"insecure=127.0.0.1:{port}"]
     with running([*CMRFED, *words], log):
         yield
 
@@ -83,9 +83,9 @@ def approve(home):
     return subprocess.run([*CMRFED, *words], capture_output=True, text=True, check=True).stdout
 
 
-def submitted(folder, environment, log, **run_config):
+def submitted(folder, environment, log, superlink="private", **run_config):
     """A run of the app in a folder; returns the process that waits for its end."""
-    command = [flower.tool("flwr"), "run", str(folder), "private", "--stream"]
+    command = [flower.tool("flwr"), "run", str(folder), superlink, "--stream"]
     command += ["--run-config", " ".join(f"{key}={json.dumps(str(value))}" for key, value in run_config.items())]
     with log.open("wb") as output:
         return subprocess.Popen(command, env=environment, stdout=output, stderr=output, cwd=log.parent)

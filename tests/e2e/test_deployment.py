@@ -1,12 +1,16 @@
-"""The simulation's apps, run as hospitals would: a SuperLink, and for each site a home, a door and a node."""
+"""The simulation's apps, run as hospitals would: a coordinator's server, and each site a home, a door and a node."""
 
 import json
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import numpy as np
-from hospitals import approve, arm_of, door, hospitals_of, node, said, start
+import pytest
+from federations import Federation
+from hospitals import CMRFED, approve, arm_of, door, hospitals_of, node, running, said, start, submitted
+from proxies import MISSING, NGINX
 from tiny_runs import tiny_run_config
 
+from cmrfed import apps
 from cmrfed.apps.simulations import flower
 from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.federation import Arm
@@ -19,30 +23,26 @@ THREE = {
 }
 
 
-@contextmanager
-def federation(homes, root):
-    """A SuperLink, and for each home a door and a node; yields the environment for `flwr run`."""
-    with ExitStack() as open_, flower.superlink(root / "superlink.log", simulation=False) as (environment, port):
-        for home in homes:
-            socket = root / f"{home.name}.sock"
-            open_.enter_context(door(home, socket))
-            open_.enter_context(node(port, socket, root / f"node of {home.name}.log"))
-        yield environment
-
-
-def trained(homes, arm, root, seconds):
-    """Train the arm, whose app every hospital approved."""
-    assert all("+publisher = " in approve(home) for home in homes), "the first bundle is shown whole"
-    with federation(homes, root) as environment:
-        start(arm, environment, root).wait(seconds)
-    assert (arm / "model.safetensors").exists(), said(root)
-
-
-def test_hospitals_train_together_what_a_simulation_trains_and_each_keeps_its_own_ledger(cache, tmp_path):
-    """Noise is seeded, which real sites refuse, so that both can be compared."""
+@pytest.mark.skipif(not NGINX, reason=MISSING)
+def test_provisioned_hospitals_train_together_what_a_simulation_trains(cache, tmp_path):
+    """With certificates, registered keys, a proxy, doors and nodes. Noise is seeded, which real sites refuse, so that
+    both can be compared."""
     run = simulate(tiny_run_config(cache), tmp_path)
     homes, arm = hospitals_of(run, tmp_path, allow_seeded_noise=True), arm_of(run, tmp_path)
-    trained(homes, arm, tmp_path, 300)
+    with ExitStack() as stack:
+        here = Federation(tmp_path, stack, run.sites)
+        here.serve()
+        for home in homes:
+            site, socket = home.name, tmp_path / f"{home.name}.sock"
+            here.join_and_register(site, node := f"node of {site}")
+            assert not (home / "node.key").exists() and (tmp_path / node / "node.key").exists()
+            assert "+publisher = " in approve(home), "the first bundle is shown whole"
+            stack.enter_context(door(home, socket))
+            command = [*CMRFED, "site", "node", f"node={tmp_path / node}", f"socket={socket}"]
+            stack.enter_context(running(command, tmp_path / f"{node}.log", env=here.environment))
+        server = here.environment | {"FLWR_HOME": str(here.coordinator.server / "flwr")}
+        submitted(apps.FOLDER, server, tmp_path / "flwr.log", "federation", arm=arm).wait(300)
+    assert (arm / "model.safetensors").exists(), said(tmp_path)
     assert Arm.open(arm).state().round == 2
     found, _ = load_weights(arm / "model.safetensors")
     wanted, _ = load_weights(run.arm_folder("private") / "model.safetensors")
@@ -58,7 +58,15 @@ def test_hospitals_share_noise_and_the_server_learns_the_sum(cache, tmp_path):
     config = tiny_run_config(cache, data=THREE, privacy=privacy, training={"local_steps": 1}, federation={"rounds": 1})
     run = simulate(config, tmp_path)
     homes, arm = hospitals_of(run, tmp_path), arm_of(run, tmp_path)
-    trained(homes, arm, tmp_path, 300)
+    with ExitStack() as stack:
+        environment, port = stack.enter_context(flower.superlink(tmp_path / "superlink.log", simulation=False))
+        for home in homes:
+            approve(home)
+            socket = tmp_path / f"{home.name}.sock"
+            stack.enter_context(door(home, socket))
+            stack.enter_context(node(port, socket, tmp_path / f"node of {home.name}.log"))
+        start(arm, environment, tmp_path).wait(300)
+    assert (arm / "model.safetensors").exists(), said(tmp_path)
     rounds = [json.loads(line) for line in (arm / "rounds.jsonl").read_text().splitlines()]
     assert [line["round"] for line in rounds] == [0, 1]
     assert {site: (told["reason"], told["loss"]) for site, told in rounds[1]["sites"].items()} == dict.fromkeys(

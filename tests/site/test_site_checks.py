@@ -156,7 +156,7 @@ def test_a_home_that_is_missing_or_has_not_joined_is_told_so(tmp_path, now):
 
 def test_a_policy_under_another_name_is_worth_a_look(home, coordinator, now):
     make_home(home, name="Northern", ledger="../ledger/ledger.sqlite")
-    checked = checks.check_policy(home)
+    checked = checks.check_name(home, read_connection(home))
     assert checked.verdict == "look" and "'North'" in checked.to_do
 
 

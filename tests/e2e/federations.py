@@ -1,0 +1,119 @@
+"""A provisioned federation in real processes on loopback, as its coordinator and its hospitals start them."""
+
+import json
+import os
+import re
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
+
+from proxies import proxy
+
+from cmrfed.apps.simulations import flower
+from cmrfed.core.processes import stop
+from cmrfed.provision import Coordinator, join, read_connection, read_invitation
+
+FINGERPRINT = re.compile(r"(?:[0-9a-f]{4}-){7}[0-9a-f]{4}")
+
+
+class Federation:
+    """A coordinator's folder, homes beside it, and the processes that are at work."""
+
+    def __init__(self, root, stack, sites=("North", "South", "West")):
+        self.root, self.stack, self.nodes = root, stack, 0
+        port, superlink_port = flower.free_ports(2)
+        (root / "federation.yaml").write_text(
+            f"name: hearts\nservers: [localhost]\nsites: [{', '.join(sites)}]\nport: {port}\n"
+            f"superlink_port: {superlink_port}\n"
+        )
+        self.cmrfed("provision", "federation=federation.yaml", "out=federation")
+        self.coordinator = Coordinator(root / "federation")
+        self.authority = self.coordinator.server / "ca.crt"
+        self.ports = {"proxy": port, "superlink": superlink_port}
+
+    @property
+    def environment(self):
+        local = {"XDG_DATA_HOME": str(self.root / "data"), "FLWR_HOME": str(self.root / "flwr")}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        quiet = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "no_proxy": "localhost,127.0.0.1"}
+        return {**os.environ, **local, **quiet, "PATH": path}
+
+    def cmrfed(self, *words):
+        """The command line, as coordinator and hospitals use it."""
+        command = [sys.executable, "-m", "cmrfed.cli", *words]
+        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self, command, log):
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                list(map(str, command)), stdout=output, stderr=output, env=self.environment, start_new_session=True
+            )
+        self.stack.callback(stop, process)
+
+    def serve(self):
+        """The SuperLink, and the proxy before it, once both answer."""
+        log = self.root / "superlink.log"
+        self.start([self.coordinator.server / "superlink.sh"], log)
+        self.stack.enter_context(proxy(self.coordinator.server / "nginx.conf", self.root))
+        wait_for_words("Uvicorn running on https", log)
+        return log
+
+    def join_and_register(self, site, node=None):
+        """By the commands that a hospital and its coordinator give; `node` is the node's own folder, if it has one."""
+        words = [f"invitation=federation/invitations/{site}.txt", f"home={site}", "yes=true"]
+        words += [f"node={node}"] if node else []
+        said = FINGERPRINT.findall(self.cmrfed("site", "join", *words))[-1]
+        words = [f"site={site}", f"key={node or site}/node.pub", f"fingerprint={said}", "folder=federation"]
+        return self.cmrfed("provision", "register", *words)
+
+    def join(self, site):
+        """As the command does, in this process."""
+        text = self.coordinator.invitation(site).read_text()
+        return join(self.root / site, read_invitation(text, site, datetime.now(UTC)))
+
+    def node(self, site, authority=None, key=True):
+        """A SuperNode by the site's connection file, or by another authority or without its key; returns its log."""
+        connection, log = read_connection(self.root / site), self.root / f"node {self.nodes} of {site}.log"
+        self.nodes += 1
+        command = [flower.tool("flower-supernode"), "--superlink", connection.superlink]
+        command += ["--root-certificates", authority or connection.root_certificates]
+        command += ["--auth-supernode-private-key", connection.node_key] if key else []
+        self.start([*command, "--port", flower.free_ports(1)[0]], log)
+        return log
+
+    def ask(self, port, path):
+        """The status of a request to a server that our authority signed for."""
+        context = ssl.create_default_context(cafile=str(self.authority))
+        headers = {"content-type": "application/protobuf"}
+        request = urllib.request.Request(f"https://localhost:{port}{path}", b"", headers)
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
+        try:
+            with opener.open(request, timeout=10) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def nodes_of_superlink(self):
+        """Node's number -> its state, as Flower's own command says."""
+        environment = self.environment | {"FLWR_HOME": str(self.coordinator.server / "flwr")}
+        command = [flower.tool("flwr"), "supernode", "list", "--format", "json"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=self.root)
+        return {node["node-id"]: node["status"] for node in json.loads(done.stdout)["nodes"]}
+
+
+def wait_for_words(what, log, *, seconds=60):
+    """Until the log says so, which it then does."""
+    deadline = time.monotonic() + seconds
+    while not log.exists() or not re.search(what, log.read_text(errors="replace")):
+        said = log.read_text(errors="replace")[-3000:] if log.exists() else "nothing"
+        assert time.monotonic() < deadline, f"not {what!r} in {log.name}:\n{said}"
+        time.sleep(0.1)
