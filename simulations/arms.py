@@ -89,7 +89,7 @@ class _Watch:
         for line in rounds[self.rounds_shown :]:
             console.print(self._round(line), soft_wrap=True)
         self.rounds_shown = len(rounds)
-        last = rounds[-1]["round"] if rounds else 0
+        last = max((line["round"] for line in rounds if line.get("applied", True)), default=0)
         done = last * self.steps_a_round + sum(self._steps_in_round(site, last + 1) for site in self.arm.sites)
         self.report(done, self.arm.config.federation.rounds * self.steps_a_round)
 
