@@ -175,10 +175,8 @@ def reference(kind, deltas, rate=0.1, beta1=0.8, beta2=0.95, tau=0.01):
             continue
         m = beta1 * m + (1 - beta1) * delta
         squared = delta * delta
-        if kind == "adam":
-            v = beta2 * v + (1 - beta2) * squared
-        else:
-            v = v - (1 - beta2) * squared * np.sign(v - squared)
+        towards = squared - v if kind == "adam" else squared * np.sign(squared - v)
+        v += (1 - beta2) * towards
         x += rate * m / (np.sqrt(v) + tau)
     return x
 

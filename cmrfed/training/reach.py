@@ -102,7 +102,7 @@ def sent_reach(task: LocalTask, messages: MessageConfig, entries: int, largest_w
         case "none":
             return reach
         case "int8":
-            return reach + Reach(0, reach.entry / (2 * 127) * math.sqrt(entries))
+            return reach + Reach(0.0, reach.entry / (2 * 127) * math.sqrt(entries))
         case "top_k":
             earlier = (update_reach(_at(task, round), entries, largest_weight) for round in range(1, task.round))
             return sum(earlier, start=reach)
