@@ -15,8 +15,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-
 from cmrfed import api
 from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.console import console
@@ -24,10 +22,10 @@ from cmrfed.core.json_lines import read_lines
 from cmrfed.runs import Run
 from cmrfed.updates import load_weights
 
-SMALL = ("data.phantom.patients_per_vendor=12", "federation.engine=inprocess", "evaluation=fast")
+SMALL = ("data.phantom.patients_per_vendor=16", "federation.engine=inprocess")
 WHOLE = (
-    *("recipe=none", "generator.init=null", "generator.channels=[32,64]", "preprocessing.size=32"),
-    *("federation.rounds=24", "training.local_steps=20", "aggregation.ema_decay=0"),
+    *("recipe=none", "generator.init=null", "generator.channels=[16,32]", "preprocessing.size=32"),
+    *("federation.rounds=24", "training.local_steps=10", "aggregation.ema_decay=0"),
 )
 NOISED = ("recipe=local", "privacy.seed=1", "aggregation.shrinkage=none")
 NONE: tuple[str, ...] = ()
@@ -57,14 +55,15 @@ class Measured:
 
 
 def main() -> None:
-    """Print a table."""
+    """Print a table in Markdown."""
     out, *words = sys.argv[1:]
-    table = Table(*TITLES)
+    rows = [TITLES, ("---",) * len(TITLES)]
     for group, ways in GROUPS.items():
         for way, own in ways.items():
             run = simulate(api.configure(*SMALL, *own, *words), Path(out))
-            table.add_row(group, way, *cells(read(run)))
-    console.print(table)
+            rows.append((group, way, *cells(read(run))))
+    for row in rows:
+        console.print(f"| {' | '.join(row)} |", soft_wrap=True)
 
 
 def read(run: Run) -> Measured:

@@ -18,7 +18,7 @@ from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import UserError
 from cmrfed.federation import Arm, ArmPlan, load_state
 from cmrfed.generators import build_generator
-from cmrfed.updates import read_weights
+from cmrfed.updates import read_weights, save_weights
 
 NAMES = ("east", "north", "west")
 SEEDED = toy_plan(seed=3, target_epsilon=1000.0, steps=12)
@@ -244,12 +244,18 @@ def test_after_its_first_round_a_site_is_sent_what_changed_alone(federate, tiny_
     assert all(3 * part < line["bytes"]["up"] < first["down"] / 2 for line in lines(arm))
 
 
-def test_a_site_that_has_not_the_last_weights_says_no_for_nothing_and_is_sent_them_all_next(federate):
-    arm, homes = federate("run")
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_site_that_has_not_the_last_weights_says_no_for_nothing_and_is_sent_them_all_next(
+    federate, tiny_generator_config, gone
+):
+    few = tiny_generator_config.model_copy(update={"trainable": "modulation"})
+    arm, homes = federate("run", generator=few)
     strategy, network = PrivateFederation(Arm.open(arm)), network_of(homes)
     play(strategy, network)
-    for path in (homes["north"].folder / "weights").iterdir():
-        path.unlink()
+    (path,) = (homes["north"].folder / "weights").iterdir()
+    path.unlink()
+    if not gone:  # a copy of the home from before, which is of other weights
+        save_weights(path, read_weights(build_generator(few, seed=1)), {})
     play(strategy, network, rounds=2)
     assert [line["sites"]["north"]["reason"] for line in lines(arm)] == [None, "refused", None]
     assert releases(homes["north"]) == [1, 3]
