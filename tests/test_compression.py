@@ -238,10 +238,14 @@ def test_the_reach_of_what_is_sent_covers_an_honest_sites_and_grows_by_what_was_
     three = sent_reach(task, TOP_K, 1000, 1.0)
     assert (three.entry, three.norm) == pytest.approx((3 * one.entry, 3 * one.norm))
     rounded = sent_reach(task, INT8, 1000, 1.0)
-    whole = np.full(1000, one.norm / math.sqrt(1000) * 0.999, np.float32)
-    whole[0] = one.entry * 0.999
-    whole *= one.norm * 0.999 / np.linalg.norm(whole)
+    # as long as an honest update can be, and all but one of its numbers just above the middle of two steps
+    steps = np.linspace(0.5, 0.999, 1000) * one.entry / 127
+    others = np.sqrt((0.9999 * one.norm) ** 2 - (127 * steps) ** 2) / math.sqrt(999)
+    worst = np.argmin((others / steps - 0.5) % 1)
+    whole = np.full(1000, others[worst], np.float32)
+    whole[0] = 127 * steps[worst]
     found, _ = read(INT8, {"w": whole})
+    assert np.linalg.norm(whole) < one.norm < np.linalg.norm(found["w"])
     assert rounded.holds(float(np.abs(found["w"]).max()), float(np.linalg.norm(found["w"])))
 
 

@@ -2,6 +2,7 @@
 dies goes on as if it had not, and little travels."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -159,11 +160,12 @@ def test_a_late_answer_that_was_lost_on_its_way_is_the_same_when_it_is_asked_for
 
 
 def test_a_round_that_sites_turn_down_ends_at_once_however_long_it_may_last(federate):
-    arm, homes = federate("run", minimum_replies=3, round_timeout_s=3600)
+    arm, homes = federate("run", minimum_replies=3, round_timeout_s=60)
+    began = time.monotonic()
     make_home(homes["west"].folder, name="west", maximum_epsilon=1e-3)
     with pytest.raises(TooFewReplies, match=r"2 of the 3 updates it needs \(west: refused\)"):
         play(PrivateFederation(Arm.open(arm)), network_of(homes))
-    assert lines(arm)[-1]["sites"]["west"]["reason"] == "refused"
+    assert time.monotonic() - began < 60 and lines(arm)[-1]["sites"]["west"]["reason"] == "refused"
     make_home(homes["west"].folder, name="west", maximum_epsilon=1e6, allow_seeded_noise=True)
     play(PrivateFederation(Arm.open(arm)), network_of(homes))
     assert all(releases(home) == [1] for home in homes.values())
@@ -263,12 +265,11 @@ def test_a_site_that_has_not_the_last_weights_says_no_for_nothing_and_is_sent_th
 
 def test_a_site_that_answers_from_a_part_answers_as_from_the_whole(federate):
     one, homes = federate("one", plan=SEEDED)
-    play(PrivateFederation(Arm.open(one)), network_of(homes), rounds=3)
+    play(PrivateFederation(Arm.open(one)), network_of(homes), rounds=2)
     two, homes = federate("two", plan=SEEDED)
-    for _ in range(3):
+    for _ in range(2):
         play(PrivateFederation(Arm.open(two)), network_of(homes))  # a new server sends all
     assert same(Arm.open(one).state().weights, Arm.open(two).state().weights)
-    assert lines(two)[1]["bytes"]["down"] > 0
 
 
 def test_sharing_noise_too_the_weights_travel_once(tmp_path, tiny_generator_config, fp32_training):
