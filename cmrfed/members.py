@@ -67,7 +67,13 @@ NETWORKS = Members(unet="cmrfed.generators.networks.unet:UNet")
 SPACES = Members(pixel="cmrfed.generators.spaces:Pixel")
 """Spaces that a path runs in."""
 
-RULES = Members(mean="cmrfed.aggregation.mean:mean", median="cmrfed.aggregation.median:median")
+RULES = Members(
+    mean="cmrfed.aggregation.mean:MEAN",
+    median="cmrfed.aggregation.median:MEDIAN",
+    trimmed_mean="cmrfed.aggregation.trimmed_mean:TRIMMED_MEAN",
+    krum="cmrfed.aggregation.krum:KRUM",
+    multi_krum="cmrfed.aggregation.multi_krum:MULTI_KRUM",
+)
 """Rules that join the sites' updates into one."""
 
 FEATURE_SPACES = Members(

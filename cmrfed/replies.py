@@ -13,18 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt32
 
+from cmrfed.compression import NumberFormat, decompressed, forms
 from cmrfed.config import GeneratorConfig, Stage, UserError
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoPrivacy
 from cmrfed.privacy.secure_aggregation import Confirmation, Offer, Revealed
 from cmrfed.site import Request
 from cmrfed.training import LocalTask
-from cmrfed.training.reach import Reach, norm_range, update_reach
+from cmrfed.training.reach import Reach, norm_range, sent_reach
 from cmrfed.updates import Weights
 
 _LONGEST_JSON = 1 << 20
@@ -72,10 +73,11 @@ class Attendance:
     neither's, as nobody can tell which of them it is.
     """
 
-    def __init__(self, expected: Iterable[str]) -> None:
+    def __init__(self, expected: Iterable[str], nodes: Mapping[str, int] | None = None) -> None:
+        """`nodes`: of sites that were heard in this round already."""
         self.reasons: dict[str, str] = {}
         self.heads: dict[str, str] = {}
-        self.nodes: dict[str, int] = {}
+        self.nodes: dict[str, int] = dict(nodes or {})
         self._expected = frozenset(expected)
 
     def heard(self, replies: Iterable[Reply], read: Callable[[Reply], T]) -> dict[str, T]:
@@ -156,15 +158,18 @@ class Terms:
     weights: Weights
 
     def update(self, reply: Reply) -> SiteReply:
-        """The update in a reply. Raises InvalidReply unless it has exactly the trained weights, all finite and within
-        an honest site's reach (`cmrfed.training.reach`), and the clipping norm and the loss that were asked for."""
-        shapes = trained_shapes(self.request)
-        if reply.arrays.keys() != shapes.keys():
-            few = len(shapes.keys() & reply.arrays.keys())
+        """The update in a reply. Raises UserError unless it has exactly the trained weights, sent as they were asked
+        for, all finite and within an honest site's reach (`cmrfed.training.reach`), and the clipping norm and the loss
+        that were asked for."""
+        messages, shapes = self.request.messages, trained_shapes(self.request)
+        wanted = forms(messages, shapes)
+        if reply.arrays.keys() != wanted.keys():
+            few = len(wanted.keys() & reply.arrays.keys())
             raise InvalidReply(
-                f"its update has {few} of the {len(shapes)} trained weights and {len(reply.arrays)} in all"
+                f"its update has {few} of the {len(wanted)} arrays of trained weights and {len(reply.arrays)} in all"
             )
-        update = {name: array_of(reply.arrays[name], "float32", shape, name) for name, shape in shapes.items()}
+        arrays = {name: array_of(reply.arrays[name], *form, name) for name, form in wanted.items()}
+        update = decompressed(messages, arrays, shapes)
         _require_finite(update)
         self._require_within_reach(update)
         return SiteReply(reply.site, update, loss=self._loss(reply), max_grad_norm=self._norm(reply))
@@ -172,7 +177,7 @@ class Terms:
     @cached_property
     def _reach(self) -> Reach:
         largest = max(float(np.abs(array).max(initial=0)) for array in self.weights.values())
-        return update_reach(self._task, count(trained_shapes(self.request)), largest)
+        return sent_reach(self._task, self.request.messages, count(trained_shapes(self.request)), largest)
 
     @property
     def _task(self) -> LocalTask:
@@ -237,7 +242,7 @@ def count(shapes: Mapping[str, tuple[int, ...]]) -> int:
     return sum(map(math.prod, shapes.values()))
 
 
-def array_of(encoded: bytes, dtype: Literal["float32", "uint32"], shape: tuple[int, ...], name: str) -> np.ndarray:
+def array_of(encoded: bytes, dtype: NumberFormat, shape: tuple[int, ...], name: str) -> np.ndarray:
     """The array in .npy bytes, if they are as NumPy writes one of this type and shape. Raises InvalidReply, with the
     array's name, where they are not.
 

@@ -59,6 +59,11 @@ def difference(after: Weights, before: Weights) -> Weights:
     return {name: array - before[name] for name, array in after.items()}
 
 
+def changed(after: Weights, before: Weights) -> Weights:
+    """The weights in `after` that are not, to the bit, those in `before`."""
+    return {n: a for n, a in after.items() if n not in before or a.tobytes() != before[n].tobytes()}
+
+
 def apply_update(weights: Weights, update: Weights, scale: float = 1.0) -> Weights:
     """weights + scale * update; weights the update does not name stay as they are."""
     moved = {name: (weights[name] + scale * array).astype(np.float32) for name, array in update.items()}

@@ -7,12 +7,12 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from cmrfed.config import UserError
-from cmrfed.federation import Arm
+from cmrfed.federation import Arm, refuse_few_sites
 from cmrfed.privacy import DistributedNoise
 
 from .distributed import DistributedFederation
 from .membership_audit import audit_membership
-from .strategy import EverySiteRefused, PrivateFederation, to_record
+from .strategy import PrivateFederation, TooFewReplies, to_record
 
 app = ServerApp()
 
@@ -24,6 +24,7 @@ def main(grid: Grid, context: Context) -> None:
     if not context.run_config["arm"]:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
+    refuse_few_sites(arm.config, len(arm.sites))
     distributed = isinstance(arm.plan, DistributedNoise)
     strategy = DistributedFederation(arm) if distributed else PrivateFederation(arm)
     arm.begin(strategy.state)
@@ -37,7 +38,7 @@ def main(grid: Grid, context: Context) -> None:
                 num_rounds=remaining,
                 timeout=arm.config.federation.round_timeout_s,
             )
-        except EverySiteRefused as stop:
+        except TooFewReplies as stop:
             arm.note_stop(strategy.state, str(stop))
     arm.finish(strategy.state)
     if context.run_config.get("membership_audit"):

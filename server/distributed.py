@@ -4,7 +4,6 @@ See `cmrfed.privacy.secure_aggregation` for the protocol and `cmrfed.site.distri
 which too few sites got through is over without an update, and is not asked for again: sites may have paid for it.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -28,10 +27,10 @@ from cmrfed.privacy.secure_aggregation import (
     route,
     unmask,
 )
-from cmrfed.replies import Attendance, InvalidReply, Reply, SiteReply, masked_vector, message_of, own_message_of
+from cmrfed.replies import InvalidReply, Reply, SiteReply, masked_vector, message_of, own_message_of
 from cmrfed.site.distributed import Confirmations, Offers, Shares, Survivors
 
-from .strategy import EverySiteRefused, PrivateFederation, received, said, to_record
+from .strategy import PrivateFederation, TooFewReplies, said
 
 T = TypeVar("T")
 
@@ -43,8 +42,7 @@ class DistributedFederation(PrivateFederation):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Phases 1 and 2, and the messages of phase 3."""
-        self._round_started, self._grid = time.time(), grid
-        self._attendance = Attendance(self.arm.sites)
+        self._begin_round(grid)
         self._request = self.arm.request(self.state)
         self._session = Session.fresh(self._request.digest, self._plan.quorum)
         try:
@@ -55,19 +53,22 @@ class DistributedFederation(PrivateFederation):
             return []
         self.arm.attempt(self.state.round + 1)
         self._senders = sorted(shares)
-        weights, request = to_record(self.state.weights), said(self._request)
-        return [
+        nodes, request = self._attendance.nodes, said(self._request)
+        weights = self._weights_for([nodes[name] for name in shares])
+        return self._sent(
             self._message(
-                "mask", name, {"weights": weights, "request": request, "asked": said(Shares(shares=tuple(own)))}
+                "mask",
+                name,
+                {"weights": weights[nodes[name]], "request": request, "asked": said(Shares(shares=tuple(own)))},
             )
             for name, own in shares.items()
-        ]
+        )
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         """Phases 4 and 5, and the step."""
-        masked = self._heard(replies, partial(masked_vector, self._request))
+        masked = self._heard(replies, "masked", partial(masked_vector, self._request))
         updates, norm, reasons = [], self.state.max_grad_norm, self._attendance.reasons
         try:
             total = self._unmask(masked)
@@ -75,14 +76,11 @@ class DistributedFederation(PrivateFederation):
             updates = [update]
         except (ProtocolViolation, InvalidReply) as violation:
             reasons.setdefault("the round", str(violation))
-        self.state = self.arm.advance(self.state, updates, [norm] if norm else [], len(masked))
-        replies_of_sites = [SiteReply(name, None, reason) for name, reason in sorted(reasons.items())]
+        state = self.arm.advance(self.state, updates, [norm] if norm else [], len(masked))
+        told = [SiteReply(name, None, reason) for name, reason in sorted(reasons.items())]
         heads = self._attendance.heads
-        replies_of_sites += [
-            SiteReply(name, None, ledger_head=heads.get(name)) for name in sorted(masked) if name not in reasons
-        ]
-        self.arm.end_round(self.state, replies_of_sites, self._round_started)
-        return to_record(self.state.weights), None
+        told += [SiteReply(name, None, ledger_head=heads.get(name)) for name in sorted(masked) if name not in reasons]
+        return self._end_round(state, told, masked)
 
     @property
     def _plan(self) -> DistributedNoise:
@@ -91,16 +89,16 @@ class DistributedFederation(PrivateFederation):
         return self.arm.plan
 
     def _collect_offers(self) -> tuple[Offer, ...]:
-        """Phase 1, from every node that is there. Raises EverySiteRefused where too few are willing."""
+        """Phase 1, from every node that is there. Raises TooFewReplies where too few are willing."""
         content = {"request": said(self._request), "asked": said(self._session)}
         nodes = list(self._grid.get_node_ids())
         messages = [Message(RecordDict(content), node, f"{MessageType.QUERY}.offer") for node in nodes]  # type: ignore[arg-type]
-        offers = self._heard(self._grid.send_and_receive(messages, timeout=self._timeout_s), _offer)
+        offers = self._exchanged(messages, _offer)
         reasons = self._attendance.reasons
         willing = len(nodes) - sum(reason == "refused" for reason in reasons.values())
         if len(offers) < self._session.threshold and willing < self._session.threshold:
             told = "; ".join(f"{site}: {reason}" for site, reason in sorted(reasons.items()))
-            raise EverySiteRefused(
+            raise TooFewReplies(
                 f"round {self.state.round + 1} needs {self._session.threshold} sites, and {len(offers)} take part "
                 f"({told or 'no other is connected'})"
             )
@@ -140,11 +138,11 @@ class DistributedFederation(PrivateFederation):
     def _ask(
         self, action: str, names: Iterable[str], content: dict[str, ConfigRecord], read: Callable[[Reply], T]
     ) -> dict[str, T]:
-        messages = [self._message(action, name, content) for name in names]
-        return self._heard(self._grid.send_and_receive(messages, timeout=self._timeout_s), read)
+        return self._exchanged([self._message(action, name, content) for name in names], read)
 
-    def _heard(self, replies: Iterable[Message], read: Callable[[Reply], T]) -> dict[str, T]:
-        return self._attendance.heard((received(reply, "masked") for reply in replies), read)
+    def _exchanged(self, messages: Iterable[Message], read: Callable[[Reply], T]) -> dict[str, T]:
+        sent = self._sent(messages)
+        return self._heard(self._grid.send_and_receive(sent, timeout=self._timeout_s), "", read)
 
     def _message(self, action: str, name: str, content: Mapping[str, ConfigRecord | ArrayRecord]) -> Message:
         return Message(RecordDict(dict(content)), self._attendance.nodes[name], f"{MessageType.QUERY}.{action}")

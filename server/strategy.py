@@ -1,9 +1,10 @@
 """One strategy for every aggregation rule: ask each site, join what the answers hold, remember the state."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from logging import INFO
+from typing import TypeVar
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
@@ -12,51 +13,138 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from cmrfed.config import Stage
-from cmrfed.federation import Arm
+from cmrfed.federation import Arm, GlobalState, Traffic
 from cmrfed.replies import Attendance, Reply, SiteReply, Terms
-from cmrfed.updates import Weights
+from cmrfed.updates import Weights, changed
+
+T = TypeVar("T")
+
+_POLL_S = 1.0
+"""Between two looks for sites that a round still needs."""
 
 
-class EverySiteRefused(RuntimeError):
-    """Too few sites answered a round, because they refuse to; going on would change nothing."""
+class TooFewReplies(RuntimeError):
+    """Too few sites answered a round, in time or at all; it is not applied, and the rounds end."""
 
 
 class PrivateFederation(Strategy):
     """Sends every site the same request each round and hands the updates to `cmrfed.federation`.
 
-    Sites that refuse, fail or send what no honest site sends are noted by name, and the others go on.
+    Sites that refuse, fail or send what no honest site sends are noted by name, and the others go on, where they are
+    enough (`Arm.minimum_replies`). Until then, and until the round's deadline, the others are asked again with the same
+    request: a site that had answered it sends the same bytes and pays nothing. A round that is still short then is not
+    applied: what was answered is kept with the arm, and whoever starts it again goes on with the same round.
     """
 
     def __init__(self, arm: Arm) -> None:
         self.arm = arm
         self.state = arm.resume()
-        self._round_started = 0.0
+        self._informed: set[int] = set()
+        self._known: Weights = {}
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        self._round_started = time.time()
-        content = {"weights": to_record(self.state.weights), "request": said(self.arm.request(self.state))}
-        return [Message(RecordDict(content), node, MessageType.TRAIN) for node in grid.get_node_ids()]  # type: ignore[arg-type]
+        self._begin_round(grid)
+        self._answers = self.arm.answers_kept(self.state)
+        return self._asked()
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        attendance = Attendance(self.arm.sites)
+        self._hear(replies)
+        while self._is_short and self._may_grow and (left_s := self._left_s) > 0:
+            time.sleep(min(_POLL_S, left_s))
+            if messages := self._asked():
+                self._hear(self._grid.send_and_receive(messages, timeout=max(self._left_s, _POLL_S)))
+        told = [*self._answers.values(), *self._missing]
+        if self._is_short:
+            self.arm.leave_open(self.state, told, self._round_started, self._traffic)
+            raise TooFewReplies(self._why_short())
+        updates = [answer.update for answer in self._answers.values() if answer.update is not None]
+        norms = [answer.max_grad_norm for answer in self._answers.values() if answer.max_grad_norm is not None]
+        answered, self._answers = self._answers, {}
+        return self._end_round(self.arm.advance(self.state, updates, norms), told, answered)
+
+    def _begin_round(self, grid: Grid) -> None:
+        self._round_started, self._grid, self._traffic = time.time(), grid, Traffic()
+        self._attendance = Attendance(self.arm.sites)
+
+    def _end_round(
+        self, state: GlobalState, told: list[SiteReply], answered: Iterable[str]
+    ) -> tuple[ArrayRecord, MetricRecord | None]:
+        """Remember the state, durably, and who has the weights that this round began with."""
+        nodes = self._attendance.nodes
+        self._informed, self._known = {nodes[site] for site in answered if site in nodes}, self.state.weights
+        self.state = state
+        self.arm.end_round(state, told, self._round_started, self._traffic)
+        return to_record(state.weights), None
+
+    def _asked(self) -> list[Message]:
+        """The round's request to every node whose site has not answered it."""
+        done = {self._attendance.nodes.get(site) for site in self._answers}
+        nodes = [node for node in self._grid.get_node_ids() if node not in done]
+        request = said(self.arm.request(self.state))
+        return self._sent(
+            Message(RecordDict({"weights": weights, "request": request}), node, MessageType.TRAIN)
+            for node, weights in self._weights_for(nodes).items()
+        )
+
+    def _weights_for(self, nodes: Sequence[int]) -> dict[int, ArrayRecord]:
+        """By node, what it must be sent of the weights: all, or those that changed since a request that it answered;
+        its site has kept that one's (`Home.whole_weights`)."""
+        if not nodes:
+            return {}
+        whole, few = to_record(self.state.weights), to_record(changed(self.state.weights, self._known))
+        return {node: few if node in self._informed else whole for node in nodes}
+
+    def _hear(self, replies: Iterable[Message]) -> None:
+        """Add to the round's answers. Of those who gave none, what they know is not relied on any more."""
+        nodes = {s: node for s, node in self._attendance.nodes.items() if s in self._answers}
+        self._attendance = Attendance(self.arm.sites, nodes)
         terms = Terms(self.arm.request(self.state), self.state.weights)
-        answers = attendance.heard((received(reply, "update") for reply in replies), terms.update)
-        if not answers:
-            reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(attendance.reasons.items()))
-            raise EverySiteRefused(
-                f"round {self.state.round + 1} got no update ({reasons or 'no site replied in time'})"
-            )
-        updates = [answer.update for answer in answers.values() if answer.update is not None]
-        norms = [answer.max_grad_norm for answer in answers.values() if answer.max_grad_norm is not None]
-        self.state = self.arm.advance(self.state, updates, norms)
-        told = [replace(answer, ledger_head=attendance.heads.get(site)) for site, answer in answers.items()]
-        left_out = [SiteReply(site, None, reason) for site, reason in sorted(attendance.reasons.items())]
-        self.arm.end_round(self.state, [*told, *left_out], self._round_started)
-        return to_record(self.state.weights), None
+        found = self._heard(replies, "update", terms.update)
+        heads = self._attendance.heads
+        told = {site: replace(answer, ledger_head=heads.get(site)) for site, answer in found.items()}
+        self._answers = dict(sorted((told | self._answers).items()))
+        self._informed.clear()
+
+    def _heard(self, replies: Iterable[Message], arrays: str, read: Callable[[Reply], T]) -> dict[str, T]:
+        messages = list(replies)
+        self._traffic += Traffic(up=sum(map(_bytes, messages)))
+        return self._attendance.heard((received(reply, arrays) for reply in messages), read)
+
+    def _sent(self, messages: Iterable[Message]) -> list[Message]:
+        """The same messages, counted."""
+        counted = list(messages)
+        self._traffic += Traffic(down=sum(map(_bytes, counted)))
+        return counted
+
+    @property
+    def _is_short(self) -> bool:
+        return len(self._answers) < self.arm.minimum_replies
+
+    @property
+    def _missing(self) -> list[SiteReply]:
+        """Who gave the round no update when asked last, and why."""
+        reasons = sorted(self._attendance.reasons.items())
+        return [SiteReply(site, None, reason) for site, reason in reasons if site not in self._answers]
+
+    @property
+    def _may_grow(self) -> bool:
+        """Whether enough sites are left that could not be reached, or said nothing: who refuses would refuse again."""
+        turned_down = sum(not str(one.reason).endswith("UNAVAILABLE") for one in self._missing)
+        return len(self.arm.sites) - turned_down >= self.arm.minimum_replies
+
+    @property
+    def _left_s(self) -> float:
+        return self._round_started + self.arm.config.federation.round_timeout_s - time.time()
+
+    def _why_short(self) -> str:
+        answered, needed = len(self._answers), self.arm.minimum_replies
+        reasons = "; ".join(f"{one.site}: {one.reason}" for one in self._missing)
+        got = f"{answered} of the {needed} updates it needs" if answered else "no update"
+        return f"round {self.state.round + 1} got {got} ({reasons or 'no other site replied in time'})"
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -69,6 +157,11 @@ class PrivateFederation(Strategy):
 
     def summary(self) -> None:
         log(INFO, "arm %s: %d sites, from round %d", self.arm.name, len(self.arm.sites), self.state.round + 1)
+
+
+def _bytes(message: Message) -> int:
+    """Of a message's content; 0 where there is none."""
+    return sum(record.count_bytes() for record in message.content.values()) if message.has_content() else 0
 
 
 def to_record(weights: Weights) -> ArrayRecord:

@@ -4,6 +4,7 @@ import json
 import time
 from typing import Any
 
+from rich.filesize import decimal
 from rich.text import Text
 
 from cmrfed.config import RunConfig, UserError
@@ -89,7 +90,7 @@ class _Watch:
         for line in rounds[self.rounds_shown :]:
             console.print(self._round(line), soft_wrap=True)
         self.rounds_shown = len(rounds)
-        last = rounds[-1]["round"] if rounds else 0
+        last = max((line["round"] for line in rounds if line.get("applied", True)), default=0)
         done = last * self.steps_a_round + sum(self._steps_in_round(site, last + 1) for site in self.arm.sites)
         self.report(done, self.arm.config.federation.rounds * self.steps_a_round)
 
@@ -103,7 +104,8 @@ class _Watch:
     def _round(self, line: dict[str, Any]) -> Text:
         validation = line["validation"]
         held_out = f"  held-out loss {sum(validation.values()) / len(validation):.4f}" if validation else ""
-        text = Text(f"  round {line['round']}/{self.arm.config.federation.rounds}{held_out}")
+        short = "" if line["applied"] else "  not applied, too few replies"
+        text = Text(f"  round {line['round']}/{self.arm.config.federation.rounds}{held_out}{_sent(line)}{short}")
         for site, notes in line["sites"].items():
             text.append("  ").append_text(self._site(site, notes, line["round"]))
         return text
@@ -122,3 +124,9 @@ class _Watch:
         """What the site itself noted last, which no server is told: here both are the user's own."""
         noted = read_lines(self.run.site_home(site) / "refusals.jsonl")
         return f" ({noted[-1]['reason']})" if noted else ""
+
+
+def _sent(line: dict[str, Any]) -> str:
+    """What a round's messages weigh, where there were any."""
+    sent = line["bytes"]
+    return f"  {decimal(sent['down'])} down, {decimal(sent['up'])} up" if sent["down"] else ""

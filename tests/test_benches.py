@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import toy_slices
 
-from benches import gpu_foundation, privacy, styles
+from benches import gpu_foundation, messages, privacy, styles
 from cmrfed.conditions import STYLE_NUMBERS
 from cmrfed.config import GeneratorConfig
 from cmrfed.foundation import is_foundation
@@ -50,6 +50,12 @@ def test_a_foundation_is_checked_timed_trained_and_written_in_the_minutes_it_is_
 )
 def test_a_device_never_waits_for_hearts(pace, steps, uses):
     assert pace.settings(minutes=1, batch_size=32) == {"steps": steps, "batch_size": 32, "uses": uses}
+
+
+def test_what_messages_weigh_is_read_from_a_runs_rounds(finished_tiny_run):
+    row = messages.read(finished_tiny_run)
+    assert row.first_down > max(row.down, row.up) and min(row.down, row.up) > 0
+    assert len(messages.cells(row)) == len(messages.TITLES) - 2
 
 
 def test_the_best_style_is_better_than_the_one_it_began_with(monkeypatch):

@@ -13,7 +13,7 @@ from tiny_runs import tiny_run_config
 
 from cmrfed.apps.server.distributed import DistributedFederation
 from cmrfed.apps.server.membership_audit import audit_membership
-from cmrfed.apps.server.strategy import EverySiteRefused, PrivateFederation, received
+from cmrfed.apps.server.strategy import PrivateFederation, TooFewReplies, received
 from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import AdaptiveClipping
 from cmrfed.federation import Arm, ArmPlan, GlobalState
@@ -143,7 +143,7 @@ def test_one_bad_reply_is_dropped_by_name_and_the_others_update_the_model(answer
 def test_a_round_in_which_every_reply_is_bad_ends_the_run_with_the_reasons(answered):
     strategy, messages, replies = answered
     bad = [BAD_UPDATES["NaN"][0](reply, message) for reply, message in zip(replies, messages, strict=True)]
-    with pytest.raises(EverySiteRefused, match=r"got no update \(east: dropped: .* not finite; north: dropped"):
+    with pytest.raises(TooFewReplies, match=r"got no update \(east: dropped: .* not finite; north: dropped"):
         strategy.aggregate_train(1, bad)
     assert strategy.state.round == 0
 

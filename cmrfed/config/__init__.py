@@ -52,6 +52,7 @@ from cmrfed.config.training import (
     ExecutionConfig,
     FederationConfig,
     FinetuningConfig,
+    MessageConfig,
     PretrainingConfig,
     TrainingConfig,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "Fraction",
     "GeneratorConfig",
     "LeakageConfig",
+    "MessageConfig",
     "Number",
     "PhantomConfig",
     "Positive",

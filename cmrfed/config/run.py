@@ -54,11 +54,29 @@ class RunConfig(Stage):
         return self
 
     @model_validator(mode="after")
+    def _masked_sums_are_whole(self) -> "RunConfig":
+        if self.privacy.mode != "distributed":
+            return self
+        if self.federation.compression != "none":
+            raise ValueError(
+                f"federation.compression: {self.federation.compression} makes a site's own update small, and with "
+                "privacy.mode=distributed a masked one alone is sent; choose compression=none, or recipe=local"
+            )
+        if self.federation.minimum_replies is not None:
+            raise ValueError(
+                "federation.minimum_replies: with privacy.mode=distributed, privacy.dropouts says how many sites may "
+                f"fail; leave it null (found {self.federation.minimum_replies}), or choose recipe=local"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _shrinkage_knows_the_noise(self) -> "RunConfig":
         found: dict[str, tuple[object, object]] = {
             "aggregation.rule": (self.aggregation.rule, "mean"),
             "training.optimizer": (self.training.optimizer, "sgd"),
         }
+        if self.federation.compression == "top_k":
+            found["federation.compression"] = ("top_k", "int8")
         if self.training.local_steps > 1:  # a round begins with a norm that all know; where a site's went to, it keeps
             found["privacy.adaptive"] = (self.privacy.adaptive, None)
         if self.aggregation.shrinkage == "none" or self.privacy.mode == "none":

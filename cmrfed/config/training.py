@@ -109,11 +109,35 @@ class AggregationConfig(Stage):
         default="james_stein",
         description="james_stein: believe each part of a noised update as far as it exceeds its noise",
     )
-    server_learning_rate: Positive = Field(default=1.0, description="factor of the joined update")
+    trimmed_share: float = Field(
+        default=0.25, gt=0, lt=0.5, description="with trimmed_mean: share of the sites left out at each end"
+    )
+    byzantine_sites: Number = Field(
+        default=1, description="with krum and multi_krum: sites that may send anything; 2 of them + 3 must reply"
+    )
+    server_optimizer: Literal["none", "momentum", "adam", "yogi"] = Field(
+        default="none", description="what the joined updates of all rounds so far make of the next weights"
+    )
+    server_learning_rate: Positive = Field(
+        default=1.0, description="factor of the joined update; with adam and yogi, how far a weight moves in a round"
+    )
+    beta1: Decay = Field(default=0.9, description="of the server's optimizer: decay of earlier updates")
+    beta2: Decay = Field(default=0.99, description="of adam and yogi: decay of earlier updates' squares")
+    tau: Positive = Field(default=1e-3, description="of adam and yogi: size of an update that counts as small")
     ema_decay: Decay = Field(default=0.0, description="decay per round of the averaged weights; 0: the last ones")
 
 
-class FederationConfig(Stage):
+class MessageConfig(Stage):
+    """How a site's update is sent, once its noise is in it."""
+
+    compression: Literal["none", "int8", "top_k"] = Field(
+        default="none",
+        description="numbers of 32 bits; of 8; or the largest alone, of which a site keeps the rest for later rounds",
+    )
+    top_k_share: Fraction = Field(default=0.01, description="with top_k: share of an update's numbers that is sent")
+
+
+class FederationConfig(MessageConfig):
     """Who takes part, and for how long."""
 
     rounds: Count = Field(default=4, description="rounds of the whole run")
@@ -129,8 +153,17 @@ class FederationConfig(Stage):
     )
     arms: Literal["private", "all"] = Field(default="private", description="all: train without privacy too, to compare")
     round_timeout_s: Positive = Field(default=3600, description="longest wait for a round's sites, in seconds")
+    minimum_replies: Count | None = Field(
+        default=None,
+        description="fewest sites' updates that a round is made of; null: as few as aggregation.rule can join",
+    )
     largest_start_loss: Positive | None = Field(
         default=0.5,
         description="private rounds begin from no start with a higher held-out loss, as a part of that of the best "
         "predictor that sees one pixel at a time; null: from any",
     )
+
+    @property
+    def messages(self) -> MessageConfig:
+        """How updates are sent, alone."""
+        return MessageConfig(compression=self.compression, top_k_share=self.top_k_share)

@@ -4,11 +4,24 @@ from cmrfed.federation.coordinator import (
     Arm,
     ArmPlan,
     GlobalState,
+    Traffic,
     advance,
     distributed_update,
     load_state,
+    refuse_few_sites,
     save_state,
     update_noise,
 )
 
-__all__ = ["Arm", "ArmPlan", "GlobalState", "advance", "distributed_update", "load_state", "save_state", "update_noise"]
+__all__ = [
+    "Arm",
+    "ArmPlan",
+    "GlobalState",
+    "Traffic",
+    "advance",
+    "distributed_update",
+    "load_state",
+    "refuse_few_sites",
+    "save_state",
+    "update_noise",
+]

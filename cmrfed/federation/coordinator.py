@@ -3,10 +3,11 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import torch
 from jaxtyping import Int64
 from torch.utils.tensorboard import SummaryWriter
 
-from cmrfed.aggregation import join, shrunk
-from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, read_stage_json
+from cmrfed.aggregation import Moments, fewest_updates, join, server_step, shrunk
+from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, UserError, read_stage_json
 from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line
 from cmrfed.generators import build_generator
@@ -24,6 +25,7 @@ from cmrfed.preparation import phantom_stream
 from cmrfed.privacy import DistributedNoise, Noised, NoPrivacy, Plan
 from cmrfed.replies import InvalidReply, SiteReply
 from cmrfed.site import Request
+from cmrfed.site.request import digest
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, has_public_objectives, train_publicly, validation_losses
 from cmrfed.training.reach import gradient_reach
@@ -45,13 +47,20 @@ from cmrfed.updates import (
 class GlobalState:
     """The generator after `round` rounds: the weights that are trained on, and their average, which is sampled.
 
-    `max_grad_norm` is where adaptive clipping stands; None is where the plan begins.
+    `max_grad_norm` is where adaptive clipping stands; None is where the plan begins. `moments` are those of the
+    server's optimizer. All that the next round begins with is here, and so in the checkpoint.
     """
 
     round: int
     weights: Weights
     averaged: Weights
     max_grad_norm: float | None = None
+    moments: Moments = field(default_factory=Moments)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, hex, of the weights that are trained on."""
+        return digest("", self.weights)
 
 
 def advance(
@@ -62,7 +71,8 @@ def advance(
     post_process: Callable[[Weights], Weights] = lambda weights: weights,
     noise_std: float = 0.0,
 ) -> GlobalState:
-    """Move the weights by the sites' updates, joined by the rule; with no update at all they stay. The average follows.
+    """Move the weights by the sites' updates, joined by the rule, as the server's optimizer has it; with no update at
+    all they stay. The average follows.
 
     `post_process` is what is made of the moved weights without any patient's data. `norms` are the clipping norms that
     the sites came to; their geometric mean is where the next round begins. `noise_std` is that of every number of the
@@ -70,15 +80,27 @@ def advance(
 
     The decay warms up as min(decay, (1 + r) / (10 + r)), so that the first rounds do not drag the initial weights on.
     """
-    weights = state.weights
+    weights, moments = state.weights, state.moments
     if updates:
-        joined = join(config.rule, updates)
+        joined = join(config, updates)
         believed = joined if config.shrinkage == "none" else shrunk(joined, noise_std)
-        moved = apply_update(weights, believed, config.server_learning_rate)
-        weights = post_process(moved)
+        step, moments = server_step(config, moments, believed)
+        weights = post_process(apply_update(weights, step))
     decay = min(config.ema_decay, (1 + state.round) / (10 + state.round))
     norm = math.exp(sum(map(math.log, norms)) / len(norms)) if norms else state.max_grad_norm
-    return GlobalState(state.round + 1, weights, average(state.averaged, weights, decay), norm)
+    return GlobalState(state.round + 1, weights, average(state.averaged, weights, decay), norm, moments)
+
+
+def refuse_few_sites(config: RunConfig, sites: int) -> None:
+    """Raise UserError where so many sites could never make a round, however well all of them answer."""
+    rule, wanted = config.aggregation.rule, config.federation.minimum_replies or 1
+    if sites < (needed := fewest_updates(config.aggregation)):
+        raise UserError(
+            f"aggregation.rule: {rule} needs {needed} sites with these parameters, found {sites}; choose rule=mean or "
+            "median, which join any number, or change aggregation.trimmed_share or aggregation.byzantine_sites"
+        )
+    if sites < wanted:
+        raise UserError(f"federation.minimum_replies: {wanted} is more than the {sites} sites there are; lower it")
 
 
 def distributed_update(
@@ -122,25 +144,54 @@ def update_noise(task: LocalTask, sites: int) -> float:
 
 def save_state(path: Path, state: GlobalState) -> None:
     """Write a checkpoint; a crash leaves the last one whole."""
-    both = {f"weights/{n}": a for n, a in state.weights.items()} | {
-        f"averaged/{n}": a for n, a in state.averaged.items()
+    parts = {
+        "weights": state.weights,
+        "averaged": state.averaged,
+        "first_moment": state.moments.first,
+        "second_moment": state.moments.second,
     }
-    save_weights(path, both, {"round": state.round, "max_grad_norm": state.max_grad_norm})
+    save_weights(path, _under_names(parts), {"round": state.round, "max_grad_norm": state.max_grad_norm})
 
 
 def load_state(path: Path) -> GlobalState:
     """Read a checkpoint."""
     arrays, notes = load_weights(path)
-    parts: dict[str, Weights] = {"weights": {}, "averaged": {}}
+    parts = _by_names(arrays)
+    norm, moments = notes["max_grad_norm"], Moments(parts["first_moment"], parts["second_moment"])
+    return GlobalState(int(str(notes["round"])), parts["weights"], parts["averaged"], norm, moments)  # type: ignore[arg-type]
+
+
+def _under_names(parts: Mapping[str, Weights]) -> Weights:
+    """Several sets of weights as one, for a file: part/weight."""
+    return {f"{part}/{name}": array for part, weights in parts.items() for name, array in weights.items()}
+
+
+def _by_names(arrays: Weights) -> defaultdict[str, Weights]:
+    """The sets of weights in a file, those without a weight left out."""
+    parts: defaultdict[str, Weights] = defaultdict(dict)
     for name, array in arrays.items():
         part, _, weight = name.partition("/")
         parts[part][weight] = array
-    norm = notes["max_grad_norm"]
-    return GlobalState(int(str(notes["round"])), parts["weights"], parts["averaged"], norm)  # type: ignore[arg-type]
+    return parts
 
 
 _HEARTS_A_ROUND = 10_000
 """Phantom hearts are numbered; each round's public training begins at the next ten thousand, more than it can use."""
+
+
+_TOLD = ("site", "loss", "max_grad_norm", "ledger_head")
+"""Of an answer that is kept, besides its update."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of the content of a round's messages, over all sites: sent down to them, and up by them."""
+
+    down: int = 0
+    up: int = 0
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(self.down + other.down, self.up + other.up)
 
 
 class ArmPlan(Stage):
@@ -153,12 +204,20 @@ class ArmPlan(Stage):
     sites: tuple[str, ...]
 
 
+def _line(round: int, replies: Sequence[SiteReply], started: float, traffic: Traffic) -> dict[str, Any]:
+    """A round, as rounds.jsonl has it."""
+    sites = {one.site: {"reason": one.reason, "loss": one.loss, "ledger_head": one.ledger_head} for one in replies}
+    times = {"started": started, "finished": time.time()}
+    return {"round": round, **times, "bytes": {"down": traffic.down, "up": traffic.up}, "sites": sites}
+
+
 class Arm:
     """One federation within a run, in a folder of its own:
 
     arm.json               the plan
     initial.safetensors    the weights it starts from
     checkpoint.safetensors the state after the last whole round
+    open_round.safetensors answers to the round after it, which too few sites have given yet
     attempt.json           the distributed step at work: sites may have paid for it, so that it is never asked for again
     rounds.jsonl           a line a round
     stopped.txt            after how many rounds and why it ended, where that was early
@@ -201,7 +260,7 @@ class Arm:
         attempt = self.folder / "attempt.json"
         if attempt.exists() and json.loads(attempt.read_text(encoding="utf-8"))["round"] > state.round:
             state = advance(state, [], self.config.aggregation)
-            self.end_round(state, [], time.time())
+            self.end_round(state, [], time.time(), Traffic())
         return state
 
     def request(self, state: GlobalState) -> Request:
@@ -214,7 +273,18 @@ class Arm:
             max_grad_norm=state.max_grad_norm,
             seed=self.config.seed,
         )
-        return Request(run=self.run_at_sites, generator=self.config.generator, task=task)
+        return Request(
+            run=self.run_at_sites,
+            generator=self.config.generator,
+            task=task,
+            messages=self.config.federation.messages,
+            weights=state.digest,
+        )
+
+    @property
+    def minimum_replies(self) -> int:
+        """How many sites' updates a round is made of at least, >= 1."""
+        return max(self.config.federation.minimum_replies or 1, fewest_updates(self.config.aggregation))
 
     def advance(
         self, state: GlobalState, updates: Sequence[Weights], norms: Sequence[float] = (), sites: int | None = None
@@ -248,19 +318,41 @@ class Arm:
         once stopped early has not, from here on."""
         (self.folder / "stopped.txt").unlink(missing_ok=True)
         if not (self.folder / "rounds.jsonl").exists():
-            self._log(state, [], time.time())
+            self._log(state, [], time.time(), Traffic())
 
-    def end_round(self, state: GlobalState, replies: Sequence[SiteReply], started: float) -> None:
+    def end_round(self, state: GlobalState, replies: Sequence[SiteReply], started: float, traffic: Traffic) -> None:
         """Checkpoint first, then log: a round that is not in the checkpoint is asked for again."""
         save_state(self.folder / "checkpoint.safetensors", state)
-        self._log(state, replies, started)
+        self._open_round.unlink(missing_ok=True)
+        self._log(state, replies, started, traffic)
 
-    def _log(self, state: GlobalState, replies: Sequence[SiteReply], started: float) -> None:
-        sites = {
-            reply.site: {"reason": reply.reason, "loss": reply.loss, "ledger_head": reply.ledger_head}
-            for reply in replies
-        }
-        line: dict[str, Any] = {"round": state.round, "started": started, "finished": time.time(), "sites": sites}
+    def leave_open(self, state: GlobalState, replies: Sequence[SiteReply], started: float, traffic: Traffic) -> None:
+        """Keep the answers to the round after `state`, too few to be applied, until it is asked for again, and note
+        who is missing. What was answered was paid for: with the same request, it will be part of the round."""
+        answers = [reply for reply in replies if reply.update is not None]
+        arrays = _under_names({str(number): reply.update or {} for number, reply in enumerate(answers)})
+        told = [{name: getattr(reply, name) for name in _TOLD} for reply in answers]
+        save_weights(self._open_round, arrays, {"request": self.request(state).digest, "answers": told})
+        line = _line(state.round + 1, replies, started, traffic) | {"applied": False, "validation": {}}
+        append_line(self.folder / "rounds.jsonl", line)
+
+    def answers_kept(self, state: GlobalState) -> dict[str, SiteReply]:
+        """By site, what was answered already to the very request of the round after `state`."""
+        if not self._open_round.exists():
+            return {}
+        arrays, notes = load_weights(self._open_round)
+        if notes["request"] != self.request(state).digest:
+            return {}
+        updates = _by_names(arrays)
+        answers: list[dict[str, Any]] = notes["answers"]  # type: ignore[assignment]
+        return {told["site"]: SiteReply(update=updates[str(n)], **told) for n, told in enumerate(answers)}
+
+    @property
+    def _open_round(self) -> Path:
+        return self.folder / "open_round.safetensors"
+
+    def _log(self, state: GlobalState, replies: Sequence[SiteReply], started: float, traffic: Traffic) -> None:
+        line = _line(state.round, replies, started, traffic) | {"applied": True}
         line["validation"] = self._validate(state) if self._is_validated(state.round) else {}
         append_line(self.folder / "rounds.jsonl", line)
         self._draw_curves(state.round, line["validation"], replies)

@@ -8,6 +8,7 @@ import numpy as np
 
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar
+from cmrfed.federation import refuse_few_sites
 from cmrfed.federation.start import (
     initial_weights,
     refuse_poor_start,
@@ -121,6 +122,7 @@ def _divide(slices: Slices, config: RunConfig) -> tuple[dict[str, Slices], Slice
 
 def _refuse_unfit_sites(sites: dict[str, Slices], config: RunConfig) -> None:
     """What `cmrfed prepare` would find at each hospital."""
+    refuse_few_sites(config, len(sites))
     needed = config.privacy.minimum_patients if config.privacy.mode != "none" else 1
     for name, own in sites.items():
         refuse_twins(own, f"site {name}")

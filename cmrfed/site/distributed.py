@@ -105,6 +105,7 @@ def mask(home: Home, request: Request, weights: Weights, shares: tuple[Encrypted
         raise Refusal("site.yaml was changed since this session was begun; the next one keeps to it")
     begun.participant.require_ready_to_mask(shares)
     generator = build_generator(request.generator, seed=0)
+    weights = home.whole_weights(request, weights)
     write_weights(generator, weights)
     slices = home.slices()
     key = begun.participant.session_digest + home.begin(request, slices, weights)

@@ -10,10 +10,12 @@ ca.crt               the certificate by which that server is known
 node.key, node.pub   the key by which the server knows its node, and the half of it that the coordinator was sent
 ledger.head          the last row that this home saw of the hospital's ledger, which lies elsewhere
 attempts/            of each run, the secret from which the answer at work is drawn, until the answer is whole
-outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat
+outbox/              the last answer of each run, so that a request lost on the way costs nothing to repeat, and what of
+                     its updates is still to be sent
 plans/               of each run, the plan it began with: no later request may bring another
 members/             of each run, the patients it began with, by their keys: nobody else counts as a member in an audit
-weights/             of each run, the global weights of its last request: what a membership audit attacks
+weights/             of each run, the global weights of its last request: what a membership audit attacks, and what the
+                     next request need not bring again
 sessions/            of each run, the secure aggregation it is in the middle of: secrets
 audits/              of each run, the one membership audit that was answered
 rounds.jsonl         a local log of rounds and their times
@@ -231,6 +233,16 @@ class Home:
             atomic.write_text(members, cohort.members.hex(), mode=atomic.PRIVATE)
         save_weights(self._file("weights", request.run, "safetensors"), weights, {"round": request.task.round})
         return digest(cohort.fingerprint + request.model_dump_json(), weights)
+
+    def whole_weights(self, request: Request, sent: Weights) -> Weights:
+        """All the weights to train from: those that came with the request, and for the others those of the run's last
+        one. Raises Refusal where these together are not the weights that the server means; it then sends all."""
+        if request.weights in (None, digest("", sent)):
+            return sent
+        whole = self.last_weights(request.run) | sent
+        if digest("", whole) != request.weights:
+            raise Refusal("the weights that came and those of this run's last request are not the ones that are meant")
+        return whole
 
     @property
     def _image_size(self) -> int:

@@ -69,7 +69,8 @@ class LocalTask(Stage):
 
 @dataclass(frozen=True)
 class LocalRun:
-    """What a local run releases: the change of the trained weights.
+    """What a local run releases: the change of the trained weights, as arrays by name, or what it is sent as
+    (`cmrfed.compression`).
 
     `loss` (mean training loss) is None with privacy: it was not paid for. `max_grad_norm` is where adaptive clipping
     came to, None without it.

@@ -30,6 +30,7 @@ rounded to (half of 2^-10 sigma C) and for single precision.
 import math
 from dataclasses import dataclass
 
+from cmrfed.config import MessageConfig
 from cmrfed.privacy import NoPrivacy, PrivacyPlan
 from cmrfed.training.local import LocalTask
 
@@ -58,6 +59,9 @@ class Reach:
     def __mul__(self, factor: float) -> "Reach":
         return Reach(self.entry * factor, self.norm * factor)
 
+    def __add__(self, other: "Reach") -> "Reach":
+        return Reach(self.entry + other.entry, self.norm + other.norm)
+
 
 def norm_range(task: LocalTask) -> tuple[float, float]:
     """(Least, largest) clipping norm that a site can come to in a round; equal where the norm does not move."""
@@ -85,6 +89,29 @@ def update_reach(task: LocalTask, entries: int, largest_weight: float) -> Reach:
         reach = gradient_reach(task, task.plan, entries) * rate
     rounded = (steps + 1) * 2.0**-23 * (largest_weight + reach.entry)
     return Reach(reach.entry + rounded, reach.norm + rounded * math.sqrt(entries))
+
+
+def sent_reach(task: LocalTask, messages: MessageConfig, entries: int, largest_weight: float) -> Reach:
+    """Of what a site sends of its update (`cmrfed.compression`).
+
+    Rounding to whole multiples of a scale moves each entry by half of it at most, and none beyond the largest. What
+    has not been sent of earlier rounds' updates is no longer than these together.
+    """
+    reach = update_reach(task, entries, largest_weight)
+    match messages.compression:
+        case "none":
+            return reach
+        case "int8":
+            return reach + Reach(0.0, reach.entry / (2 * 127) * math.sqrt(entries))
+        case "top_k":
+            earlier = (update_reach(_at(task, round), entries, largest_weight) for round in range(1, task.round))
+            return sum(earlier, start=reach)
+
+
+def _at(task: LocalTask, round: int) -> LocalTask:
+    """An earlier round's task; where its norm stood is not known, but how far it may have gone."""
+    norm = None if isinstance(task.plan, NoPrivacy) else task.plan.clipping.largest_norm
+    return task.model_copy(update={"round": round, "max_grad_norm": norm})
 
 
 def gradient_reach(task: LocalTask, plan: PrivacyPlan, entries: int, sites: int = 1) -> Reach:

@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 import re
 import shlex
 import shutil
@@ -183,6 +184,17 @@ def test_sites_that_gave_no_update_and_arms_that_stopped_are_named(run):
     first = re.search(r'class="banner">(.*?)</div>', html, re.DOTALL)[1]
     assert first == "<strong>This run stopped early</strong>Arm without privacy, after 2 of 10 rounds: no site answered"
     assert "Not everything went as planned" in text
+
+
+def test_a_round_that_was_short_of_replies_is_named_once_however_often_it_was_asked_for(run):
+    log_rounds(run, "private", {"Siemens": None, "Philips": None}, rounds=3)
+    path = run.arm_folder("private") / "rounds.jsonl"
+    short = {"round": 2, "started": 0.0, "finished": 1.0, "applied": False, "validation": {}}
+    short["sites"] = {"Philips": {"reason": "failed: NODE_UNAVAILABLE", "loss": None}}
+    path.write_text((json.dumps(short) + "\n") * 2 + path.read_text())
+    text = text_of(write_report(run, None))
+    assert "Arm private, round 2: too few sites replied, and it was not applied" in text
+    assert "Site Philips , arm private, round 2: failed: NODE_UNAVAILABLE" in text
 
 
 def test_a_seeded_run_says_that_it_guarantees_nothing(tmp_path):
