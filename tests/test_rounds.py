@@ -242,7 +242,9 @@ def test_after_its_first_round_a_site_is_sent_what_changed_alone(federate, tiny_
     whole, part = (sum(weights[name].nbytes for name in names) for names in (weights, trained))
     first, *later = [line["bytes"] for line in lines(arm)]
     assert 3 * whole < first["down"] < 4 * whole
-    assert all(3 * part < one["down"] < first["down"] / 2 for one in later)
+    assert all(one["down"] < first["down"] / 2 for one in later), (
+        "at most the trained ones, if shrinkage lets them move"
+    )
     assert all(3 * part < line["bytes"]["up"] < first["down"] / 2 for line in lines(arm))
 
 

@@ -1,8 +1,9 @@
 """A site's part in a step of distributed noise, of which the server learns only the sum over the sites.
 
 The five phases of `cmrfed.privacy.secure_aggregation`, each a message that may find a new process, so that the state
-between them is on the site's own disk. The session's `request` is the digest of the whole request, plan included, and
-every peer signs it: a site's guarantee rests on its peers' noise, and so on their having been asked for the same.
+between them is on the site's own disk. The session's `request` is the digest of the whole request, plan and
+digest of the weights included, and every peer signs it: a site's guarantee rests on its peers' noise, and so on their
+having been asked for the same. A server that sends one of them other weights gets no vector from it.
 
 A step is paid for before patients' data are touched, and its masked vector leaves once: a site that crashed after it
 was masked sits the round out. What was paid and never summed stays spent, since nobody can know that it was never
@@ -72,6 +73,8 @@ def offer(home: Home, request: Request, session: Session) -> Offer:
     home.refuse_beyond(request)
     plan = _distributed(request.task.plan)
     _require_same_request(request, session)
+    if request.weights is None:
+        raise Refusal("a joint step names the weights it starts from, so that all sites sign for the same ones")
     if session.threshold != plan.quorum:
         raise Refusal(f"the session's threshold is {session.threshold}, the plan's quorum {plan.quorum}")
     _require_registered(home)

@@ -13,6 +13,7 @@ from cmrfed.privacy.randomness import KEY_BYTES
 from cmrfed.privacy.rounding import GRID
 from cmrfed.privacy.secure_aggregation import ProtocolViolation, Session, route, unmask
 from cmrfed.site import Refusal, Request, distributed
+from cmrfed.site.request import digest
 from cmrfed.training import LocalTask, contribution
 from cmrfed.updates import read_weights
 
@@ -30,14 +31,15 @@ def weights(tiny_generator_config):
 
 
 @pytest.fixture
-def request_round(tiny_generator_config, fp32_training):
+def request_round(tiny_generator_config, fp32_training, weights):
     training = fp32_training.model_copy(update={"local_steps": 1})
 
-    def make(round=1, **plan):
+    def make(round=1, starts_from=None, **plan):
         among = {"sites": 4, "dropouts": 1, "colluders": 1}
         values = {"seed": None, "target_epsilon": 1000.0, "steps": 6} | among | plan
         task = LocalTask(training=training, plan=toy_plan(**values), round=round, rounds=6)
-        return Request(run="run", generator=tiny_generator_config, task=task)
+        named = digest("", weights if starts_from is None else starts_from)
+        return Request(run="run", generator=tiny_generator_config, task=task, weights=named)
 
     return make
 
@@ -264,3 +266,24 @@ def test_one_masked_vector_tells_nothing(homes, request_round, weights):
         assert stats.kstest(vector / 2.0**32, "uniform").pvalue > 1e-4
     pair = (masked["A"] + masked["B"]) / 2.0**32
     assert stats.kstest(pair, "uniform").pvalue > 1e-4
+
+
+def test_a_site_that_is_sent_other_weights_than_its_peers_signed_for_answers_nothing(homes, request_round, weights):
+    """Or the server would learn from the difference what a single site's patients do to weights of its choosing."""
+    request = request_round()
+    session = Session.fresh(request.digest, 3)
+    offers = tuple(distributed.offer(home, request, session) for home in homes.values())
+    shares = route({name: distributed.share(home, request.run, offers) for name, home in homes.items()})
+    other = {name: array + np.float32(1e-3) for name, array in weights.items()}
+    with pytest.raises(Refusal):
+        distributed.mask(homes["A"], request, other, tuple(shares["A"]))
+    assert homes["A"].ledger.rows() == []
+    with pytest.raises(Refusal, match="another than the one"):
+        distributed.mask(homes["A"], request_round(starts_from=other), other, tuple(shares["A"]))
+    assert distributed.mask(homes["A"], request, weights, tuple(shares["A"])).value.size
+
+
+def test_a_joint_step_that_names_no_weights_is_refused(homes, request_round):
+    request = request_round().model_copy(update={"weights": None})
+    with pytest.raises(Refusal, match="names the weights"):
+        distributed.offer(homes["A"], request, Session.fresh(request.digest, 3))
