@@ -39,9 +39,9 @@ Scores = dict[str, Any]
 def main() -> None:
     """Measure, and print one JSON object."""
     options = _options()
-    halves = {name: _halves(group) for name, group in _groups(read_real(options.data, options.store)).items()}
-    tested = {name: pair[HALVES.index(options.half)] for name, pair in halves.items()}
-    others = {name: pair[1 - HALVES.index(options.half)] for name, pair in halves.items()}
+    pairs = {name: halves(group) for name, group in groups(read_real(options.data, options.store)).items()}
+    tested = {name: pair[HALVES.index(options.half)] for name, pair in pairs.items()}
+    others = {name: pair[1 - HALVES.index(options.half)] for name, pair in pairs.items()}
     phantom = _phantom(options)
     found = {name: {"patients": slices.number_of_patients} for name, slices in tested.items()}
     for name, scores in _dice({"phantom": phantom}, tested, options).items():
@@ -57,12 +57,12 @@ def main() -> None:
         for name, scores in _dice({"generated, phantom masks": _drawn(phantom, options)}, tested, options).items():
             found[name] |= scores
     if options.kid:
-        shown = _features(phantom)
+        shown = features(phantom)
         for name, slices in tested.items():
-            reference, test = _features(others[name]), _features(slices)
-            found[name]["kid"] = _kid(reference, test, shown)
+            reference, test = features(others[name]), features(slices)
+            found[name]["kid"] = kid(reference, test, shown)
             if options.generator:
-                found[name]["kid_generated"] = _kid(reference, test, _features(drawn[name]))
+                found[name]["kid_generated"] = kid(reference, test, features(drawn[name]))
     console.print(json.dumps(found, indent=2), markup=False, highlight=False)
 
 
@@ -115,7 +115,7 @@ def _drawn(slices: Slices, options: argparse.Namespace) -> Slices:
         )
 
 
-def _groups(real: Slices) -> dict[str, Slices]:
+def groups(real: Slices) -> dict[str, Slices]:
     """Patients by data set and vendor."""
     names: dict[str, list[str]] = {}
     for record in real.records:
@@ -123,7 +123,7 @@ def _groups(real: Slices) -> dict[str, Slices]:
     return {name: real.subset(patients) for name, patients in sorted(names.items())}
 
 
-def _halves(group: Slices) -> tuple[Slices, Slices]:
+def halves(group: Slices) -> tuple[Slices, Slices]:
     first, second = split_patients(group.records, 0.5, seed=0, strata=("pathology",))
     return group.subset(first), group.subset(second)
 
@@ -151,12 +151,12 @@ def _mean(scores: list[Scores]) -> Scores:
     return mean | {"seeds": [round(one["mean"], 4) for one in scores]}
 
 
-def _features(slices: Slices) -> PatientFeatures:
+def features(slices: Slices) -> PatientFeatures:
     few = thin(slices, KID_SLICES, seed=0)
     return PatientFeatures(extract_features(few.batch(range(len(few))).images), torch.from_numpy(few.patients))
 
 
-def _kid(reference: PatientFeatures, test: PatientFeatures, shown: PatientFeatures) -> Scores:
+def kid(reference: PatientFeatures, test: PatientFeatures, shown: PatientFeatures) -> Scores:
     found = fidelity_scores(reference, test, shown)
     return {key: found[key] for key in ("kid", "kid_ci95", "kid_real", "fid", "fid_real", "images")}
 
