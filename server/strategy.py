@@ -160,8 +160,14 @@ class PrivateFederation(Strategy):
 
 
 def _bytes(message: Message) -> int:
-    """Of a message's content; 0 where there is none."""
-    return sum(record.count_bytes() for record in message.content.values()) if message.has_content() else 0
+    """Of the arrays and texts in a message, with their names. Counted here, since Flower's own count raises on some of
+    what a site can send."""
+    if not message.has_content():
+        return 0
+    records = message.content
+    arrays = [(name, one.data) for record in records.array_records.values() for name, one in record.items()]
+    notes = [(name, one) for record in records.config_records.values() for name, one in record.items()]
+    return sum(len(name) + len(one) for name, one in [*arrays, *notes] if isinstance(one, str | bytes))
 
 
 def to_record(weights: Weights) -> ArrayRecord:

@@ -140,6 +140,13 @@ def test_one_bad_reply_is_dropped_by_name_and_the_others_update_the_model(answer
         assert 0.05 <= strategy.state.max_grad_norm <= 5
 
 
+def test_a_note_that_nobody_asked_for_changes_nothing(answered):
+    """Of the kinds that Flower itself cannot measure, too."""
+    strategy, messages, replies = answered
+    strategy.aggregate_train(1, [with_notes(x=True, y=[True, False])(replies[0], messages[0]), *replies[1:]])
+    assert all(notes["reason"] is None for notes in last_round(strategy.arm).values())
+
+
 def test_a_round_in_which_every_reply_is_bad_ends_the_run_with_the_reasons(answered):
     strategy, messages, replies = answered
     bad = [BAD_UPDATES["NaN"][0](reply, message) for reply, message in zip(replies, messages, strict=True)]
