@@ -13,7 +13,7 @@ test: $(INSTALLED)              ## the fast tests
 	$(BIN)/pytest -n auto --dist worksteal
 
 e2e: $(INSTALLED)               ## whole runs in real processes
-	$(BIN)/pytest tests/e2e --override-ini addopts="-q --strict-markers"
+	$(BIN)/pytest tests/e2e --override-ini addopts="-q --strict-markers" -n auto --dist loadfile
 
 lint: $(INSTALLED)              ## style, types and layers
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Shared by all tests: shapes in signatures are checked as the code runs, and torch stays on one thread."""
+"""Shared by all tests: shapes in signatures are checked as the code runs, in one process and on one thread."""
 
 import os
 import sys
@@ -11,6 +11,11 @@ import shape_checks
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 shape_checks.install()
 
+import lone_process  # noqa: E402
+
+lone_process.install()
+
+import known_hearts  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -41,6 +46,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("CMRFED_CACHE", str(folder))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hearts_once() -> Iterator[None]:
+    with known_hearts.known():
+        yield
+
+
+@pytest.fixture(scope="module")
+def hearts_anew(hearts_once: None) -> Iterator[None]:
+    with known_hearts.unknown():
+        yield
 
 
 @pytest.fixture(scope="session")

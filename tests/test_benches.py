@@ -7,8 +7,10 @@ from conftest import toy_slices
 from benches import gpu_foundation, messages, privacy, styles
 from cmrfed.conditions import STYLE_NUMBERS
 from cmrfed.config import GeneratorConfig
+from cmrfed.federation import start
 from cmrfed.foundation import is_foundation
 from cmrfed.generators import build_generator
+from cmrfed.generators.directions import NAME as DIRECTIONS
 from cmrfed.privacy import SeededRandom
 from cmrfed.updates import load_arrays
 
@@ -34,12 +36,16 @@ def test_its_aims_are_ratios_within_one_run(monkeypatch):
 
 def test_a_foundation_is_checked_timed_trained_and_written_in_the_minutes_it_is_given(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CMRFED_CACHE", str(tmp_path / "cache"))
+    found = start.make_directions  # of as many as by default it asks a hundred hearts
+    monkeypatch.setattr(start, "make_directions", lambda config, weights, count: found(config, weights, 4))
     out, network = tmp_path / "foundation.safetensors", ["--size", "16", "--channels", "8", "8"]
     training = ["--minutes", "0.01", "--batch", "2", "--trial", "3", "--device", "cpu", "--norm-groups", "4"]
     check = ["--check", "--patients", "2", "--slices", "1", *network]
     assert gpu_foundation.main(["--out", str(out), *training, *network, *check]) == 0
     assert "| bf16 | vmap |" in capsys.readouterr().out
-    made_by = load_arrays(out)[1]["made_by"]
+    weights, notes = load_arrays(out)
+    made_by = notes["made_by"]
+    assert weights[DIRECTIONS].shape[1] == 4
     assert is_foundation(out) and made_by["batch_size"] == 2 and made_by["steps"] >= 1
     assert out.with_suffix(".md").read_text().startswith("# foundation.safetensors")
 

@@ -12,10 +12,10 @@ COMPONENTS = tomllib.loads((apps.FOLDER / "pyproject.toml").read_text(encoding="
 
 # The first thread is held where `cmrfed.apps` asks where its packages are.
 IN_TWO_THREADS = """
-import importlib, sys, threading
+import importlib, os, sys, threading
 from pathlib import Path
 
-began, go_on, failed = threading.Event(), threading.Event(), []
+began, go_on = threading.Event(), threading.Event()
 resolve = Path.resolve
 
 def held(path, strict=False):
@@ -28,7 +28,8 @@ def load(name):
     try:
         importlib.import_module(name).app
     except BaseException as error:
-        failed.append(error)
+        print(repr(error), file=sys.stderr, flush=True)
+        os._exit(1)
 
 Path.resolve = held
 threads = [threading.Thread(target=load, args=(name,)) for name in sys.argv[1:]]
@@ -39,7 +40,6 @@ threads[1].join(1)
 go_on.set()
 for thread in threads:
     thread.join()
-sys.exit(repr(failed) if failed else 0)
 """
 
 

@@ -1,5 +1,7 @@
 """Public directions: the steepest of a network's weights, scaled so that a gradient in them is a Newton step."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -27,9 +29,9 @@ def modulated(tiny_generator_config):
     return without_zeros(build_generator(config, seed=1)).enter(1, 1)
 
 
-def patients(first):
+def patients(first, size=16):
     """Slices of toy patients without end; their vendor is known, so that nothing is made up."""
-    yield from (toy_slices([4], seed=number) for number in range(first, first + 10_000))
+    yield from (toy_slices([4], size, seed=number) for number in range(first, first + 10_000))
 
 
 def exact_curvature(generator, batch):
@@ -48,9 +50,9 @@ def exact_curvature(generator, batch):
 
 def test_in_their_coordinates_the_curvature_is_one_everywhere(tiny_generator_config, monkeypatch):
     monkeypatch.setattr(module, "ROWS_OF_A_DIRECTION", 200)
-    generator = modulated(tiny_generator_config)
-    found = public_directions(generator, list(generator.trained()), patients, COUNT, seed=0)
-    rows = [generator.objective.told(generator.objective.drawn(next(patients(n)).batch(range(4)), stream(n)))
+    generator, small = modulated(tiny_generator_config), partial(patients, size=8)
+    found = public_directions(generator, list(generator.trained()), small, COUNT, seed=0)
+    rows = [generator.objective.told(generator.objective.drawn(next(small(n)).batch(range(4)), stream(n)))
             for n in range(20_000, 20_030)]  # fmt: skip
     curvature = np.mean([exact_curvature(generator, batch) for batch in rows], axis=0)
     within = found.T.astype(np.float64) @ curvature @ found
@@ -117,6 +119,7 @@ def test_more_directions_than_the_modulation_has_numbers_are_refused_by_their_ke
     config, known = directed
     most = config.generator.model_copy(update={"directions": len(known) + 1})
     monkeypatch.setattr(module, "ROWS_OF_A_DIRECTION", 1)
+    monkeypatch.setattr(start, "_hearts", lambda _: patients)  # a hundred hearts would say the same
     with pytest.raises(
         UserError, match=rf"^generator.directions: .* in \d+ directions .*, found {len(known) + 1}; choose"
     ):

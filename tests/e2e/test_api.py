@@ -2,6 +2,8 @@
 
 import doctest
 
+import lone_process
+
 from cmrfed import api
 
 
@@ -14,6 +16,7 @@ class _EndsWith(doctest.OutputChecker):
 
 def test_the_example_runs_as_it_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lone_process, "WORKERS", None)
     (example,) = doctest.DocTestFinder(recurse=False).find(api, "cmrfed.api")
     assert len(example.examples) == 10
     said: list[str] = []

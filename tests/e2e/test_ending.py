@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from runtime import runtime_processes, wait_for_none_but
+from runtime import runtime_processes, wait_for_none
 from tiny_runs import TINY_WORDS
 
 CMRFED = Path(sys.executable).with_name("cmrfed")
@@ -63,10 +63,10 @@ def wait_for_rounds(run, folder, count, seconds=600):
 
 
 def test_a_killed_run_leaves_no_process_goes_on_and_told_to_end_says_how_to_go_on(start, tmp_path):
-    before = runtime_processes()
     run = start(rounds=2)  # the first line is the start's
+    assert runtime_processes(), "the runtime is at work, and is seen"
     run.kill()
-    assert wait_for_none_but(before) == set()
+    assert wait_for_none() == set()
     run = start(rounds=len(rounds_of(tmp_path)) + 1)
     run.terminate()
     printed, _ = run.communicate(timeout=120)
@@ -76,7 +76,7 @@ def test_a_killed_run_leaves_no_process_goes_on_and_told_to_end_says_how_to_go_o
     assert "cmrfed simulate: ended by SIGTERM; finished rounds are kept" in printed
     assert f"resume={record.parent} goes on" in printed
     assert [line["round"] for line in rounds_of(tmp_path)] == list(range(len(rounds_of(tmp_path))))
-    assert wait_for_none_but(before) == set()
+    assert wait_for_none() == set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)

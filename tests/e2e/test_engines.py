@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from runtime import runtime_processes, wait_for_none_but
+from runtime import wait_for_none
 from tiny_runs import tiny_run_config
 
 from cmrfed.apps.simulations import flower
@@ -15,13 +15,7 @@ from cmrfed.updates import load_weights
 
 
 @pytest.fixture(scope="module")
-def others_processes():
-    """What other runs on this machine had going before ours."""
-    return runtime_processes()
-
-
-@pytest.fixture(scope="module")
-def runs(cache, others_processes, tmp_path_factory):
+def runs(cache, tmp_path_factory):
     """A run by each engine, on a machine whose proxy reaches nobody."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("http_proxy", "https_proxy", "all_proxy"):
@@ -46,8 +40,8 @@ def test_both_engines_leave_the_same_ledgers_and_rounds(runs):
     assert rounds(runs["ray"]) == rounds(runs["inprocess"]) == [(0, []), (1, ["GE", "Siemens"]), (2, ["GE", "Siemens"])]
 
 
-def test_nothing_keeps_running_after_a_run(others_processes, runs):
-    assert wait_for_none_but(others_processes) == set()
+def test_nothing_keeps_running_after_a_run(runs):
+    assert wait_for_none() == set()
 
 
 def test_a_run_that_fails_on_the_server_is_an_error_that_names_its_log(runs, tmp_path):

@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import lone_process
 import nibabel as nib
 import numpy as np
 import pytest
 from numpy.random import default_rng
 from scipy import fft, ndimage
 
-from cmrfed import parallel
 from cmrfed.config import PhantomConfig, UserError, read_stage
 from cmrfed.phantom import layout, phantom_cases, phantom_patient, write_phantom
 from cmrfed.phantom.anatomy import Anatomy, sample_anatomy
@@ -33,6 +33,8 @@ from cmrfed.phantom.scan import render
 from cmrfed.phantom.styles import RANDOMISED, SETTINGS, STYLES, VendorStyle
 from cmrfed.shapes import Label
 from cmrfed.volumes import Case
+
+pytestmark = pytest.mark.usefixtures("hearts_anew")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def heart_of(pathology: Pathology, seed: int) -> Heart:
 
 def test_the_same_seed_gives_the_same_patients_whatever_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = list(phantom_cases(2, seed=3, vendor="GE"))
-    monkeypatch.setattr(parallel, "FEW", 1)
+    monkeypatch.setattr(lone_process, "WORKERS", 2)
     spread = list(phantom_cases(2, seed=3, vendor="GE"))
     for one, other in zip(spread, alone, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
