@@ -21,6 +21,9 @@ from cmrfed.door.sockets import ask
 
 app = ClientApp()
 
+PATIENCE_S = 120.0
+"""For a door that is away, as while it is started again."""
+
 Door: TypeAlias = Callable[[Question], Answer]
 
 QUERIES = ("membership_audit", "offer", "share", "mask", "confirm", "reveal")
@@ -67,7 +70,7 @@ def _door(context: Context) -> Door:
     """At a hospital behind the socket that its own configuration names, else in this process."""
     if "socket" in context.node_config:
         path = Path(str(context.node_config["socket"]))
-        return lambda question: ask(path, question)
+        return lambda question: ask(path, question, PATIENCE_S)
     return _within(context)
 
 

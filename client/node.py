@@ -41,7 +41,7 @@ from cmrfed.door import BUNDLE, Question, refusal
 from cmrfed.door.sockets import ask
 from cmrfed.provision.server_files import QUIET
 
-from .app import app, content_of
+from .app import PATIENCE_S, app, content_of
 
 _log = logging.getLogger("cmrfed.node")
 
@@ -128,7 +128,7 @@ class Executor:
     def _reply(self, message: Message, context: Context, bundle: bytes) -> Message:
         """What the door answers to an approved app; the constant refusal for any other."""
         try:
-            admitted = not ask(self._door, Question(action=BUNDLE, arrays={"bundle": bundle})).refused
+            admitted = not ask(self._door, Question(action=BUNDLE, arrays={"bundle": bundle}), PATIENCE_S).refused
         except UserError as error:
             _log.warning("not answered: %s", error)
             return _refused(message)

@@ -6,6 +6,7 @@ kernel (SO_PEERCRED, unix(7)), not by what is said.
 
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from cmrfed.door.messages import Answer, Question, packed, unpacked
 _LENGTH = struct.Struct(">Q")
 _CREDENTIALS = struct.Struct("3i")
 _CONNECT_TIMEOUT_S = 10
+_LOOK_EVERY_S = 0.5
+_TRIES = 3
+"""Of one question, if the door ends at work: it may be the question that ends it."""
 _LARGEST_ANSWER = 4 * 2**30
 
 
@@ -33,23 +37,41 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(process, account)
 
 
-def ask(path: Path, question: Question) -> Answer:
+def ask(path: Path, question: Question, patience_s: float = 0.0) -> Answer:
     """What the door behind this socket answers, however long that takes.
 
-    Raises UserError where nobody answers there, and where the answer is none.
+    With `patience_s`, a door that is away is waited for as long, and one that ends at work is asked again when it is
+    back: the same question costs nothing twice. Raises UserError where nobody answers, and where the answer is none.
     """
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+    found: OSError = ConnectionError("nobody was there")
+    for _ in range(_TRIES if patience_s else 1):
+        try:
+            with _connected(path, patience_s) as connection:
+                send(connection, packed(question))
+                return unpacked(Answer, receive(connection, _LARGEST_ANSWER))
+        except OSError as error:
+            found = error
+    raise UserError(
+        f"{path}: nobody answers there ({found.strerror or found}); start `cmrfed site serve` with this socket, and let "
+        "this account ask (node_account)"
+    )
+
+
+def _connected(path: Path, patience_s: float) -> socket.socket:
+    """A connection, once there is somebody to connect to. Raises OSError where nobody comes in time."""
+    until = time.monotonic() + patience_s
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
             connection.settimeout(_CONNECT_TIMEOUT_S)
             connection.connect(str(path))
             connection.settimeout(None)
-            send(connection, packed(question))
-            return unpacked(Answer, receive(connection, _LARGEST_ANSWER))
-    except OSError as error:
-        raise UserError(
-            f"{path}: nobody answers there ({error.strerror or error}); start `cmrfed site serve` with this socket, "
-            "and let this account ask (node_account)"
-        ) from None
+            return connection
+        except OSError:
+            connection.close()
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_LOOK_EVERY_S)
 
 
 def send(connection: socket.socket, message: bytes) -> None:

@@ -46,9 +46,9 @@ def door(home, socket, node_account=None):
     """A home's door, open once it listens."""
     words = ["site", "serve", f"home={home}", f"socket={socket}"]
     words += [f"node_account={node_account}"] if node_account else []
-    with running([*CMRFED, *words], home.parent / f"door of {home.name}.log"):
+    with running([*CMRFED, *words], home.parent / f"door of {home.name}.log") as process:
         wait_for(socket.exists)
-        yield
+        yield process
 
 
 @contextmanager

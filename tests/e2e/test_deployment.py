@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from federations import Federation
-from hospitals import CMRFED, approve, arm_of, door, hospitals_of, node, running, said, start, submitted
+from hospitals import CMRFED, approve, arm_of, door, hospitals_of, node, running, said, start, submitted, wait_for
 from proxies import MISSING, NGINX
 from tiny_runs import tiny_run_config
 
@@ -24,7 +24,7 @@ THREE = {
 
 
 @pytest.mark.skipif(not NGINX, reason=MISSING)
-def test_provisioned_hospitals_train_together_what_a_simulation_trains(cache, tmp_path):
+def test_provisioned_hospitals_train_what_a_simulation_trains_though_a_door_is_killed_at_work(cache, tmp_path):
     """With certificates, registered keys, a proxy, doors and nodes. Noise is seeded, which real sites refuse, so that
     both can be compared."""
     run = simulate(tiny_run_config(cache), tmp_path)
@@ -37,11 +37,17 @@ def test_provisioned_hospitals_train_together_what_a_simulation_trains(cache, tm
             here.join_and_register(site, node := f"node of {site}")
             assert not (home / "node.key").exists() and (tmp_path / node / "node.key").exists()
             assert "+publisher = " in approve(home), "the first bundle is shown whole"
-            stack.enter_context(door(home, socket))
+            opened = stack.enter_context(door(home, socket))
             command = [*CMRFED, "site", "node", f"node={tmp_path / node}", f"socket={socket}"]
             stack.enter_context(running(command, tmp_path / f"{node}.log", env=here.environment))
         server = here.environment | {"FLWR_HOME": str(here.coordinator.server / "flwr")}
-        submitted(apps.FOLDER, server, tmp_path / "flwr.log", "federation", arm=arm).wait(300)
+        ended = submitted(apps.FOLDER, server, tmp_path / "flwr.log", "federation", arm=arm)
+        wait_for(lambda: Home(home).ledger.rows(), 120)  # the last site's first round is paid for
+        opened.kill()
+        opened.wait()
+        socket.unlink()
+        stack.enter_context(door(home, socket))
+        ended.wait(300)
     assert (arm / "model.safetensors").exists(), said(tmp_path)
     assert Arm.open(arm).state().round == 2
     found, _ = load_weights(arm / "model.safetensors")
