@@ -52,8 +52,8 @@ def ask(path: Path, question: Question, patience_s: float = 0.0) -> Answer:
         except OSError as error:
             found = error
     raise UserError(
-        f"{path}: nobody answers there ({found.strerror or found}); start `cmrfed site serve` with this socket, and let "
-        "this account ask (node_account)"
+        f"{path}: nobody answers there ({found.strerror or found}); start `cmrfed site serve` with this socket, and "
+        "let this account ask (node_account)"
     )
 
 

@@ -64,10 +64,10 @@ def test_a_door_that_comes_back_is_asked_again(tmp_path):
                     if not dies:
                         send(visitor, packed(Answer(notes={"site": "here"})))
 
-    served = threading.Thread(target=doors)
+    served = threading.Thread(target=doors, daemon=True)
     served.start()
-    assert ask(path, Question(action="train"), patience_s=10).notes == {"site": "here"}
-    served.join()
+    assert ask(path, Question(action="train"), patience_s=10.0).notes == {"site": "here"}
+    served.join(10)
     assert told == ["train", "train"]
 
 
