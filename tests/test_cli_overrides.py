@@ -37,9 +37,13 @@ NAMES = [
 
 
 def written_keys(command):
-    """Every key of a command that is taken as written, with a name of somebody's own where there may be any."""
+    """Every key of a command that is taken as written and may be anything, with a name of one's own where there may
+    be any."""
     stage = COMMANDS[command].stage
-    names = [key.name for key in all_keys(keys_of(stage)) if key.as_written]
+    free = [
+        key for key in all_keys(keys_of(stage)) if not any(getattr(one, "pattern", 0) for one in key.field.metadata)
+    ]
+    names = [key.name for key in free if key.as_written]
     names += ["data.sources.acdc"] * bool(find_key(stage, "data.sources"))
     names += ["evaluation.fidelity.weights.inception-v3"] * bool(find_key(stage, "evaluation.fidelity"))
     return names

@@ -30,6 +30,9 @@ from cmrfed.config import (
 from cmrfed.keys import AsWritten
 from cmrfed.provision.description import LONGEST_SITE_NAME, SITE_NAME
 
+ACCOUNT = r"^[A-Za-z_][\w.-]*$"
+"""What an account of this machine may be called."""
+
 SiteField = Literal["dataset", "vendor", "centre", "pathology", "phase"]
 
 
@@ -292,7 +295,7 @@ class SiteServe(Stage):
     socket: AsWritten = Field(description="where to answer: a path both accounts reach, as /run/cmrfed/site.sock")
     node_account: str | None = Field(
         default=None,
-        min_length=1,
+        pattern=ACCOUNT,
         description="the account that the node runs under, and the only one that may ask; without it this account's "
         "own, which shields the home from no code that a coordinator sends",
     )
@@ -452,7 +455,7 @@ class SiteJoin(Stage):
         "within the home, which shields the home from no code that a coordinator sends",
     )
     node_account: str | None = Field(
-        default=None, min_length=1, description="who the node's folder is given to, where an administrator runs this"
+        default=None, pattern=ACCOUNT, description="who the node's folder is given to, where an administrator runs this"
     )
     fingerprint: AsWritten | None = Field(
         default=None, description="of the coordinator's certificate, as read out on the phone; null: asked about"
