@@ -87,7 +87,7 @@ def test_a_second_finetuning_remembers_the_patients_of_the_first(public, start, 
         public.model_copy(update={"data": public.data.model_copy(update={"sources": {"phantom": "others"}})}), start
     )
     others = others.model_copy(
-        update={"data": others.data.model_copy(update={"phantom": others.data.phantom.model_copy(update={"seed": 3})})}
+        update={"data": others.data.model_copy(update={"phantom": others.data.phantom.model_copy(update={"seed": 7})})}
     )
     save_finetuned(tmp_path / "both.safetensors", finetune(others, SETTINGS), others, SETTINGS)
     first, both = (set(load_arrays(path)[1][PUBLIC_SLICES]) for path in (start, tmp_path / "both.safetensors"))

@@ -6,10 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import count
+from pickle import PicklingError
 
+import lone_process
 import psutil
 import pytest
 
+from cmrfed import parallel
 from cmrfed.config import UserError
 from cmrfed.parallel import map_in_order
 
@@ -44,6 +47,27 @@ def test_endless_items_are_worked_on_only_a_little_ahead() -> None:
     assert [next(stream)[0] for _ in range(4)] == [0, 1, 4, 9]
     stream.close()
     assert len(begun) <= 4 + 2 * 3
+
+
+@pytest.mark.parametrize(("items", "here"), [(range(parallel.FEW - 1), True), (range(parallel.FEW), False)])
+def test_by_default_a_few_items_are_done_here_and_more_in_workers(items: range, here: bool) -> None:
+    found = list(lone_process.product_map(squared, items))
+    assert [result for result, _ in found] == [number**2 for number in items]
+    assert ({worker for _, worker in found} == {os.getpid()}) == here
+
+
+def test_by_default_endless_items_are_done_in_workers() -> None:
+    stream = lone_process.product_map(squared, count())
+    assert os.getpid() not in {next(stream)[1] for _ in range(4)}
+    stream.close()
+
+
+def test_in_tests_without_workers_what_could_not_travel_to_one_fails() -> None:
+    assert {worker for _, worker in map_in_order(squared, range(parallel.FEW))} == {os.getpid()}
+    with pytest.raises((AttributeError, TypeError, PicklingError), match=r"(?i)pickle"):
+        list(map_in_order(lambda number: number, range(2)))
+    with pytest.raises(TypeError, match=r"(?i)pickle"):
+        list(map_in_order(open, [__file__]))
 
 
 def signals_itself(number: int) -> int:

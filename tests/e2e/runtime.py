@@ -21,7 +21,7 @@ def runtime_processes():
 def _is_runtime(process):
     with contextlib.suppress(psutil.Error, FileNotFoundError):  # it has just ended, or is another user's
         command = " ".join(process.cmdline())
-        names = ("flower-super", "flwr", "raylet", "gcs_server")
+        names = ("flower-super", "flwr", "raylet", "gcs_server", "ray::")
         return any(name in command for name in names) and process.environ().get(_MARK) == _US
     return False
 

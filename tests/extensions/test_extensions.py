@@ -56,7 +56,7 @@ def test_a_path_from_noise_to_image_is_a_file_and_a_line(run):
 
 def test_two_networks_of_which_patients_touch_one_are_a_family(run, monkeypatch):
     monkeypatch.setitem(members.FAMILIES, "toy_gan", "toy_gan:ToyGAN")
-    finished, results = run({"family": "toy_gan"})
+    finished, results = run({"family": "toy_gan"}, training={"batch_size": 8})
     assert spent(finished) == {0, 1, 2}
     assert {name.split(".")[0] for name in moved(finished)} == {"critic", "painter"}
     arm = results.arms["private"]

@@ -30,11 +30,13 @@ def runs(tmp_path):
 def test_all_are_done_and_counted(runs, tmp_path, sweep, monkeypatch):
     here = Path(__file__).parent
     monkeypatch.setenv("PYTHONPATH", f"{here}:{here.parent}")  # a job finds its function by the name of its module
+    if sweep.get("launcher") == "submitit":  # whose every run is a process that imports torch
+        runs.pop()
     told = []
     work = partial(note, folder=tmp_path)
     launch(work, runs, SweepConfig(**sweep), tmp_path, lambda done, total: told.append((done, total)))
     assert {one.name for one in runs} <= {path.name for path in tmp_path.iterdir()}
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(done, len(runs)) for done in range(1, len(runs) + 1)]
     here = {(tmp_path / one.name).read_text(encoding="utf-8") == str(os.getpid()) for one in runs}
     assert here == {sweep["jobs"] == 1}
     if sweep["jobs"] > 1:

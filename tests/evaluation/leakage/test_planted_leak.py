@@ -56,7 +56,7 @@ def judged(generator, group, strangers):
     slices = patient_slices(both)
     probe, trained_on = Probe(generator, slices, times=4), halves(both.number_of_patients, 4, seed=0)
     shadows = train_shadows(
-        lambda: build_generator(generator.config, seed=0), both, trained_on, 50, 0, torch.device("cpu"), "fp32"
+        lambda: build_generator(generator.config, seed=0), both, trained_on, 25, 0, torch.device("cpu"), "fp32"
     )
     answers = Answers.stacked([Answers.of(Probe(one, slices, times=4), gradients=True) for one in shadows])
     known = Shadows(Answers.of(probe, gradients=True), answers, trained_on, cohort.calibration & ~cohort.member)
