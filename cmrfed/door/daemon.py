@@ -52,11 +52,15 @@ class Door:
         """Hear one question and answer it, if whoever asks may."""
         arrived, peer = time.monotonic(), peer_of(connection)
         if peer.account not in self.accounts:
-            self._write({**vars(peer), "decision": "not heard", "reason": "this account may not ask (node_account)"})
+            self._turn_away(peer, "this account may not ask (node_account)")
             return
         policy = self._policy()
         connection.settimeout(_QUESTION_TIMEOUT_S)
-        message = receive(connection, int(policy.maximum_message_mb * 1e6))
+        try:
+            message = receive(connection, int(policy.maximum_message_mb * 1e6))
+        except (UserError, OSError) as error:
+            self._turn_away(peer, str(error))
+            return
         reply = self._reply(message, peer, policy)
         time.sleep(_until_the_next(policy.answer_interval_s, time.monotonic() - arrived))
         send(connection, reply)
@@ -64,6 +68,10 @@ class Door:
     def close(self) -> None:
         """End what is being computed: it is drawn again, the same and for the same price, when it is asked again."""
         self._worker.stop()
+
+    def _turn_away(self, peer: Peer, reason: str) -> None:
+        """Say nothing at all, and keep in mind who it was."""
+        self.journal.add({**vars(peer), "decision": "not heard", "reason": reason})
 
     def _policy(self) -> SitePolicy:
         return Home(self.home).policy
@@ -73,7 +81,7 @@ class Door:
         with self._turn:
             question, outcome = self._outcome(message, policy)
             reply = packed(outcome.answer)
-            self._write(
+            self.journal.add(
                 {
                     **vars(peer),
                     **_about(question),
@@ -105,9 +113,6 @@ class Door:
         if self.bundles.admits(question.arrays.get("bundle", b"")):
             return Outcome(Answer(notes={"site": policy.name}))
         return Outcome(refusal(policy.name), "its bundle is not approved; `cmrfed site approve` shows it")
-
-    def _write(self, line: dict[str, Any]) -> None:
-        self.journal.add(line)
 
 
 def _until_the_next(interval_s: float, passed_s: float) -> float:

@@ -7,6 +7,7 @@ taken out or put in without all that follow. Numbers and names of patients are i
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,25 +20,31 @@ _NOTHING_BEFORE = "0" * 64
 
 
 class Journal:
-    """The journal in a file, for one writer. Raises UserError when it opens a file whose lines do not follow from one
-    another."""
+    """The journal in a file, for the threads of one process. Raises UserError when it opens a file whose lines do not
+    follow from one another."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.touch(mode=0o600)
+        self._turn = threading.Lock()
         lines = list(read_journal(path))
         self._last = _digest(lines[-1]) if lines else _NOTHING_BEFORE
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Write a line down, durably."""
-        whole = {"time": time.time(), **line, "previous": self._last}
-        append_line(self.path, whole)
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        self._last = _digest(whole)
+        with self._turn:
+            whole = {"time": time.time(), **line, "previous": self._last}
+            append_line(self.path, whole)
+            _sync(self.path)
+            self._last = _digest(whole)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:

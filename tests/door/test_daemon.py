@@ -153,7 +153,7 @@ def test_an_app_is_admitted_once_its_bundle_is_approved(place):
 
 
 def test_garbage_is_answered_with_the_constant_and_what_is_too_long_is_not_read(place):
-    _, path = place
+    home, path = place
     for sent in (b"", b"\x00" * 100, b"\x81" * 30_000):
         with socket.socket(socket.AF_UNIX) as visitor:
             visitor.connect(str(path))
@@ -163,6 +163,7 @@ def test_garbage_is_answered_with_the_constant_and_what_is_too_long_is_not_read(
         visitor.connect(str(path))
         visitor.sendall((2**50).to_bytes(8, "big"))
         assert visitor.recv(1000) == b""
+    assert journal(home)[-1]["decision"] == "not heard" and "larger than" in journal(home)[-1]["reason"]
 
 
 def test_a_home_has_one_door(place):

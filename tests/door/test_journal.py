@@ -1,6 +1,7 @@
 """What was asked and what left, line by line, each bound to the one before."""
 
 import json
+import threading
 
 import pytest
 from refusals import refuses
@@ -20,6 +21,16 @@ def test_lines_follow_from_one_another_over_restarts(path):
     Journal(path).add({"action": "offer"})
     assert [line.get("round") for line in read_journal(path)] == [0, 1, 2, 3, None]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_threads_write_one_after_the_other(path):
+    journal = Journal(path)
+    writers = [threading.Thread(target=lambda: [journal.add({}) for _ in range(20)]) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(list(read_journal(path))) == 84
 
 
 def changed(lines):
