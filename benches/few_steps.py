@@ -56,20 +56,21 @@ def _shown(options: argparse.Namespace) -> dict[str, Slices]:
     phantom = thin(hearts, options.slices, seed=options.seed)
     return {
         "phantom": phantom,
-        "all steps": _drawn(options.model, ALL_STEPS, phantom, options.seed),
-        "few steps": _drawn(options.distilled, options.few, phantom, options.seed),
+        "all steps": _drawn(options.model, ALL_STEPS, phantom, options),
+        "few steps": _drawn(options.distilled, options.few, phantom, options),
     }
 
 
-def _drawn(model: str, steps: int, slices: Slices, seed: int) -> Slices:
-    """As of no known vendor or style."""
+def _drawn(model: str, steps: int, slices: Slices, options: argparse.Namespace) -> Slices:
+    """As of no known vendor, and of no known style unless it is told."""
     config = RunConfig(data={"root": ".", "sources": {}}, generator={"init": model})
     generator = build_generator(config.generator, seed=0)
     write_weights(generator, initial_weights(config)[0])
-    unknown = slices.conditions | {name: unknown_column(name, len(slices)) for name in ("vendor", "style")}
+    hidden = ("vendor",) if options.style else ("vendor", "style")
+    unknown = slices.conditions | {name: unknown_column(name, len(slices)) for name in hidden}
     with progress_bar(f"drawing in {steps} steps") as progress:
         asked = replace(slices, conditions=unknown)
-        return synthesise(generator, asked, SamplingConfig(steps=steps), seed, progress=progress)
+        return synthesise(generator, asked, SamplingConfig(steps=steps), options.seed, progress=progress)
 
 
 def _dice(name: str, slices: Slices, tested: list[Slices], options: argparse.Namespace) -> np.ndarray:
@@ -94,6 +95,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, default=600, help="slices of these hearts that are drawn")
     parser.add_argument("--training-steps", type=int, default=400, help="of every segmenter")
     parser.add_argument("--seeds", type=int, default=2, help="trainings over which scores are averaged")
+    parser.add_argument("--style", action="store_true", help="tell the generators each phantom's own style")
     parser.add_argument("--seed", type=int, default=0, help="decides hearts and trainings")
     return parser.parse_args()
 
