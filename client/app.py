@@ -75,7 +75,7 @@ def _door(context: Context) -> Door:
 
 
 def _within(context: Context) -> Door:
-    """The door of one of a simulated run's sites, or of a home that a test names."""
+    """The door of one of a simulated run's sites."""
     from cmrfed.door.answering import answered  # torch, for which a node that only relays need not wait
 
     home = _home(context)
@@ -83,8 +83,6 @@ def _within(context: Context) -> Door:
 
 
 def _home(context: Context) -> Path:
-    if "home" in context.node_config:
-        return Path(str(context.node_config["home"]))
     if "partition-id" not in context.node_config:
         raise UserError("node config: names no socket; give the one of `cmrfed site serve`")
     arm = Path(str(context.run_config["arm"]))

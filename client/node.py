@@ -47,7 +47,6 @@ _log = logging.getLogger("cmrfed.node")
 
 _POLL_S = 0.5
 _HEARTBEAT_S = 10.0
-_START_TIMEOUT_S = 60
 _TASKS = [TaskType.CLIENT_APP.value, TaskType.AGENT_APP.value]
 """All that a SuperNode waits for; of these, agents are refused."""
 
@@ -94,9 +93,8 @@ class Executor:
             master_secret=secret, protected_methods=frozenset({"/flwr.proto.Runtime/AcquireTask"})
         )
         own = RuntimeVersionHttpInterceptor(component_name="SuperExec")
-        self._tasks = self._client(
-            [own, sign], patient=False
-        )  # whether the SuperNode still runs is looked at in between
+        # whether the SuperNode still runs is looked at between two tries
+        self._tasks = self._client([own, sign], patient=False)
 
     def step(self) -> bool:
         """Do the next task; False where there is none."""

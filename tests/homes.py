@@ -1,5 +1,6 @@
 """Sites' home folders for tests, with toy slices, a policy and an identity."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,17 @@ def make_peers(root: Path, names: list[str], **policy: Any) -> dict[str, Home]:
 def network_of(homes: dict[str, Home]) -> InProcessGrid:
     """Flower without processes: nodes 2, 3, ... are the homes, in order."""
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
-    contexts = {
-        number: Context(1, number, UserConfig({"home": str(home.folder)}), RecordDict(), UserConfig({}))
-        for number, home in enumerate(homes.values(), start=2)
-    }
+    contexts = {number: context_of(home, number) for number, home in enumerate(homes.values(), start=2)}
     return InProcessGrid(contexts, lambda: None)
+
+
+def context_of(home: Home, node: int) -> Context:
+    """What Flower tells the app of a simulated run's only site, which is this home."""
+    run = home.folder.parent / f"simulation of {home.folder.name}"
+    if not run.exists():
+        (run / "arms" / "arm").mkdir(parents=True)
+        (run / "arms" / "arm" / "arm.json").write_text(json.dumps({"sites": ["only"]}), encoding="utf-8")
+        (run / "sites").mkdir()
+        (run / "sites" / "only").symlink_to(home.folder, target_is_directory=True)
+    run_config = UserConfig({"arm": str(run / "arms" / "arm")})
+    return Context(1, node, UserConfig({"partition-id": 0}), RecordDict(), run_config)

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -47,24 +46,9 @@ def join(config: SiteJoin) -> None:
     limits = {} if policy.exists() else _limits(config)
     with writing(home, key="home"):
         joined = join_home(node, invitation, config.rotate)
-        _give(node, config.node_account)
         if not policy.exists():
             write_policy(policy, {"name": invitation.site, **limits})
     _say_what_next(home, node, joined)
-
-
-def _give(node: Path, account: str | None) -> None:
-    """Have the node's folder belong to its account."""
-    if account is None:
-        return
-    try:
-        for path in (node, *node.iterdir()):
-            shutil.chown(path, account)
-    except (LookupError, PermissionError) as error:
-        raise UserError(
-            f"node_account: {node} cannot be given to {account} ({error}); make the account first "
-            f"(adduser --system {account}), and run this as root"
-        ) from None
 
 
 def check(config: SiteCheckup) -> None:

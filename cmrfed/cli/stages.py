@@ -454,9 +454,6 @@ class SiteJoin(Stage):
         description="the node's own folder: its key is made there, and it is all that its account needs to read; null: "
         "within the home, which shields the home from no code that a coordinator sends",
     )
-    node_account: str | None = Field(
-        default=None, pattern=ACCOUNT, description="who the node's folder is given to, where an administrator runs this"
-    )
     fingerprint: AsWritten | None = Field(
         default=None, description="of the coordinator's certificate, as read out on the phone; null: asked about"
     )

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import IO, Any
 
 
-def append_line(path: Path, line: Mapping[str, Any]) -> None:
-    """Add a line. One that a killed writer left unfinished goes, so that it does not spoil the new one."""
+def append_line(path: Path, line: Mapping[str, Any], durable: bool = False) -> None:
+    """Add a line. One that a killed writer left unfinished goes, so that it does not spoil the new one. A durable
+    one is on disk when the call returns."""
     with path.open("a+b") as log:
         fcntl.flock(log, fcntl.LOCK_EX)  # whoever is at work on a line is not a killed writer
         _cut_unfinished(log)
         log.write(json.dumps(line).encode() + b"\n")
+        if durable:
+            log.flush()
+            os.fsync(log.fileno())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

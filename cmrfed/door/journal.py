@@ -1,12 +1,11 @@
 """The door's journal, `journal.jsonl`: every question, what was decided and every byte that left, one line each.
 
 A line is on disk before its answer leaves, and holds the SHA-256 of the line before it, so that none can be changed,
-taken out or put in without all that follow. Numbers and names of patients are in none of them.
+taken out or put in without all that follow. It is the hospital's own: a reason may name what an error found in data.
 """
 
 import hashlib
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -34,17 +33,8 @@ class Journal:
         """Write a line down, durably."""
         with self._turn:
             whole = {"time": time.time(), **line, "previous": self._last}
-            append_line(self.path, whole)
-            _sync(self.path)
+            append_line(self.path, whole, durable=True)
             self._last = _digest(whole)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:

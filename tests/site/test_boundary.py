@@ -8,7 +8,7 @@ import pytest
 from conftest import toy_plan, toy_slices
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict, UserConfig
 from flwr.supercore.task_identity import TaskIdentity
-from homes import make_home
+from homes import context_of, make_home
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -49,8 +49,7 @@ def send(home, text, weights, kind="train"):
         "weights": ArrayRecord({n: Array(a) for n, a in weights.items()}),
     }
     message = Message(RecordDict(record), 2, kind)
-    context = Context(1, 2, UserConfig({"home": str(home.folder)}), RecordDict(), UserConfig({}))
-    return app(message, context)
+    return app(message, context_of(home, 2))
 
 
 def told(reply):
@@ -173,3 +172,15 @@ def test_weights_of_another_network_cost_nothing(home, weights, asked):
     assert told(send(home, asked(), {name: a * np.nan for name, a in weights.items()})) == CONSTANT
     assert home.ledger.rows() == []
     assert Home(home.folder).policy.name == "here"
+
+
+def test_a_node_that_is_told_of_a_home_and_no_door_opens_nothing(home, weights, asked):
+    """A SuperNode's configuration names the socket of `cmrfed site serve`, and no folder."""
+    record = {
+        "request": ConfigRecord({"json": asked()}),
+        "weights": ArrayRecord({n: Array(a) for n, a in weights.items()}),
+    }
+    for told_of in ({"home": str(home.folder)}, {}):
+        context = Context(1, 2, UserConfig(told_of), RecordDict(), UserConfig({"home": str(home.folder)}))
+        assert told(app(Message(RecordDict(record), 2, "train"), context)) == NAMELESS
+    assert not (home.folder / "plans").exists()
