@@ -34,8 +34,8 @@ def serve(config: SiteServe) -> None:
     if config.node_account is None:
         errors.print(_OPEN_DOOR, style="yellow", markup=False)
     door = Door(home, frozenset([account]))
-    console.print(f"answering at {path} to account {account}; Ctrl-C ends it", markup=False, soft_wrap=True)
-    serve(door, path, group)
+    told = f"answering at {path} to account {account}; Ctrl-C ends it"
+    serve(door, path, group, lambda: console.print(told, markup=False, soft_wrap=True))
 
 
 def _account(name: str | None) -> tuple[int, int | None]:

@@ -15,7 +15,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -140,13 +140,15 @@ def _values(text: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def serve(door: Door, path: Path, group: int | None = None) -> None:
+def serve(door: Door, path: Path, group: int | None = None, ready: Callable[[], None] = lambda: None) -> None:
     """Answer at this socket until interrupted. `group`: the number of the group whose members may reach the socket.
+    `ready` is called once it can be reached.
 
     Raises UserError where another process serves this home, or the socket cannot be made.
     """
     with _alone(door.home), _listening(path, group) as listener:
         places = threading.BoundedSemaphore(_MOST_VISITORS)
+        ready()
         try:
             while True:
                 connection, _ = listener.accept()
@@ -186,22 +188,42 @@ def _listening(path: Path, group: int | None) -> Iterator[socket.socket]:
     """A socket that its owner and the group may connect to. One that a killed process left behind is replaced: the
     home, and so its socket, is held by this process alone."""
     try:
-        if path.is_socket():
-            path.unlink()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        closed = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(closed)
-        if group is not None:
-            os.chown(path, -1, group)
-            path.chmod(0o660)
-        listener.listen(_MOST_VISITORS)
+        listener = _bound(path)
     except OSError as error:
         raise UserError(f"socket: {path} cannot be listened at ({error.strerror or error})") from None
     with listener:
         try:
+            _give(path, group)
+            listener.listen(_MOST_VISITORS)
             yield listener
         finally:
             path.unlink(missing_ok=True)
+
+
+def _bound(path: Path) -> socket.socket:
+    """A socket in this place, for its owner alone."""
+    if path.is_socket():
+        path.unlink()
+    listener, closed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(closed)
+    return listener
+
+
+def _give(path: Path, group: int | None) -> None:
+    """Let the members of a group connect too."""
+    if group is None:
+        return
+    try:
+        os.chown(path, -1, group)
+        path.chmod(0o660)
+    except PermissionError:
+        raise UserError(
+            "node_account: this account may not give its socket to that one's group; make it a member (adduser "
+            "ACCOUNT GROUP) and start again"
+        ) from None

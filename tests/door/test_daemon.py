@@ -211,6 +211,17 @@ def test_nothing_leaves_that_is_not_in_the_journal(tmp_path, question, monkeypat
         ask(path, Question(action=BUNDLE))
 
 
+def test_a_socket_that_cannot_be_given_to_the_nodes_group_is_not_left_behind(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(served.os, "chown", refused)
+    told, path = [], tmp_path / "site.sock"
+    with refuses("node_account", "adduser"):
+        serve(Door(make_home(tmp_path / "home").folder, frozenset()), path, 12345, lambda: told.append("ready"))
+    assert told == [] and not path.exists()
+
+
 def test_a_socket_that_a_killed_door_left_behind_is_replaced(tmp_path):
     home = make_home(tmp_path / "home", answer_interval_s=0.0).folder
     path = tmp_path / "site.sock"
