@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from homes import context_of, make_home
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cmrfed.apps.client.app import app
+from cmrfed.apps.client.app import QUERIES, app
 from cmrfed.door import REFUSED
+from cmrfed.door.answering import ACTIONS
 from cmrfed.generators import build_generator
 from cmrfed.site import Home, Request, local
 from cmrfed.training import LocalTask
@@ -184,3 +187,12 @@ def test_a_node_that_is_told_of_a_home_and_no_door_opens_nothing(home, weights, 
         context = Context(1, 2, UserConfig(told_of), RecordDict(), UserConfig({"home": str(home.folder)}))
         assert told(app(Message(RecordDict(record), 2, "train"), context)) == NAMELESS
     assert not (home.folder / "plans").exists()
+
+
+def test_the_relay_carries_all_that_may_be_asked_and_nothing_else():
+    assert {"train", *QUERIES} == set(ACTIONS)
+
+
+def test_the_relay_needs_neither_torch_nor_a_site():
+    code = "import sys, cmrfed.apps.client.node; print({'torch', 'cmrfed.site'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
