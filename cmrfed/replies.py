@@ -69,16 +69,22 @@ class Attendance:
 
     heads: of each site the last head of its ledger that it told, kept for it elsewhere.
     reasons: of each site (or, where its name is not known, "node N") that dropped out, why. What drops a site out drops
-    it out of this round alone. A name belongs to the node that first used it in the round; one that two nodes use is
-    neither's, as nobody can tell which of them it is.
+    it out of this round alone. Where keys are registered, a node is the site whose key it connects by, whatever it
+    calls itself. Else a name belongs to the node that first used it in the round; one that two nodes use is neither's,
+    as nobody can tell which of them it is.
     """
 
-    def __init__(self, expected: Iterable[str], nodes: Mapping[str, int] | None = None) -> None:
-        """`nodes`: of sites that were heard in this round already."""
+    def __init__(
+        self,
+        expected: Iterable[str],
+        nodes: Mapping[str, int] | None = None,
+        registered: Mapping[int, str] | None = None,
+    ) -> None:
+        """`nodes`: of sites that were heard in this round already. `registered`: whose key each node has."""
         self.reasons: dict[str, str] = {}
         self.heads: dict[str, str] = {}
         self.nodes: dict[str, int] = dict(nodes or {})
-        self._expected = frozenset(expected)
+        self._expected, self._registered = frozenset(expected), registered
 
     def heard(self, replies: Iterable[Reply], read: Callable[[Reply], T]) -> dict[str, T]:
         """What `read` makes of each site's reply, by site in order of names. `read` raises UserError on what is not to
@@ -119,16 +125,19 @@ class Attendance:
         site = reply.site
         if site not in self._expected:
             raise InvalidReply("dropped: calls itself by a name that is not expected in this run (arm.json, sites)")
-        if self.nodes.get(site) != reply.node:
-            if site in self.nodes or reply.node in self.nodes.values() or speakers[site] > 1:
-                raise InvalidReply(
-                    f"dropped: calls itself {site}, which is another node's name; each site needs its own"
-                )
-            self.nodes[site] = reply.node
+        if self._registered is not None:
+            if (own := self._registered.get(reply.node, "nobody")) != site:
+                raise InvalidReply(f"dropped: calls itself {site}, and its key is registered as that of {own}")
+        elif self.nodes.get(site) != reply.node and (
+            site in self.nodes or reply.node in self.nodes.values() or speakers[site] > 1
+        ):
+            raise InvalidReply(f"dropped: calls itself {site}, which is another node's name; each site needs its own")
+        self.nodes[site] = reply.node
         return site
 
     def _label(self, node: int) -> str:
-        return next((site for site, own in self.nodes.items() if own == node), f"node {node}")
+        known = {own: site for site, own in self.nodes.items()} | dict(self._registered or {})
+        return known.get(node, f"node {node}")
 
 
 @dataclass(frozen=True)

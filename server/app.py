@@ -9,6 +9,7 @@ from flwr.serverapp import Grid, ServerApp
 from cmrfed.config import UserError
 from cmrfed.federation import Arm, refuse_few_sites
 from cmrfed.privacy import DistributedNoise
+from cmrfed.provision import Register
 
 from .distributed import DistributedFederation
 from .membership_audit import audit_membership
@@ -25,10 +26,11 @@ def main(grid: Grid, context: Context) -> None:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
     refuse_few_sites(arm.config, len(arm.sites))
+    register = _register(context)
     distributed = isinstance(arm.plan, DistributedNoise)
-    strategy = DistributedFederation(arm) if distributed else PrivateFederation(arm)
+    strategy = (DistributedFederation if distributed else PrivateFederation)(arm, register)
     arm.begin(strategy.state)
-    _wait_for_sites(grid, arm)
+    _wait_for_sites(grid, arm, register)
     remaining = arm.config.federation.rounds - strategy.state.round
     if remaining > 0:
         try:
@@ -42,13 +44,31 @@ def main(grid: Grid, context: Context) -> None:
             arm.note_stop(strategy.state, str(stop))
     arm.finish(strategy.state)
     if context.run_config.get("membership_audit"):
-        audit_membership(arm, grid)
+        audit_membership(arm, grid, register)
 
 
-def _wait_for_sites(grid: Grid, arm: Arm) -> None:
-    """Wait until all expected sites are connected; in a simulation they already are."""
+def _register(context: Context) -> Register:
+    """The coordinator's, where the run names one; with none a site is whoever says so, as in a simulation."""
+    folder = str(context.run_config.get("register") or "")
+    return Register(Path(folder)) if folder else Register()
+
+
+def _wait_for_sites(grid: Grid, arm: Arm, register: Register) -> None:
+    """Wait until all expected sites are connected, or for as long as a round may take; in a simulation they already
+    are. Who is late may still come while a round is short of answers."""
     deadline = time.monotonic() + arm.config.federation.round_timeout_s
-    while len(list(grid.get_node_ids())) < len(arm.sites):
-        if time.monotonic() > deadline:
-            raise UserError(f"federation: fewer than {len(arm.sites)} sites connected in time; start the others' nodes")
+    while len(present := _present(grid, arm, register)) < len(arm.sites) and time.monotonic() < deadline:
         time.sleep(1)
+    if len(present) < arm.minimum_replies:
+        raise UserError(
+            f"federation: {len(present)} of the {len(arm.sites)} sites connected in time, and a round needs "
+            f"{arm.minimum_replies}; start the others' nodes"
+        )
+
+
+def _present(grid: Grid, arm: Arm, register: Register) -> list[str]:
+    """The arm's sites that are connected; where no keys are registered, the nodes, whosever they are."""
+    nodes, known = list(grid.get_node_ids()), register.nodes
+    if known is None:
+        return list(map(str, nodes))
+    return sorted({known[node] for node in nodes if known.get(node) in arm.sites})

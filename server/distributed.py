@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
 from flwr.serverapp import Grid
 
 from cmrfed.config import UserError
@@ -56,7 +56,7 @@ class DistributedFederation(PrivateFederation):
         nodes, request = self._attendance.nodes, said(self._request)
         weights = self._weights_for([nodes[name] for name in shares])
         return self._sent(
-            self._message(
+            self._to_site(
                 "mask",
                 name,
                 {"weights": weights[nodes[name]], "request": request, "asked": said(Shares(shares=tuple(own)))},
@@ -91,8 +91,8 @@ class DistributedFederation(PrivateFederation):
     def _collect_offers(self) -> tuple[Offer, ...]:
         """Phase 1, from every node that is there. Raises TooFewReplies where too few are willing."""
         content = {"request": said(self._request), "asked": said(self._session)}
-        nodes = list(self._grid.get_node_ids())
-        messages = [Message(RecordDict(content), node, f"{MessageType.QUERY}.offer") for node in nodes]  # type: ignore[arg-type]
+        nodes = self._nodes()
+        messages = [self._message(content, node, f"{MessageType.QUERY}.offer") for node in nodes]
         offers = self._exchanged(messages, _offer)
         reasons = self._attendance.reasons
         willing = len(nodes) - sum(reason == "refused" for reason in reasons.values())
@@ -138,14 +138,14 @@ class DistributedFederation(PrivateFederation):
     def _ask(
         self, action: str, names: Iterable[str], content: dict[str, ConfigRecord], read: Callable[[Reply], T]
     ) -> dict[str, T]:
-        return self._exchanged([self._message(action, name, content) for name in names], read)
+        return self._exchanged([self._to_site(action, name, content) for name in names], read)
 
     def _exchanged(self, messages: Iterable[Message], read: Callable[[Reply], T]) -> dict[str, T]:
         sent = self._sent(messages)
         return self._heard(self._grid.send_and_receive(sent, timeout=self._timeout_s), "", read)
 
-    def _message(self, action: str, name: str, content: Mapping[str, ConfigRecord | ArrayRecord]) -> Message:
-        return Message(RecordDict(dict(content)), self._attendance.nodes[name], f"{MessageType.QUERY}.{action}")
+    def _to_site(self, action: str, name: str, content: Mapping[str, ConfigRecord | ArrayRecord]) -> Message:
+        return self._message(content, self._attendance.nodes[name], f"{MessageType.QUERY}.{action}")
 
     @property
     def _timeout_s(self) -> float:

@@ -10,13 +10,14 @@ from cmrfed.config import UserError
 from cmrfed.core import atomic
 from cmrfed.federation import Arm
 from cmrfed.privacy import NoPrivacy
+from cmrfed.provision import Register
 from cmrfed.replies import Attendance, message_of
 from cmrfed.site.membership_audit import MembershipAuditRequest, MembershipSummary, pooled
 
 from .strategy import received, said
 
 
-def audit_membership(arm: Arm, grid: Grid) -> None:
+def audit_membership(arm: Arm, grid: Grid, register: Register) -> None:
     """Ask every connected site to attack its own patients with the global weights that it last trained from.
 
     Writes membership_audit.json into the arm's folder: pooled rates, each site's own, and why any site did not answer.
@@ -27,7 +28,7 @@ def audit_membership(arm: Arm, grid: Grid) -> None:
         for node in grid.get_node_ids()
     ]
     replies = grid.send_and_receive(messages, timeout=arm.config.federation.round_timeout_s)
-    attendance = Attendance(arm.sites)
+    attendance = Attendance(arm.sites, registered=register.nodes)
     summaries = attendance.heard(map(received, replies), partial(message_of, MembershipSummary))
     found = {
         "attacks": pooled(summaries),

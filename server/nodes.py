@@ -4,13 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, UnregisterNodeRequest
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.control import ControlHttpClient
-from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
 
-from cmrfed.config import UserError
+from .control import control
 
 _GONE = "unregistered"
 """Of a node that was let in once; Flower never takes its key again."""
@@ -19,30 +17,26 @@ _GONE = "unregistered"
 @dataclass(frozen=True)
 class NodesAdmitted:
     """What the SuperLink was told: sites that it lets in from now on, how many nodes it shut out, and sites whose keys
-    it had shut out before, for good."""
+    it had shut out before, for good. `nodes`: of all that it lets in, the site by the number it gives the node."""
 
     let_in: tuple[str, ...]
     shut_out: int
     refused: tuple[str, ...]
+    nodes: Mapping[int, str]
 
 
 def admit(address: str, authority: Path, keys: Mapping[str, bytes]) -> NodesAdmitted:
     """Let the nodes with these keys in, PEM by site, and no others; who is in already stays.
 
-    Raises UserError where no SuperLink answers at `address`, host:port, with a certificate that `authority` signed.
+    Raises UserError as `control` does.
     """
-    client = ControlHttpClient.from_server_address(
-        server_address=address,
-        insecure=False,
-        root_certificates=authority.read_bytes(),
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
-    )
-    try:
+    with control(address, authority) as client:
         return _admit(client, keys)
-    except httpx.HTTPError as error:
-        raise UserError(f"the SuperLink at {address} does not answer as it should ({error})") from None
-    finally:
-        client.close()
+
+
+def online(client: ControlHttpClient) -> set[int]:
+    """The numbers of the nodes that are connected."""
+    return {node.node_id for node in client.ListNodes(ListNodesRequest()).nodes_info if node.status == "online"}
 
 
 def _admit(client: ControlHttpClient, keys: Mapping[str, bytes]) -> NodesAdmitted:
@@ -56,7 +50,11 @@ def _admit(client: ControlHttpClient, keys: Mapping[str, bytes]) -> NodesAdmitte
     missing = [name for name, key in keys.items() if key not in _keys(known)]
     for name in missing:
         client.RegisterNode(RegisterNodeRequest(public_key=keys[name], name=name))
-    return NodesAdmitted(tuple(missing), len(strangers), tuple(name for name, key in keys.items() if key in gone))
+    refused = tuple(name for name, key in keys.items() if key in gone)
+    names = {key: name for name, key in keys.items()}
+    let_in = [node for node in client.ListNodes(ListNodesRequest()).nodes_info if node.status != _GONE]
+    nodes = {node.node_id: names[node.public_key] for node in let_in if node.public_key in names}
+    return NodesAdmitted(tuple(missing), len(strangers), refused, nodes)
 
 
 def _keys(nodes: list[NodeInfo]) -> set[bytes]:

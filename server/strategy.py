@@ -1,7 +1,7 @@
 """One strategy for every aggregation rule: ask each site, join what the answers hold, remember the state."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from logging import INFO
 from typing import TypeVar
@@ -13,7 +13,9 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from cmrfed.config import Stage
+from cmrfed.door.messages import HEAD
 from cmrfed.federation import Arm, GlobalState, Traffic
+from cmrfed.provision import Register
 from cmrfed.replies import Attendance, Reply, SiteReply, Terms
 from cmrfed.updates import Weights, changed
 
@@ -36,8 +38,8 @@ class PrivateFederation(Strategy):
     applied: what was answered is kept with the arm, and whoever starts it again goes on with the same round.
     """
 
-    def __init__(self, arm: Arm) -> None:
-        self.arm = arm
+    def __init__(self, arm: Arm, register: Register | None = None) -> None:
+        self.arm, self.register = arm, register or Register()
         self.state = arm.resume()
         self._informed: set[int] = set()
         self._known: Weights = {}
@@ -68,7 +70,19 @@ class PrivateFederation(Strategy):
 
     def _begin_round(self, grid: Grid) -> None:
         self._round_started, self._grid, self._traffic = time.time(), grid, Traffic()
-        self._attendance = Attendance(self.arm.sites)
+        self._registered = self.register.nodes
+        self._attendance = Attendance(self.arm.sites, registered=self._registered)
+
+    def _nodes(self) -> list[int]:
+        """Those connected; where keys are registered, of the arm's sites alone."""
+        known = self._registered = self.register.nodes
+        return [node for node in self._grid.get_node_ids() if known is None or known.get(node) in self.arm.sites]
+
+    def _message(self, content: Mapping[str, ConfigRecord | ArrayRecord], node: int, kind: str) -> Message:
+        """A message to a node, with the last head that its site's ledger told."""
+        head = self.register.heads.get((self._registered or {}).get(node, ""))
+        countersigned = {HEAD: ConfigRecord({"json": head})} if head else {}
+        return Message(RecordDict({**content, **countersigned}), node, kind)
 
     def _end_round(
         self, state: GlobalState, told: list[SiteReply], answered: Iterable[str]
@@ -83,10 +97,10 @@ class PrivateFederation(Strategy):
     def _asked(self) -> list[Message]:
         """The round's request to every node whose site has not answered it."""
         done = {self._attendance.nodes.get(site) for site in self._answers}
-        nodes = [node for node in self._grid.get_node_ids() if node not in done]
+        nodes = [node for node in self._nodes() if node not in done]
         request = said(self.arm.request(self.state))
         return self._sent(
-            Message(RecordDict({"weights": weights, "request": request}), node, MessageType.TRAIN)
+            self._message({"weights": weights, "request": request}, node, MessageType.TRAIN)
             for node, weights in self._weights_for(nodes).items()
         )
 
@@ -101,7 +115,7 @@ class PrivateFederation(Strategy):
     def _hear(self, replies: Iterable[Message]) -> None:
         """Add to the round's answers. Of those who gave none, what they know is not relied on any more."""
         nodes = {s: node for s, node in self._attendance.nodes.items() if s in self._answers}
-        self._attendance = Attendance(self.arm.sites, nodes)
+        self._attendance = Attendance(self.arm.sites, nodes, self._registered)
         terms = Terms(self.arm.request(self.state), self.state.weights)
         found = self._heard(replies, "update", terms.update)
         heads = self._attendance.heads
@@ -112,7 +126,9 @@ class PrivateFederation(Strategy):
     def _heard(self, replies: Iterable[Message], arrays: str, read: Callable[[Reply], T]) -> dict[str, T]:
         messages = list(replies)
         self._traffic += Traffic(up=sum(map(_bytes, messages)))
-        return self._attendance.heard((received(reply, arrays) for reply in messages), read)
+        found = self._attendance.heard((received(reply, arrays) for reply in messages), read)
+        self.register.keep_heads(self._attendance.heads)
+        return found
 
     def _sent(self, messages: Iterable[Message]) -> list[Message]:
         """The same messages, counted."""

@@ -4,9 +4,9 @@ import json
 import time
 from typing import Any
 
-from rich.filesize import decimal
 from rich.text import Text
 
+from cmrfed.apps.server.progress import weight_of
 from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, progress_bar, safe_text
 from cmrfed.core import atomic
@@ -105,7 +105,7 @@ class _Watch:
         validation = line["validation"]
         held_out = f"  held-out loss {sum(validation.values()) / len(validation):.4f}" if validation else ""
         short = "" if line["applied"] else "  not applied, too few replies"
-        text = Text(f"  round {line['round']}/{self.arm.config.federation.rounds}{held_out}{_sent(line)}{short}")
+        text = Text(f"  round {line['round']}/{self.arm.config.federation.rounds}{held_out}{weight_of(line)}{short}")
         for site, notes in line["sites"].items():
             text.append("  ").append_text(self._site(site, notes, line["round"]))
         return text
@@ -124,9 +124,3 @@ class _Watch:
         """What the site itself noted last, which no server is told: here both are the user's own."""
         noted = read_lines(self.run.site_home(site) / "refusals.jsonl")
         return f" ({noted[-1]['reason']})" if noted else ""
-
-
-def _sent(line: dict[str, Any]) -> str:
-    """What a round's messages weigh, where there were any."""
-    sent = line["bytes"]
-    return f"  {decimal(sent['down'])} down, {decimal(sent['up'])} up" if sent["down"] else ""

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cmrfed import apps
+from cmrfed.apps.server.causes import cause_of
 from cmrfed.config import FederationConfig, TrainingConfig, UserError
 from cmrfed.console import console
 from cmrfed.core.processes import guarded, stop
@@ -42,7 +43,7 @@ def run_on_flower(
         _run_once(arm, log, number_of_sites, training, tick)
         if model.exists():
             return
-        cause = _cause(log.read_text(encoding="utf-8", errors="replace"))
+        cause = cause_of(log.read_text(encoding="utf-8", errors="replace"))
         if start == _RAY_STARTS or not _RAY_IS_LATE.search(cause):
             raise UserError(
                 f"federation: the run did not finish: {cause} See {log}. Finished rounds are kept: "
@@ -113,7 +114,7 @@ def _wait_until_healthy(port: int, process: "subprocess.Popen[bytes]", log: Path
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    cause = _cause(log.read_text(encoding="utf-8", errors="replace"))
+    cause = cause_of(log.read_text(encoding="utf-8", errors="replace"))
     raise UserError(f"federation: Flower's SuperLink did not start: {cause} See {log}")
 
 
@@ -139,20 +140,3 @@ def tool(name: str) -> str:
     if not found:
         raise UserError(f"federation: {name} is not installed beside {sys.executable}; install flwr[simulation]")
     return found
-
-
-_RAISED = re.compile(r"([\w.]+\.)?\w*(Error|Exception|Refused|Refusal|Timeout)\b(: .*)?$")
-_FOLLOWS = "The above exception was the direct cause of the following exception:"
-
-
-def _cause(text: str) -> str:
-    """What a log's last exception came from in the end: wrappers tell only that something went wrong. Without an
-    exception, the last line that speaks of an error, or the last at all; as a sentence."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    raised = [number for number, line in enumerate(lines) if _RAISED.match(line)]
-    while len(raised) > 1 and _FOLLOWS in lines[raised[-2] : raised[-1]]:
-        raised.pop()
-    spoken = [line for line in lines if re.search(r"(?i)error|exception", line)]
-    candidates = ["nothing was logged", *lines[-1:], *spoken[-1:], *(lines[number] for number in raised[-1:])]
-    return candidates[-1][:400].rstrip(".") + "."

@@ -152,6 +152,18 @@ def test_a_node_keeps_its_name_through_a_round_and_no_other_takes_it(asked):
     assert "calls itself B" in attendance.reasons["A"], "the offender by the name it had"
 
 
+def test_where_keys_are_registered_a_node_is_the_site_whose_key_it_has_and_can_claim_no_other(asked):
+    attendance = Attendance("AB", registered={1: "A", 2: "B"})
+    found = attendance.heard([asked.reply("B", 1), asked.reply("B", 2), asked.reply("A", 3)], asked.terms.update)
+    assert list(found) == ["B"], "who is called so by somebody else keeps its own name"
+    assert attendance.reasons == {
+        "A": "dropped: calls itself B, and its key is registered as that of A",
+        "node 3": "dropped: calls itself A, and its key is registered as that of nobody",
+    }
+    assert attendance.heard([Reply(1, failure="NODE_UNAVAILABLE")], asked.terms.update) == {}
+    assert attendance.reasons["A"] == "failed: NODE_UNAVAILABLE", "known though it never said a name"
+
+
 def test_a_failure_is_told_by_the_name_that_is_known(asked):
     attendance = Attendance("AB")
     attendance.heard([asked.reply("A", 1)], asked.terms.update)

@@ -2,6 +2,7 @@
 dies goes on as if it had not, and little travels."""
 
 import json
+import shutil
 import time
 
 import numpy as np
@@ -19,6 +20,8 @@ from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import UserError
 from cmrfed.federation import Arm, ArmPlan, load_state
 from cmrfed.generators import build_generator
+from cmrfed.provision import Register
+from cmrfed.site import Home
 from cmrfed.updates import read_weights, save_weights
 
 NAMES = ("east", "north", "west")
@@ -43,6 +46,31 @@ def federate(tmp_path, tiny_generator_config, fp32_training, monkeypatch):
         return folder / "arm", homes
 
     return make
+
+
+def registered(folder, homes):
+    """The coordinator's register, with the numbers that `network_of` gives the sites' nodes."""
+    register = Register(folder)
+    register.set_nodes(dict(enumerate(homes, start=2)))
+    return register
+
+
+def sharing(folder, generator, training, **plan):
+    """The strategy of three sites that share their noise, and their homes."""
+    names = ["A", "B", "C"]
+    homes = make_peers(folder, names, maximum_epsilon=1e6)
+    few = generator.model_copy(update={"trainable": "modulation"})
+    config = tiny_run_config(folder, federation={"rounds": 5})
+    config = config.model_copy(update={"generator": few, "training": training.model_copy(update={"local_steps": 1})})
+    arm = ArmPlan(
+        run="r",
+        name="private",
+        config=config,
+        plan=toy_plan(seed=None, target_epsilon=1000.0, steps=50, sites=3, **plan),
+        sites=tuple(names),
+    )
+    weights = read_weights(build_generator(few, seed=0))
+    return DistributedFederation(Arm.create(folder / "runs" / "arms" / "private", arm, weights)), homes
 
 
 class Moody(InProcessGrid):
@@ -135,6 +163,60 @@ def test_a_site_that_is_away_for_two_rounds_comes_back_and_each_pays_for_what_it
         sorted(NAMES), ["east", "north"], ["east", "north"], sorted(NAMES)
     ]  # fmt: skip
     assert [releases(homes[name]) for name in NAMES] == [[1, 2, 3, 4], [1, 2, 3, 4], [1, 4]]
+
+
+def test_a_site_whose_ledger_and_home_were_restored_from_a_backup_is_noticed_and_takes_no_part(federate, tmp_path):
+    arm, homes = federate("run", minimum_replies=2)
+    register = registered(tmp_path, homes)
+    play(PrivateFederation(Arm.open(arm), register), network_of(homes))
+    west = homes["west"].folder
+    backup = shutil.copytree(west, tmp_path / "backup")
+    play(PrivateFederation(Arm.open(arm), register), network_of(homes))
+    latest = shutil.move(west, tmp_path / "latest")
+    shutil.copytree(backup, west)
+    play(PrivateFederation(Arm.open(arm), register), network_of(homes))
+    assert lines(arm)[-1]["sites"]["west"]["reason"] == "refused"
+    assert releases(Home(west)) == [1], "nothing was computed"
+    assert "an older copy or another ledger" in (west / "refusals.jsonl").read_text()
+    shutil.rmtree(west)
+    shutil.move(latest, west)
+    play(PrivateFederation(Arm.open(arm), register), network_of(homes))
+    assert lines(arm)[-1]["sites"]["west"]["reason"] is None
+    assert [releases(homes[name]) for name in NAMES] == [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 4]]
+
+
+def test_a_copy_of_a_home_that_answers_in_its_place_is_noticed_once_the_home_has_paid_for_more(federate, tmp_path):
+    arm, homes = federate("run", minimum_replies=2)
+    register = registered(tmp_path, homes)
+    play(PrivateFederation(Arm.open(arm), register), network_of(homes))
+    copied = Home(shutil.copytree(homes["west"].folder, tmp_path / "elsewhere" / "west"))
+    play(PrivateFederation(Arm.open(arm), register), network_of(homes))
+    play(PrivateFederation(Arm.open(arm), register), network_of({**homes, "west": copied}))
+    assert lines(arm)[-1]["sites"]["west"]["reason"] == "refused" and releases(copied) == [1]
+
+
+def test_where_keys_are_registered_no_node_of_another_site_is_asked_and_a_name_is_its_keys_alone(federate, tmp_path):
+    arm, homes = federate("run", minimum_replies=1)
+    register = registered(tmp_path, homes)
+    register.set_nodes({2: "east", 3: "south", 4: "north"})  # 3 is of no site of this run; 4 will call itself west
+    network = Moody(network_of(homes), away=())
+    play(PrivateFederation(Arm.open(arm), register), network)
+    assert network.asked == [[2, 4]]
+    told = {site: notes["reason"] for site, notes in lines(arm)[-1]["sites"].items()}
+    assert told == {"east": None, "north": "dropped: calls itself west, and its key is registered as that of north"}
+
+
+def test_a_restored_ledger_is_noticed_before_a_shared_step_too(tmp_path, tiny_generator_config, fp32_training):
+    strategy, homes = sharing(tmp_path, tiny_generator_config, fp32_training, dropouts=1)
+    strategy.register = registered(tmp_path, homes)
+    play(strategy, network_of(homes))
+    backup = shutil.copytree(homes["C"].folder, tmp_path / "backup")
+    play(strategy, network_of(homes))
+    shutil.rmtree(homes["C"].folder)
+    shutil.copytree(backup, homes["C"].folder)
+    play(strategy, network_of(homes))
+    assert lines(strategy.arm.folder)[-1]["sites"]["C"]["reason"] == "refused"
+    assert releases(homes["C"]) == [1] and releases(homes["A"]) == [1, 2, 3]
 
 
 def test_a_late_answer_that_was_lost_on_its_way_is_the_same_when_it_is_asked_for_again(federate):
@@ -275,18 +357,9 @@ def test_a_site_that_answers_from_a_part_answers_as_from_the_whole(federate):
 
 
 def test_sharing_noise_too_the_weights_travel_once(tmp_path, tiny_generator_config, fp32_training):
-    names = ["A", "B", "C"]
-    few = tiny_generator_config.model_copy(update={"trainable": "modulation"})
-    plan = toy_plan(seed=None, target_epsilon=1000.0, steps=50, sites=3)
-    homes = make_peers(tmp_path, names, maximum_epsilon=1e6)
-    config = tiny_run_config(tmp_path, federation={"rounds": 5})
-    training = fp32_training.model_copy(update={"local_steps": 1})
-    config = config.model_copy(update={"generator": few, "training": training})
-    weights = read_weights(build_generator(few, seed=0))
-    plan_of_arm = ArmPlan(run="r", name="private", config=config, plan=plan, sites=tuple(names))
-    strategy = DistributedFederation(Arm.create(tmp_path / "runs" / "arms" / "private", plan_of_arm, weights))
+    strategy, homes = sharing(tmp_path, tiny_generator_config, fp32_training)
     play(strategy, network_of(homes), rounds=2)
     first, second = lines(strategy.arm.folder)
-    whole = 3 * sum(array.nbytes for array in weights.values())
+    whole = 3 * sum(array.nbytes for array in strategy.state.weights.values())
     assert first["bytes"]["down"] > whole and second["bytes"]["down"] < first["bytes"]["down"] - whole / 2
     assert all(notes["reason"] is None for notes in second["sites"].values())

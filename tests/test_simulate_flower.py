@@ -80,27 +80,6 @@ def test_a_model_from_before_does_not_make_a_failed_run_look_whole(run, tmp_path
         run("echo 'ValueError: no'")
 
 
-@pytest.mark.parametrize(
-    ("log", "cause"),
-    [
-        (
-            LATE,
-            "Exception: The current node timed out during startup. This could happen because the GCS has become over",
-        ),
-        (
-            "KeyError: 1\n\nDuring handling of the above exception, another occurred:\ncmrfed.config.UserError: x: y",
-            "cmrf",
-        ),
-        ("\x1b[31mValueError: first\x1b[0m\nValueError: second\nbye", "ValueError: second."),
-        ("fine\nan error in line 3\nbye", "an error in line 3."),
-        ("fine\nbye", "bye."),
-        ("", "nothing was logged."),
-    ],
-)
-def test_a_cause_is_what_came_first_in_the_last_chain_of_exceptions(log, cause):
-    assert flower._cause(log).startswith(cause)
-
-
 @pytest.fixture
 def dead_proxy(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"):

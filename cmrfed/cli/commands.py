@@ -115,6 +115,19 @@ COMMANDS = {
     "provision admit": Command(
         "provision", "admit", "provision_admit", stages.ProvisionAdmit, "tell the SuperLink whose nodes may connect"
     ),
+    "server start": Command(
+        "coordination", "start", "server_start", stages.ServerStart, "start a federation's SuperLink on this machine",
+        word="folder",
+    ),
+    "server stop": Command(
+        "coordination", "stop", "server_stop", stages.ServerStop, "end it, and the runs at work in it", word="folder"
+    ),
+    "submit": Command(
+        "coordination", "submit", "submit", stages.Submit, "ask a federation's hospitals for a run, and follow it",
+        shown=("folder", "sites", "out", "name", "resume", "stop", "wait", "membership_audit", "seed", *_PLAN,
+               "federation.minimum_replies", "federation.round_timeout_s", "federation.messages", "aggregation",
+               "generator"),
+    ),
     "site join": Command(
         "joining", "join", "site_join", stages.SiteJoin, "join a federation by its invitation", word="invitation"
     ),
@@ -147,7 +160,7 @@ EXIT_CODES = {
     0: "done",
     1: "data verify or site check found problems, or canary-audit refuted epsilon",
     2: "something to correct, which one line on the error output names",
-    3: "simulate ended before all its rounds were done; the report says why",
+    3: "simulate or submit ended before all rounds were done; its last line says why",
     130: "interrupted (Ctrl-C); 143 and 129 by SIGTERM and SIGHUP",
 }
 """By what they say to a script."""

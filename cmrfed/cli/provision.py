@@ -14,11 +14,12 @@ from cmrfed.cli.stages import (
     ProvisionRegister,
     ProvisionRevoke,
     ProvisionRotate,
+    Submit,
 )
 from cmrfed.config import UserError
 from cmrfed.console import console, safe_text
 from cmrfed.outputs import new_folder, output_folder, writing
-from cmrfed.provision import Coordinator, read_description
+from cmrfed.provision import Coordinator, Register, read_description
 from cmrfed.provision.certificates import certificate_fingerprint
 from cmrfed.provision.node_key import NodeKey, read_node_key
 
@@ -38,25 +39,25 @@ def provision(config: Provision) -> None:
 
 
 def add(config: ProvisionAdd) -> None:
-    _say_invited(config.site, _coordinator(config).add(config.site, _now()))
+    _say_invited(config.site, coordinator_of(config).add(config.site, _now()))
 
 
 def register(config: ProvisionRegister) -> None:
-    coordinator = _coordinator(config)
+    coordinator = coordinator_of(config)
     coordinator.register(config.site, _node_key(config.key), config.fingerprint, _now())
     _say(f"{config.site} is registered")
     try:
-        _admit(coordinator)
+        admit_registered(coordinator)
     except UserError as error:
         _say(f"{error}; when it runs: cmrfed provision admit folder={coordinator.folder}", style="yellow")
 
 
 def revoke(config: ProvisionRevoke) -> None:
-    coordinator = _coordinator(config)
+    coordinator = coordinator_of(config)
     coordinator.revoke(config.site)
     _say(f"{config.site} is revoked")
     try:
-        _admit(coordinator)
+        admit_registered(coordinator)
     except UserError as error:
         raise UserError(
             f"{error}: until it is told, it may let {config.site!r} in; on its machine, once it runs: cmrfed provision "
@@ -65,7 +66,7 @@ def revoke(config: ProvisionRevoke) -> None:
 
 
 def rotate(config: ProvisionRotate) -> None:
-    coordinator = _coordinator(config)
+    coordinator = coordinator_of(config)
     if config.site is not None:
         _say_invited(config.site, coordinator.invite_again(config.site, _now()))
         return
@@ -75,15 +76,17 @@ def rotate(config: ProvisionRotate) -> None:
 
 
 def admit(config: ProvisionAdmit) -> None:
-    _admit(_coordinator(config))
+    admit_registered(coordinator_of(config))
 
 
-def _admit(coordinator: Coordinator) -> None:
+def admit_registered(coordinator: Coordinator) -> None:
+    """Tell the SuperLink of this machine whose nodes may connect, and keep which node is whose."""
     from cmrfed.apps.server.nodes import admit
 
     address = f"127.0.0.1:{coordinator.description.superlink_port}"
     keys = {name: key.pem for name, key in coordinator.sites.admitted.items()}
     told = admit(address, coordinator.server / "ca.crt", keys)
+    Register(coordinator.server).set_nodes(told.nodes)
     _say(f"the SuperLink lets in {', '.join(sorted(set(keys) - set(told.refused))) or 'nobody'}")
     if told.shut_out:
         _say(f"nodes shut out: {told.shut_out}")
@@ -91,7 +94,7 @@ def _admit(coordinator: Coordinator) -> None:
         _say(f"it shut out the key of {name} before, for good: cmrfed provision rotate site={name!r}", style="yellow")
 
 
-def _coordinator(config: OfACoordinator) -> Coordinator:
+def coordinator_of(config: OfACoordinator | Submit) -> Coordinator:
     return Coordinator(Path(config.folder).expanduser().resolve())
 
 

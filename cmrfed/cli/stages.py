@@ -28,7 +28,7 @@ from cmrfed.config import (
     read_stage,
 )
 from cmrfed.keys import AsWritten
-from cmrfed.provision.description import LONGEST_SITE_NAME, SITE_NAME
+from cmrfed.provision.description import LONGEST_SITE_NAME, SITE_NAME, SiteName
 
 ACCOUNT = r"^[A-Za-z_][\w.-]*$"
 """What an account of this machine may be called."""
@@ -60,6 +60,9 @@ def _all_is(*names: str) -> BeforeValidator:
     return BeforeValidator(listed)
 
 
+RunName = Annotated[str | None, Field(max_length=120, pattern=r"^[\w.=+-]+$")]
+"""What a run's folder is called besides the time."""
+
 Paths = Annotated[tuple[AsWritten, ...], BeforeValidator(_one_by_one)]
 """Paths that are given one by one, or with commas between them."""
 
@@ -80,11 +83,8 @@ class Simulate(RunConfig):
     """`cmrfed simulate`, and what plans or audits the same run."""
 
     out: AsWritten = Field(default="runs", description="where the run's folder goes")
-    name: str | None = Field(
-        default=None,
-        max_length=120,
-        pattern=r"^[\w.=+-]+$",
-        description="name of the run's folder, after the time; a sweep adds what it sweeps",
+    name: RunName = Field(
+        default=None, description="name of the run's folder, after the time; a sweep adds what it sweeps"
     )
     resume: AsWritten | None = Field(
         default=None,
@@ -442,6 +442,38 @@ class ProvisionRotate(OfACoordinator):
 
 class ProvisionAdmit(OfACoordinator):
     """`cmrfed provision admit`."""
+
+
+class ServerStart(OfACoordinator):
+    """`cmrfed server start`."""
+
+
+class ServerStop(OfACoordinator):
+    """`cmrfed server stop`."""
+
+
+class Submit(RunConfig):
+    """`cmrfed submit`."""
+
+    folder: AsWritten = Field(default="federation", description="the coordinator's folder, as in cmrfed provision")
+    sites: tuple[SiteName, ...] = Field(
+        default=(), description="who is asked, one or several as North,South; none: all that are registered"
+    )
+    out: AsWritten = Field(default="runs", description="where the run's folder goes")
+    name: RunName = Field(default=None, description="name of the run's folder, after the time")
+    resume: AsWritten | None = Field(
+        default=None, description="a run's folder: go on with it, or follow it where it is at work"
+    )
+    stop: bool = Field(default=False, description="with resume=: end the run at the server; whole rounds are kept")
+    wait: bool = Field(default=True, description="show rounds until the end; false: leave it to the server")
+    membership_audit: bool = Field(
+        default=False, description="once its rounds are done, have the sites attack what came of them"
+    )
+
+    @property
+    def config(self) -> RunConfig:
+        """The run, as it is asked for: each site has prepared data of its own, and nobody here has any."""
+        return _run_of(self, data={"root": ".", "sources": {}})
 
 
 class SiteJoin(Stage):

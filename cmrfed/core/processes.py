@@ -31,14 +31,25 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_TIMEOUT_S)
-    for end in (psutil.Process.terminate, psutil.Process.kill):
-        for one in started:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                end(one)
-        _, started = psutil.wait_procs(started, timeout=_END_TIMEOUT_S)
+    _end_all(started)
     process.kill()
     with contextlib.suppress(ProcessLookupError):  # it led no group, or nobody is left in it
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def end(process: psutil.Process) -> None:
+    """The same for a process that this one did not start."""
+    started = _descendants(process.pid)
+    _end_all([process])
+    _end_all(started)
+
+
+def _end_all(processes: list[psutil.Process]) -> None:
+    for way in (psutil.Process.terminate, psutil.Process.kill):
+        for one in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                way(one)
+        _, processes = psutil.wait_procs(processes, timeout=_END_TIMEOUT_S)
 
 
 def _descendants(number: int) -> list[psutil.Process]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from cmrfed.config import Stage, UserError, read_stage_json_text
-from cmrfed.door.messages import Answer, Question, refusal
+from cmrfed.door.messages import HEAD, Answer, Question, refusal
 from cmrfed.privacy import Paid
 from cmrfed.site import Home, Request, answer, distributed
 from cmrfed.site.membership_audit import MembershipAuditRequest, answer_membership_audit
@@ -43,6 +43,8 @@ def answered(folder: Path, question: Question) -> Outcome:
     try:
         home = Home(folder)
         torch.set_num_threads(home.policy.execution.threads)
+        if HEAD in question.documents:
+            home.ledger.refuse_unknown(question.documents[HEAD])
         found = _action(question.action)(home, question)
         said = {"ledger_head": home.ledger.head(), "site": home.policy.name}
         return Outcome(found.model_copy(update={"notes": found.notes | said}))

@@ -18,6 +18,10 @@ REFUSED = "this site does not answer this request"
 BUNDLE = "bundle"
 """The question whether an app is approved, which a node asks of the door before the app may ask anything."""
 
+HEAD = "head"
+"""Of any question, the document that says where the site's ledger stood when it last answered: its own head, told
+back. A ledger that does not know it was restored from a backup or copied, and would let patients be paid for twice."""
+
 _MOST_ENTRIES = 100_000
 """Of a map: a network has some hundred weights."""
 

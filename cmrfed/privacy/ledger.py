@@ -228,11 +228,22 @@ class Ledger:
         book = self._book()
         if not book.rows:
             raise UserError(f"{self.path}: there is no ledger; the first release begins one")
-        if head is not None and head not in {row.hash for row in book.rows}:
-            raise UserError(
-                f"{self.path}: no row has hash {head}: it was rewritten, is an older copy or another ledger; {RESTORE}"
-            )
+        if head is not None:
+            self._refuse_unknown(book, head)
         return book
+
+    def refuse_unknown(self, head: str) -> None:
+        """Raise UserError unless this ledger once ended with `head`, as somebody else remembers it: zeros before its
+        first row, else the hash of one of its rows."""
+        if head != GENESIS:
+            self._refuse_unknown(self._book(), head)
+
+    def _refuse_unknown(self, book: Book, head: str) -> None:
+        if head not in {row.hash for row in book.rows}:
+            raise UserError(
+                f"{self.path}: no row has hash {head:.64}: it was rewritten, is an older copy or another ledger; "
+                f"{RESTORE}"
+            )
 
     def refuse_beyond(self, run: str, event: GaussianEvent, limits: Limits) -> None:
         """Raise BudgetExceeded where one more event is too much for the run: by the run's own rows, which are public,

@@ -12,6 +12,7 @@ from cmrfed.provision.coordinator import Coordinator
 from cmrfed.provision.description import FederationDescription, read_description
 from cmrfed.provision.invitation import Invitation, read_invitation
 from cmrfed.provision.joining import Joined, join
+from cmrfed.provision.register import Register
 
 __all__ = [
     "Connection",
@@ -19,6 +20,7 @@ __all__ = [
     "FederationDescription",
     "Invitation",
     "Joined",
+    "Register",
     "join",
     "read_connection",
     "read_description",

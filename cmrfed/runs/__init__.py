@@ -1,6 +1,6 @@
 """A run's folder: what it was made from, its sites' homes, its arms and what they came to."""
 
-from cmrfed.runs.draft import Draft, prepared_slices
+from cmrfed.runs.draft import Draft, calibrated_plan, prepared_slices
 from cmrfed.runs.run import (
     Run,
     RunRecord,
@@ -18,6 +18,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "at_work",
+    "calibrated_plan",
     "describe_device",
     "interrupted_run",
     "new_run_folder",

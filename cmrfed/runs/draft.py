@@ -50,7 +50,7 @@ class Draft:
         """
         refuse_missing_folders(config.data)
         refuse_unusable_start(config)
-        calibrated = _calibrated(config)
+        calibrated = calibrated_plan(config)
         slices = prepared_slices(config, out)
         refuse_public_patients(config, slices)
         sites, held_out = _divide(slices, config)
@@ -98,7 +98,7 @@ def prepared_slices(config: RunConfig, out: Path) -> Slices:
         return source.slices(prepared_folder(out) / f"{source.key}.safetensors", progress)
 
 
-def _calibrated(config: RunConfig) -> LocalNoise | NoPrivacy:
+def calibrated_plan(config: RunConfig) -> LocalNoise | NoPrivacy:
     """The plan, before it is known among how many sites."""
     if config.privacy.mode == "none":
         return NoPrivacy()

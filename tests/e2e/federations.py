@@ -58,12 +58,12 @@ class Federation:
         self.stack.callback(stop, process)
 
     def serve(self):
-        """The SuperLink, and the proxy before it, once both answer."""
-        log = self.root / "superlink.log"
-        self.start([self.coordinator.server / "superlink.sh"], log)
+        """The SuperLink, and the proxy before it, once both answer; returns the log of the former."""
         self.stack.enter_context(proxy(self.coordinator.server / "nginx.conf", self.root))
-        wait_for_words("Uvicorn running on https", log)
-        return log
+        self.stack.callback(self.cmrfed, "server", "stop", "folder=federation")
+        told = self.cmrfed("server", "start", "folder=federation")
+        assert "the proxy answers" in told, told
+        return self.coordinator.server / "superlink.log"
 
     def join_and_register(self, site, node=None):
         """By the commands that a hospital and its coordinator give; `node` is the node's own folder, if it has one."""

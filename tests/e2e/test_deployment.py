@@ -6,14 +6,14 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from federations import Federation
-from hospitals import CMRFED, approve, arm_of, door, hospitals_of, node, running, said, start, submitted, wait_for
+from hospitals import CMRFED, approve, arm_of, door, hospitals_of, node, running, said, start, wait_for
 from proxies import MISSING, NGINX
 from tiny_runs import tiny_run_config
 
-from cmrfed import apps
+from cmrfed.apps.server.submission import SubmittedRun
 from cmrfed.apps.simulations import flower
 from cmrfed.apps.simulations.simulate import simulate
-from cmrfed.federation import Arm
+from cmrfed.provision import Register
 from cmrfed.site import Home
 from cmrfed.updates import load_weights
 
@@ -27,8 +27,9 @@ THREE = {
 def test_provisioned_hospitals_train_what_a_simulation_trains_though_a_door_is_killed_at_work(cache, tmp_path):
     """With certificates, registered keys, a proxy, doors and nodes. Noise is seeded, which real sites refuse, so that
     both can be compared."""
-    run = simulate(tiny_run_config(cache), tmp_path)
-    homes, arm = hospitals_of(run, tmp_path, allow_seeded_noise=True), arm_of(run, tmp_path)
+    config = tiny_run_config(cache, data=THREE, federation={"rounds": 5})
+    run = simulate(config, tmp_path)
+    homes = hospitals_of(run, tmp_path, allow_seeded_noise=True)
     with ExitStack() as stack:
         here = Federation(tmp_path, stack, run.sites)
         here.serve()
@@ -40,22 +41,24 @@ def test_provisioned_hospitals_train_what_a_simulation_trains_though_a_door_is_k
             opened = stack.enter_context(door(home, socket))
             command = [*CMRFED, "site", "node", f"node={tmp_path / node}", f"socket={socket}"]
             stack.enter_context(running(command, tmp_path / f"{node}.log", env=here.environment))
-        server = here.environment | {"FLWR_HOME": str(here.coordinator.server / "flwr")}
-        ended = submitted(apps.FOLDER, server, tmp_path / "flwr.log", "federation", arm=arm)
-        wait_for(lambda: Home(home).ledger.rows(), 120)  # the last site's first round is paid for
+        submitted = SubmittedRun.lay_out(config, here.coordinator, (), tmp_path / "submitted", None)
+        command = [*CMRFED, "submit", f"resume={submitted.folder}"]
+        following = stack.enter_context(running(command, tmp_path / "submit.log", env=here.environment))
+        wait_for(lambda: Home(home).ledger.rows(), 300)  # the last site's first round is paid for
         opened.kill()
         opened.wait()
         socket.unlink()
         stack.enter_context(door(home, socket))
-        ended.wait(300)
-    assert (arm / "model.safetensors").exists(), said(tmp_path)
-    assert Arm.open(arm).state().round == 2
-    found, _ = load_weights(arm / "model.safetensors")
+        assert following.wait(300) == 0, said(tmp_path)
+    arm, told = submitted.arm, (tmp_path / "submit.log").read_text()
+    assert arm.state().round == 5 and "round 5/5" in told and f"done: {arm.folder}" in told
+    found, _ = load_weights(arm.folder / "model.safetensors")
     wanted, _ = load_weights(run.arm_folder("private") / "model.safetensors")
     for name, weight in wanted.items():
         np.testing.assert_allclose(found[name], weight, atol=1e-6)
     for home in homes:
-        assert [entry.round for entry in Home(home).ledger.rows()] == [1, 2]
+        assert [entry.round for entry in Home(home).ledger.rows()] == [1, 2, 3, 4, 5]
+        assert Register(here.coordinator.server).heads[home.name] == Home(home).ledger.head(), "kept for the hospital"
 
 
 def test_hospitals_share_noise_and_the_server_learns_the_sum(cache, tmp_path):

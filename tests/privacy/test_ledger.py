@@ -345,6 +345,18 @@ def test_older_copies_of_both_files_are_found_by_a_head_kept_elsewhere(paid, tmp
         paid.verify(head=kept)
 
 
+def test_a_ledger_knows_each_of_its_heads_and_no_other_and_none_was_once_its_head(ledger):
+    ledger.refuse_unknown(chain.GENESIS)
+    with refuses("no row has hash", "older copy"):
+        ledger.refuse_unknown("a" * 64)
+    heads = [pay(ledger, round).hash for round in range(1, 4)]
+    for head in [chain.GENESIS, *heads]:
+        ledger.refuse_unknown(head)
+    with refuses("no row has hash", "x" * 64) as refusal:
+        ledger.refuse_unknown("x" * 10_000)
+    assert refusal is None or len(str(refusal)) < 1000
+
+
 def test_an_accident_in_sqlite_is_stopped(paid):
     for statement in (
         "UPDATE ledger SET epsilon = 0",

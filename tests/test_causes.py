@@ -1,0 +1,43 @@
+"""Of a log of Flower's, the one line that says why a run ended."""
+
+import pytest
+
+from cmrfed.apps.server.causes import cause_of
+
+LATE = """Traceback (most recent call last):
+  File "node.py", line 424, in __init__
+    raise Exception("The current node timed out during startup.")
+Exception: The current node timed out during startup. This could happen because the GCS has become overloaded.
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+RuntimeError: Simulation Runtime crashed.
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+RuntimeError: An error was encountered. Ending simulation.
+ERROR :     Exit Code: 700
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        (
+            LATE,
+            "Exception: The current node timed out during startup. This could happen because the GCS has become over",
+        ),
+        (
+            "KeyError: 1\n\nDuring handling of the above exception, another occurred:\ncmrfed.config.UserError: x: y",
+            "cmrf",
+        ),
+        ("\x1b[31mValueError: first\x1b[0m\nValueError: second\nbye", "ValueError: second."),
+        ("fine\nan error in line 3\nbye", "an error in line 3."),
+        ("fine\nbye", "bye."),
+        ("", "nothing was logged."),
+    ],
+)
+def test_a_cause_is_what_came_first_in_the_last_chain_of_exceptions(log, cause):
+    assert cause_of(log).startswith(cause)
