@@ -10,6 +10,7 @@ from cmrfed.config import UserError
 from cmrfed.federation import Arm, refuse_few_sites
 from cmrfed.privacy import DistributedNoise
 from cmrfed.provision import Register
+from cmrfed.runs import at_work
 
 from .distributed import DistributedFederation
 from .membership_audit import audit_membership
@@ -25,8 +26,14 @@ def main(grid: Grid, context: Context) -> None:
     if not context.run_config["arm"]:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
+    with at_work(arm.folder):  # two servers would each ask the sites for the same rounds
+        _run(grid, arm, _register(context))
+        if context.run_config.get("membership_audit"):
+            audit_membership(arm, grid, _register(context))
+
+
+def _run(grid: Grid, arm: Arm, register: Register) -> None:
     refuse_few_sites(arm.config, len(arm.sites))
-    register = _register(context)
     distributed = isinstance(arm.plan, DistributedNoise)
     strategy = (DistributedFederation if distributed else PrivateFederation)(arm, register)
     arm.begin(strategy.state)
@@ -43,8 +50,6 @@ def main(grid: Grid, context: Context) -> None:
         except TooFewReplies as stop:
             arm.note_stop(strategy.state, str(stop))
     arm.finish(strategy.state)
-    if context.run_config.get("membership_audit"):
-        audit_membership(arm, grid, register)
 
 
 def _register(context: Context) -> Register:

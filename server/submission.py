@@ -3,10 +3,12 @@
 import contextlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flwr.common.constant import Status
 from flwr.supercore.control import ControlHttpClient
 
 from cmrfed.config import RunConfig, Stage, StoppedEarly, UserError, read_stage_json
@@ -19,7 +21,7 @@ from cmrfed.provision import Coordinator, Register
 from cmrfed.runs import at_work, calibrated_plan, new_run_folder, software_versions
 
 from .causes import cause_of
-from .control import control, log_of, run_status, start_run, stop_run
+from .control import RunStatus, control, log_of, run_status, start_run, stop_run
 from .progress import RoundLines
 
 _RECORD = "submission.json"
@@ -101,14 +103,14 @@ class SubmittedRun:
         return Arm.open(self.folder / "arms" / _arm(self.record.plan))
 
     def start(self, apps: Path, membership_audit: bool = False) -> None:
-        """Have the SuperLink run it with the apps of that folder, unless it does so already; then the earlier request is
-        the one that counts.
+        """Have the SuperLink run it with the apps of that folder. Where it is at work already, nothing happens.
 
         Raises UserError where no SuperLink answers, or another process starts it at this moment.
         """
         with at_work(self.folder), self._control() as client:
             if self._is_at_work(client):
                 return
+            (self.arm.folder / "model.safetensors").unlink(missing_ok=True)  # of a start that stopped early
             run_config = {"arm": str(self.arm.folder), "register": str(self.coordinator.server)}
             number = start_run(client, apps, {**run_config, "membership_audit": membership_audit})
             self.record = self.record.model_copy(update={"flower_runs": (*self.record.flower_runs, number)})
@@ -138,29 +140,28 @@ class SubmittedRun:
         arm, kept = self.arm, "the run goes on at the server; to follow it: cmrfed submit resume="
         lines = RoundLines(arm)
         with if_interrupted(lambda: f"{kept}{self.folder}"), progress_bar("rounds") as report:
-            while not (over := self._over()):
+            while not (ended := self._ended()):
                 lines.show(report)
                 time.sleep(_LOOK_EVERY_S)
             lines.show(report)
-        if not (arm.folder / "model.safetensors").exists():
-            log = self.folder / "server.log"
-            raise UserError(f"the run did not finish: {over} See {log}; finished rounds are kept")
+        if not (ended.completed and (arm.folder / "model.safetensors").exists()):
+            raise UserError(f"the run did not finish: {ended.details} Finished rounds are kept in {self.folder}")
         if (stopped := arm.folder / "stopped.txt").exists():
             why = stopped.read_text(encoding="utf-8").strip()
             raise StoppedEarly(f"arm {arm.name} stopped after round {why}", self.folder)
 
-    def _over(self) -> str:
-        """Why it ended, as a sentence; empty while it is at work, also where the SuperLink is away for a while."""
+    def _ended(self) -> RunStatus | None:
+        """How it ended, with the cause; None while it is at work, and while the SuperLink is away."""
         number = self.record.flower_runs[-1]
         with contextlib.suppress(UserError), self._control() as client:
             status = run_status(client, number)
             if status is None:
-                return "the SuperLink does not know it any more."
+                return RunStatus(Status.FINISHED, details="the SuperLink does not know it any more.")
             if status.over:
                 log = log_of(client, number)
                 atomic.write_text(self.folder / "server.log", log)
-                return status.details or cause_of(log)
-        return ""
+                return replace(status, details=f"{cause_of(log)} See {self.folder / 'server.log'}.")
+        return None
 
     def _is_at_work(self, client: ControlHttpClient) -> bool:
         last = self.record.flower_runs[-1:]

@@ -18,6 +18,7 @@ from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import AdaptiveClipping
 from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
+from cmrfed.provision import Register
 from cmrfed.site.membership_audit import AttackSummary, MembershipSummary, pooled
 from cmrfed.updates import load_weights, read_weights
 
@@ -337,7 +338,7 @@ def changed_row(**values):
 )
 def test_a_summary_that_is_none_is_left_out_of_the_audit(audited, change):
     arm, honest = audited
-    audit_membership(arm, Tampering(honest, 2, "membership_audit", change))
+    audit_membership(arm, Tampering(honest, 2, "membership_audit", change), Register())
     found = found_in(arm)
     assert list(found["sites"]) == ["north", "west"]
     assert list(found["not_answered"]) in (["east"], ["node 2"])

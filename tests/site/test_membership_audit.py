@@ -21,6 +21,7 @@ from cmrfed.evaluation.subject import Subject, Synthetic
 from cmrfed.federation import Arm, ArmPlan
 from cmrfed.generators import build_generator
 from cmrfed.privacy import NoPrivacy
+from cmrfed.provision import Register
 from cmrfed.site import Home, Refusal, Request
 from cmrfed.site import membership_audit as site_audit
 from cmrfed.site.division import Division
@@ -235,7 +236,7 @@ def test_over_flower_every_site_answers_or_says_why_not(tmp_path, weights, took_
     arm = Arm.create(tmp_path / "runs" / "arms" / "private", plan, weights)
     for one in homes.values():
         took_part(one, arm.run_at_sites)
-    audit_membership(arm, network_of(homes))
+    audit_membership(arm, network_of(homes), Register())
     found = json.loads((arm.folder / "membership_audit.json").read_text())
     assert list(found["sites"]) == ["east", "west"]
     assert found["not_answered"] == {"north": "refused"}
