@@ -22,8 +22,9 @@ http {{
 
 
 @contextmanager
-def proxy(site: Path, folder: Path) -> Iterator[None]:
+def proxy(site: Path, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """nginx with this site, from when it listens to the end of the block."""
+    (folder / "nginx.pid").unlink(missing_ok=True)
     (folder / "around.conf").write_text(_AROUND.format(folder=folder, site=site), encoding="utf-8")
     process = subprocess.Popen([str(NGINX), "-e", f"{folder}/nginx.log", "-c", f"{folder}/around.conf"])
     try:
@@ -31,7 +32,7 @@ def proxy(site: Path, folder: Path) -> Iterator[None]:
             if process.poll() is not None:
                 raise RuntimeError((folder / "nginx.log").read_text(encoding="utf-8"))
             time.sleep(0.02)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(10)

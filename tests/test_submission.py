@@ -158,7 +158,9 @@ def test_a_run_is_followed_round_by_round_to_its_model(laid_out, superlink, caps
     said = capsys.readouterr().out
     assert "round 1/2  2.0 MB down, 1.0 kB up  epsilon " in said and "round 2/2" in said
     assert "North: refused ?[2J  South 2" in said, "what others wrote steers no terminal"
-    epsilons = [float(line.split("epsilon ")[1].split()[0]) for line in said.splitlines() if "  round" in line]
+    epsilons = [
+        float(line.split("epsilon ")[1].split()[0]) for line in said.splitlines() if line.startswith("  round ")
+    ]
     assert epsilons[0] < epsilons[1] == pytest.approx(run.record.plan.target_epsilon, abs=0.01)
     assert (run.folder / "server.log").exists()
 

@@ -35,7 +35,7 @@ def provision(config: Provision) -> None:
     _say(f"server certificate until {coordinator.server_certificate.not_valid_after_utc:%Y-%m-%d}")
     console.print(_table_of_sites(coordinator))
     _say(f"to read out to sites, the authority's fingerprint: {certificate_fingerprint(coordinator.authority)}")
-    _say(f"next: start {coordinator.server / 'superlink.sh'} and nginx; send each site its file of invitations/")
+    _say(f"next: cmrfed server start folder={folder}, and nginx; send each site its file of invitations/")
 
 
 def add(config: ProvisionAdd) -> None:

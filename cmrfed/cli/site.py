@@ -4,7 +4,10 @@ import hashlib
 import os
 import pwd
 import sys
-from datetime import datetime
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +18,9 @@ from rich.text import Text
 from cmrfed.cli.stages import SiteApprove, SiteJournal, SiteNode, SiteServe
 from cmrfed.config import UserError
 from cmrfed.console import console, errors, safe_text
-from cmrfed.provision import read_connection
+from cmrfed.provision import Connection, read_connection
+from cmrfed.provision.node_key import public_half
+from cmrfed.provision.reachability import check_connection
 
 if TYPE_CHECKING:
     from cmrfed.door.bundles import Bundles
@@ -52,19 +57,54 @@ def _account(name: str | None) -> tuple[int, int | None]:
 def node(config: SiteNode) -> None:
     from cmrfed.apps.client.node import run_node
 
-    superlink, options = _connection(config)
-    run_node(superlink, Path(config.socket).expanduser().resolve(), options)
-
-
-def _connection(config: SiteNode) -> tuple[str, list[str]]:
-    """The server, and certificates and key as Flower's SuperNode takes them."""
+    door = Path(config.socket).expanduser().resolve()
     if config.insecure:
-        return config.insecure, ["--insecure"]
+        run_node(config.insecure, door, ["--insecure"])
+        return
     if config.node is None:
         raise UserError("node: give the folder that `cmrfed site join node=FOLDER` wrote")
     found = read_connection(Path(config.node).expanduser().resolve())
     keys = ["--root-certificates", found.root_certificates, "--auth-supernode-private-key", found.node_key]
-    return found.superlink, keys
+    with ServerWatch(found).watching():
+        run_node(found.superlink, door, keys)
+
+
+class ServerWatch:
+    """Says why a node does not reach its server, which Flower's own SuperNode does not: it tries again for ever."""
+
+    every_s = 60.0
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._said = connection, ""
+
+    def look(self) -> None:
+        """Print what is wrong, and that it is well again; what was said before is not repeated."""
+        found = [one for one in check_connection(self._connection, datetime.now(UTC)) if one.verdict == "mend"]
+        told = "; ".join(f"{one.what}: {one.found}; {one.to_do}" for one in found)
+        if told != self._said:
+            style, line = ("yellow", told) if told else ("", f"{self._connection.superlink} answers again")
+            errors.print(line, style=style, markup=False, soft_wrap=True)
+        self._said = told
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look now, and then every minute until the block ends."""
+        fingerprint = public_half(Path(self._connection.node_key)).fingerprint
+        told = f"node of {self._connection.site}; the server lets it in once it has registered the key {fingerprint}"
+        console.print(told, markup=False, soft_wrap=True)
+        ended = threading.Event()
+
+        def watch() -> None:
+            self.look()
+            while not ended.wait(self.every_s):
+                self.look()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 def approve(config: SiteApprove) -> None:

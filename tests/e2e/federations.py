@@ -45,10 +45,18 @@ class Federation:
 
     def cmrfed(self, *words):
         """The command line, as coordinator and hospitals use it."""
-        command = [sys.executable, "-m", "cmrfed.cli", *words]
-        done = subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
+        done = self._run(*words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def try_cmrfed(self, *words):
+        """The same, whatever comes of it; returns all that it says."""
+        done = self._run(*words)
+        return done.stdout + done.stderr
+
+    def _run(self, *words):
+        command = [sys.executable, "-m", "cmrfed.cli", *words]
+        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
 
     def start(self, command, log):
         with log.open("wb") as output:
@@ -59,11 +67,15 @@ class Federation:
 
     def serve(self):
         """The SuperLink, and the proxy before it, once both answer; returns the log of the former."""
-        self.stack.enter_context(proxy(self.coordinator.server / "nginx.conf", self.root))
-        self.stack.callback(self.cmrfed, "server", "stop", "folder=federation")
+        self.start_proxy()
+        self.stack.callback(self.try_cmrfed, "server", "stop", "folder=federation")
         told = self.cmrfed("server", "start", "folder=federation")
         assert "the proxy answers" in told, told
         return self.coordinator.server / "superlink.log"
+
+    def start_proxy(self):
+        """nginx; `proxy_process` is the one that was started last."""
+        self.proxy_process = self.stack.enter_context(proxy(self.coordinator.server / "nginx.conf", self.root))
 
     def join_and_register(self, site, node=None):
         """By the commands that a hospital and its coordinator give; `node` is the node's own folder, if it has one."""

@@ -11,7 +11,8 @@ from homes import make_home
 from provisioned import invitation_of, provisioned
 
 from cmrfed.apps.simulations.flower import free_ports
-from cmrfed.provision import join, read_connection
+from cmrfed.cli.site import ServerWatch
+from cmrfed.provision import join, reachability, read_connection
 from cmrfed.site import checks
 from cmrfed.site.checks import check_site
 
@@ -175,9 +176,9 @@ def test_a_server_under_another_name_is_refused(home, coordinator, now):
     text = (home / "connection.yaml").read_text()
     (home / "connection.yaml").write_text(text.replace("localhost:", "127.0.0.2:"))
     with pytest.MonkeyPatch.context() as patch, serving(coordinator):
-        create = checks.socket.create_connection
+        create = reachability.socket.create_connection
         to_loopback = lambda address, *rest, **more: create(("127.0.0.1", address[1]), *rest, **more)  # noqa: E731
-        patch.setattr(checks.socket, "create_connection", to_loopback)
+        patch.setattr(reachability.socket, "create_connection", to_loopback)
         elsewhere = found(home, now)["server"]
     assert elsewhere.verdict == "mend" and "mismatch" in elsewhere.found
 
@@ -202,8 +203,8 @@ def test_a_clock_is_as_near_the_servers_as_flower_needs(ahead_s, verdict, now):
     """Flower refuses a node's request that is dated more than five seconds ahead of the server's clock."""
     from flwr.common.constant import SYSTEM_TIME_TOLERANCE
 
-    assert checks._CLOCK_TOLERANCE_S < SYSTEM_TIME_TOLERANCE
-    checked = checks.check_clock(checks.Answer(theirs=now, ours=now + timedelta(seconds=ahead_s)))
+    assert reachability._CLOCK_TOLERANCE_S < SYSTEM_TIME_TOLERANCE
+    checked = reachability.check_clock(reachability.Answer(theirs=now, ours=now + timedelta(seconds=ahead_s)))
     assert checked.verdict == verdict
     assert ("ahead" in checked.found) == (ahead_s > 0)
 
@@ -216,5 +217,23 @@ def test_the_servers_clock_is_read_from_its_answer(home, coordinator, now):
     with serving(coordinator, _Yesterday):
         checked = found(home, now)["clock"]
     assert checked.verdict == "mend" and "ahead" in checked.found
-    answer = checks.ask(read_connection(home))
+    answer = reachability.ask(read_connection(home))
     assert answer.failed, "and nothing is known of a server that is gone"
+
+
+def test_a_node_that_does_not_reach_its_server_says_why_once_and_again_when_it_is_well(coordinator, home, now, capsys):
+    watch = ServerWatch(read_connection(home))
+    with serving(coordinator):
+        watch.look()
+    assert capsys.readouterr().err == "", "all is well"
+    watch.look()
+    watch.look()
+    assert capsys.readouterr().err.count("cannot be reached") == 1
+    coordinator.renew_certificate(now - timedelta(days=500))
+    with serving(coordinator):
+        watch.look()
+    assert "certificate has expired" in (said := capsys.readouterr().err) and "call the coordinator" in said
+    coordinator.renew_certificate(now)
+    with serving(coordinator):
+        watch.look()
+    assert "answers again" in capsys.readouterr().err
