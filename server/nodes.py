@@ -1,6 +1,8 @@
-"""Which nodes the SuperLink lets in: exactly those whose keys the coordinator has registered."""
+"""Which nodes the SuperLink lets in, exactly those whose keys the coordinator has registered; and who is connected."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
 
 from cmrfed.config import UserError
+from cmrfed.provision.invited import NodeSeen
 
 _GONE = "unregistered"
 """Of a node that was let in once; Flower never takes its key again."""
+_CONNECTED = "online"
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,36 @@ def admit(address: str, authority: Path, keys: Mapping[str, bytes]) -> NodesAdmi
 
     Raises UserError where no SuperLink answers at `address`, host:port, with a certificate that `authority` signed.
     """
-    client = ControlHttpClient.from_server_address(
-        server_address=address,
-        insecure=False,
-        root_certificates=authority.read_bytes(),
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
-    )
-    try:
+    with _control(address, authority) as client:
         return _admit(client, keys)
+
+
+def nodes_seen(address: str, authority: Path) -> dict[bytes, NodeSeen]:
+    """By public key, PEM, the nodes that may connect, and whether they are connected. Raises UserError as `admit`."""
+    with _control(address, authority) as client:
+        known, now = client.ListNodes(ListNodesRequest()).nodes_info, time.time()
+    return {node.public_key: _seen(node, now) for node in known if node.status != _GONE}
+
+
+def _seen(node: NodeInfo, now: float) -> NodeSeen:
+    last = min(node.online_until, now) if node.HasField("online_until") else None
+    return NodeSeen(connected=node.status == _CONNECTED, last_seen=last)
+
+
+@contextmanager
+def _control(address: str, authority: Path) -> Iterator[ControlHttpClient]:
+    """The SuperLink's, for those on its machine."""
+    try:
+        client = ControlHttpClient.from_server_address(
+            server_address=address,
+            insecure=False,
+            root_certificates=authority.read_bytes(),
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
+        )
+    except OSError as error:
+        raise UserError(f"{authority}: cannot be read ({error.strerror or error})") from None
+    try:
+        yield client
     except httpx.HTTPError as error:
         raise UserError(f"the SuperLink at {address} does not answer as it should ({error})") from None
     finally:
