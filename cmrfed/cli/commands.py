@@ -87,7 +87,7 @@ COMMANDS = {
     ),
     "site watch": Command(
         "site", "watch", "site_watch", stages.SiteWatch,
-        "a page for the data-protection officer: asked, spent, what waits; pause", word="home",
+        "a page for the data-protection officer: asked, spent, waits; pause", word="home",
     ),
     "site pause": Command(
         "site", "pause", "site_pause", stages.SitePause, "answer nothing from now on, until resumed", word="home"

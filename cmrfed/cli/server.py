@@ -35,7 +35,8 @@ def _reader(config: ServerStatus) -> "Callable[[], FederationStatus]":
 
     run = Path(config.run)
     coordinator = Coordinator(Path(config.federation).expanduser().resolve()) if config.federation else None
-    return lambda: read_status(run, time.time(), coordinator, coordinator and _nodes_of(coordinator))
+    nodes = _nodes_of(coordinator) if coordinator else None
+    return lambda: read_status(run, time.time(), coordinator, nodes)
 
 
 def _nodes_of(coordinator: Coordinator) -> "Callable[[], Nodes]":

@@ -1,5 +1,5 @@
-"""Both pages in a browser, as a coordinator and a data-protection officer have them: they show what there is, follow it by
-themselves, and a press of a button reaches the running door."""
+"""Both pages in a browser, as a coordinator and a data-protection officer have them: they show what there is, follow
+it by themselves, and a press of a button reaches the running door."""
 
 import re
 import subprocess

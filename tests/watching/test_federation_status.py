@@ -8,6 +8,7 @@ import time
 import pytest
 from provisioned import NOW, joined, provisioned
 from refusals import refuses
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from watched import NAMES, PLAN, browser, troubled_run, visited
 
 from cmrfed.config import UserError
@@ -71,6 +72,23 @@ def test_bytes_losses_and_times_are_those_of_the_log(played):
     assert [one.held_out_loss for one in rounds] == [line["validation"] for line in lines]
     assert rounds[1].held_out_loss and rounds[1].bytes_up > 0
     assert read_status(played, 0.0).last_event == lines[-1]["finished"]
+
+
+def test_tensorboard_has_the_same_by_round(played):
+    curves = EventAccumulator(str(played / "tensorboard" / "private")).Reload()
+    arm = arm_of(played)
+    applied = [one for one in arm.rounds if one.applied]
+
+    def drawn(name):
+        return {event.step: event.value for event in curves.Scalars(name)}
+
+    assert drawn("traffic, bytes/up") == {one.number: one.bytes_up for one in applied}
+    assert drawn("seconds") == pytest.approx({one.number: one.seconds for one in applied}, rel=1e-5, abs=1e-5)
+    for vendor in ("Siemens", "Philips"):
+        losses = {one.number: one.held_out_loss[vendor] for one in applied if one.held_out_loss}
+        assert drawn(f"held-out loss/{vendor}") == pytest.approx(losses)
+    spent = [epsilon([PLAN.event(count)], PLAN.delta, "prv") for count in (1, 2)]
+    assert drawn("epsilon/West") == pytest.approx({1: spent[0], 2: spent[1], 3: spent[1]})
 
 
 def test_no_number_that_only_a_site_knows_is_in_it(played):
