@@ -24,12 +24,15 @@ def control(address: str, authority: Path) -> Iterator[ControlHttpClient]:
 
     Raises UserError, within the block, where none answers there or it answers with an error.
     """
-    client = ControlHttpClient.from_server_address(
-        server_address=address,
-        insecure=False,
-        root_certificates=authority.read_bytes(),
-        interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
-    )
+    try:
+        client = ControlHttpClient.from_server_address(
+            server_address=address,
+            insecure=False,
+            root_certificates=authority.read_bytes(),
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
+        )
+    except OSError as error:
+        raise UserError(f"{authority}: cannot be read ({error.strerror or error})") from None
     try:
         yield client
     except httpx.HTTPError as error:

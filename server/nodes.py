@@ -1,5 +1,6 @@
-"""Which nodes the SuperLink lets in: exactly those whose keys the coordinator has registered."""
+"""Which nodes the SuperLink lets in, exactly those whose keys the coordinator has registered; and who is connected."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,13 @@ from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, Unregi
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.control import ControlHttpClient
 
+from cmrfed.provision.invited import NodeSeen
+
 from .control import control
 
 _GONE = "unregistered"
 """Of a node that was let in once; Flower never takes its key again."""
+_CONNECTED = "online"
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,16 @@ def admit(address: str, authority: Path, keys: Mapping[str, bytes]) -> NodesAdmi
         return _admit(client, keys)
 
 
-def online(client: ControlHttpClient) -> set[int]:
-    """The numbers of the nodes that are connected."""
-    return {node.node_id for node in client.ListNodes(ListNodesRequest()).nodes_info if node.status == "online"}
+def nodes_seen(address: str, authority: Path) -> dict[bytes, NodeSeen]:
+    """By public key, PEM, the nodes that may connect, and whether they are connected. Raises UserError as `admit`."""
+    with control(address, authority) as client:
+        known, now = client.ListNodes(ListNodesRequest()).nodes_info, time.time()
+    return {node.public_key: _seen(node, now) for node in known if node.status != _GONE}
+
+
+def _seen(node: NodeInfo, now: float) -> NodeSeen:
+    last = min(node.online_until, now) if node.HasField("online_until") else None
+    return NodeSeen(connected=node.status == _CONNECTED, last_seen=last)
 
 
 def _admit(client: ControlHttpClient, keys: Mapping[str, bytes]) -> NodesAdmitted:

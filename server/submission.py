@@ -17,11 +17,12 @@ from cmrfed.core import atomic
 from cmrfed.federation import Arm, ArmPlan, refuse_few_sites
 from cmrfed.federation.start import initial_weights, refuse_unusable_start
 from cmrfed.privacy import NoPrivacy, Plan
-from cmrfed.provision import Coordinator, Register
+from cmrfed.provision import Coordinator
 from cmrfed.runs import at_work, calibrated_plan, new_run_folder, software_versions
 
 from .causes import cause_of
 from .control import RunStatus, control, log_of, run_status, start_run, stop_run
+from .nodes import nodes_seen
 from .progress import RoundLines
 
 _RECORD = "submission.json"
@@ -126,13 +127,9 @@ class SubmittedRun:
 
     def presence(self) -> Mapping[str, bool]:
         """Of each of its sites whether the SuperLink says that its node is connected."""
-        from .nodes import online
-
-        with self._control() as client:
-            connected = online(client)
-        known = Register(self.coordinator.server).nodes or {}
-        there = {known[node] for node in connected if node in known}
-        return {site: site in there for site in self.record.sites}
+        seen = nodes_seen(self._address, self._authority)
+        keys = {name: key.pem for name, key in self.coordinator.sites.admitted.items()}
+        return {site: site in keys and keys[site] in seen and seen[keys[site]].connected for site in self.record.sites}
 
     def follow(self) -> None:
         """Show its rounds until it is over. Raises StoppedEarly where rounds are missing, UserError where it failed,
@@ -169,7 +166,15 @@ class SubmittedRun:
         return status is not None and not status.over
 
     def _control(self) -> contextlib.AbstractContextManager[ControlHttpClient]:
-        return control(f"127.0.0.1:{self.coordinator.description.superlink_port}", self.coordinator.server / "ca.crt")
+        return control(self._address, self._authority)
+
+    @property
+    def _address(self) -> str:
+        return f"127.0.0.1:{self.coordinator.description.superlink_port}"
+
+    @property
+    def _authority(self) -> Path:
+        return self.coordinator.server / "ca.crt"
 
 
 def _arm(plan: Plan) -> str:

@@ -60,11 +60,28 @@ def test_whatever_it_knew_the_superlink_lets_in_those_who_are_registered_and_no_
     assert (again.let_in, again.shut_out) == ((), 0)
 
 
+@pytest.mark.parametrize(
+    ("told", "connected", "last_seen"),
+    [
+        ({"status": "online", "online_until": 130.0}, True, 100.0),
+        ({"status": "offline", "online_until": 70.0}, False, 70.0),
+        ({"status": "registered"}, False, None),
+    ],
+)
+def test_a_node_is_connected_as_the_superlink_says_and_was_seen_no_later_than_now(told, connected, last_seen):
+    seen = nodes._seen(NodeInfo(public_key=b"a", **told), 100.0)
+    assert (seen.connected, seen.last_seen) == (connected, last_seen)
+
+
 def test_where_no_superlink_answers_that_is_said(tmp_path):
     made = provisioned(tmp_path / "federation")
     address = f"127.0.0.1:{free_ports(1)[0]}"
     with refuses(address, "does not answer"):
         nodes.admit(address, made.server / "ca.crt", {})
+    with refuses(address, "does not answer"):
+        nodes.nodes_seen(address, made.server / "ca.crt")
+    with refuses("none.crt", "cannot be read"):
+        nodes.nodes_seen(address, tmp_path / "none.crt")
 
 
 @pytest.mark.parametrize("name", ["ListNodes", "RegisterNode", "UnregisterNode"])

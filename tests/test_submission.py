@@ -18,12 +18,11 @@ from refusals import refuses
 from tiny_runs import tiny_run_config
 
 from cmrfed import apps
-from cmrfed.apps.server import control, submission
+from cmrfed.apps.server import control, nodes, submission
 from cmrfed.apps.server.submission import SubmittedRun
 from cmrfed.config import StoppedEarly, UserError
 from cmrfed.core.json_lines import append_line
 from cmrfed.federation import Arm
-from cmrfed.provision import Register
 from cmrfed.provision.node_key import read_node_key
 
 
@@ -31,7 +30,7 @@ class SuperLink(control.ControlHttpClient):
     """Keeps runs as Flower's SuperLink does; `play` is called each time somebody looks at them."""
 
     def __init__(self):
-        self.runs, self.asked, self.play, self.log = {}, [], lambda: None, ""
+        self.runs, self.asked, self.play, self.log, self.nodes = {}, [], lambda: None, "", []
 
     def StartRun(self, request):  # noqa: N802 - Flower's names
         number = len(self.runs) + 1
@@ -52,7 +51,7 @@ class SuperLink(control.ControlHttpClient):
         yield StreamLogsResponse(log_output=self.log)
 
     def ListNodes(self, request):  # noqa: N802
-        return ListNodesResponse(nodes_info=[NodeInfo(node_id=7, status="online"), NodeInfo(node_id=8)])
+        return ListNodesResponse(nodes_info=self.nodes)
 
     def end(self, how):
         self.runs[max(self.runs)] = RunStatus(status="finished", sub_status=how)
@@ -68,6 +67,7 @@ def superlink(monkeypatch):
         yield made
 
     monkeypatch.setattr(submission, "control", connected)
+    monkeypatch.setattr(nodes, "control", connected)
     monkeypatch.setattr(submission, "_LOOK_EVERY_S", 0.0)
     return made
 
@@ -79,7 +79,6 @@ def coordinator(tmp_path):
     for site in ("North", "South 2"):
         key = read_node_key(joined(made, site, tmp_path / site).public.read_text(encoding="utf-8"), "mail")
         made.register(site, key, key.fingerprint, NOW)
-    Register(made.server).set_nodes({7: "North", 8: "South 2"})
     return made
 
 
@@ -131,8 +130,10 @@ def test_a_run_is_started_once_however_often_it_is_asked_for_and_again_once_it_e
     assert again.record.flower_runs == (1, 2) and superlink.asked[1]["membership_audit"] is True
 
 
-def test_who_is_connected_is_told_by_the_site_whose_key_the_node_has(laid_out, superlink):
-    assert laid_out().presence() == {"North": True, "South 2": False}
+def test_who_is_connected_is_told_by_the_site_whose_key_the_node_has(laid_out, superlink, coordinator):
+    run, keys = laid_out(), {name: key.pem for name, key in coordinator.sites.admitted.items()}
+    superlink.nodes = [NodeInfo(public_key=keys["North"], status="online"), NodeInfo(public_key=b"x", status="online")]
+    assert run.presence() == {"North": True, "South 2": False}
 
 
 def a_round(arm: Arm, number: int, **notes):

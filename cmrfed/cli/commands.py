@@ -85,6 +85,16 @@ COMMANDS = {
     "site journal": Command(
         "site", "journal", "site_journal", stages.SiteJournal, "what was asked of the site, answered and refused"
     ),
+    "site watch": Command(
+        "site", "watch", "site_watch", stages.SiteWatch,
+        "a page for the data-protection officer: asked, spent, waits; pause", word="home",
+    ),
+    "site pause": Command(
+        "site", "pause", "site_pause", stages.SitePause, "answer nothing from now on, until resumed", word="home"
+    ),
+    "site resume": Command(
+        "site", "resume", "site_resume", stages.SiteResume, "answer again after a pause", word="home"
+    ),
     "ledger show": Command(
         "ledger", "show", "ledger_show", stages.LedgerShow, "what a site's patients have spent, row by row and in all"
     ),
@@ -127,6 +137,10 @@ COMMANDS = {
         shown=("folder", "sites", "out", "name", "resume", "stop", "wait", "membership_audit", "seed", *_PLAN,
                "federation.minimum_replies", "federation.round_timeout_s", "federation.messages", "aggregation",
                "generator"),
+    ),
+    "server status": Command(
+        "server", "status", "server_status", stages.ServerStatus,
+        "sites, rounds, epsilon and bytes of a run, here or as a page", word="run",
     ),
     "site join": Command(
         "joining", "join", "site_join", stages.SiteJoin, "join a federation by its invitation", word="invitation"

@@ -1,4 +1,5 @@
-"""Commands of a hospital's engineer: site serve, node, approve and journal."""
+"""Commands of a hospital's engineer and its data-protection officer: site serve, node, approve, journal, watch, pause
+and resume."""
 
 import hashlib
 import os
@@ -15,7 +16,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cmrfed.cli.stages import SiteApprove, SiteJournal, SiteNode, SiteServe
+from cmrfed.cli.stages import SiteApprove, SiteJournal, SiteNode, SitePause, SiteResume, SiteServe, SiteWatch
 from cmrfed.config import UserError
 from cmrfed.console import console, errors, safe_text
 from cmrfed.provision import Connection, read_connection
@@ -24,6 +25,7 @@ from cmrfed.provision.reachability import check_connection
 
 if TYPE_CHECKING:
     from cmrfed.door.bundles import Bundles
+    from cmrfed.door.decisions import Decisions
 
 _OPEN_DOOR = (
     "node_account is not given: node and home are one account's, and code that a coordinator gets to run can read "
@@ -108,18 +110,19 @@ class ServerWatch:
 
 
 def approve(config: SiteApprove) -> None:
-    from cmrfed.door.bundles import Bundles
+    from cmrfed.door.decisions import Decisions
 
-    bundles = Bundles(_folder(config.home) / "bundles")
+    decisions = Decisions(_folder(config.home))
+    bundles = decisions.bundles
     if config.own:
-        _approve(bundles, _own(bundles), config.yes)
+        _approve(decisions, _own(bundles), config.yes)
     elif config.bundle is None:
         _list(bundles)
     elif config.withdraw:
-        bundles.withdraw(config.bundle)
+        decisions.withdraw(config.bundle)
         console.print(f"{config.bundle} may ask no longer", soft_wrap=True)
     else:
-        _approve(bundles, config.bundle, config.yes)
+        _approve(decisions, config.bundle, config.yes)
 
 
 def _own(bundles: "Bundles") -> str:
@@ -141,8 +144,8 @@ def _list(bundles: "Bundles") -> None:
         console.print("no app has asked yet, and none is approved")
 
 
-def _approve(bundles: "Bundles", digest: str, yes: bool) -> None:
-    for line in bundles.changes(digest):
+def _approve(decisions: "Decisions", digest: str, yes: bool) -> None:
+    for line in decisions.bundles.changes(digest):
         console.print(_coloured(line), soft_wrap=True)
     if not yes:
         if not sys.stdin.isatty():
@@ -150,7 +153,7 @@ def _approve(bundles: "Bundles", digest: str, yes: bool) -> None:
         if console.input("Let it ask this site? Type yes: ").strip() != "yes":
             console.print("not approved")
             return
-    bundles.approve(digest)
+    decisions.approve(digest)
     console.print(f"{digest} may ask from now on", soft_wrap=True)
 
 
@@ -172,6 +175,34 @@ def journal(config: SiteJournal) -> None:
         table.add_row(when, *map(safe_text, [*texts, *sizes, str(line.get("reason", ""))]))
     console.print(table)
     console.print(f"{len(lines)} lines, each following from the one before")
+
+
+def watch(config: SiteWatch) -> None:
+    from cmrfed.door.decisions import Decisions
+    from cmrfed.watching.pages import hospital_page
+    from cmrfed.watching.web import LOOPBACK, serve
+
+    page = hospital_page(Decisions(_folder(config.home), "page"))
+    serve(page, LOOPBACK, config.port, secret=True, say=_say)
+
+
+def pause(config: SitePause) -> None:
+    from cmrfed.door.decisions import Decisions
+
+    made = Decisions(_folder(config.home)).pause(config.why)
+    _say(f"{config.home}: {made}")
+    _say(f"every question is refused until: cmrfed site resume home={config.home}")
+
+
+def resume(config: SiteResume) -> None:
+    from cmrfed.door.decisions import Decisions
+
+    ended = Decisions(_folder(config.home)).resume()
+    _say(f"{config.home}: answers again; it was {ended}" if ended else f"{config.home}: was not paused")
+
+
+def _say(line: str) -> None:
+    console.print(safe_text(line), soft_wrap=True)
 
 
 def _folder(home: str) -> Path:

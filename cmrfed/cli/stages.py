@@ -33,6 +33,8 @@ from cmrfed.provision.description import LONGEST_SITE_NAME, SITE_NAME, SiteName
 ACCOUNT = r"^[A-Za-z_][\w.-]*$"
 """What an account of this machine may be called."""
 
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
 SiteField = Literal["dataset", "vendor", "centre", "pathology", "phase"]
 
 
@@ -286,6 +288,38 @@ class ReaderScore(Stage):
 
     key: AsWritten = Field(description="the study's key.json")
     answers: Paths = Field(description="the readers' files, with commas between them; or FILE FILE ...")
+
+
+class ServerStatus(OfARun):
+    """`cmrfed server status`."""
+
+    federation: AsWritten | None = Field(
+        default=None, description="the coordinator's folder, as in cmrfed provision: whose nodes may connect, and do"
+    )
+    format: Literal["table", "json"] = Field(default="table", description="what is printed")
+    web: bool = Field(default=False, description="true: a page that keeps itself up to date, until Ctrl-C")
+    address: AsWritten = Field(default="127.0.0.1", description="of web: where the page is reached")
+    port: Port = Field(default=8080, description="of web; 0: any that is free")
+
+
+class SiteWatch(Stage):
+    """`cmrfed site watch`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    port: Port = Field(default=8081, description="of this machine's own loopback; 0: any that is free")
+
+
+class SitePause(Stage):
+    """`cmrfed site pause`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
+    why: AsWritten = Field(default="", max_length=500, description="for the hospital's own journal")
+
+
+class SiteResume(Stage):
+    """`cmrfed site resume`."""
+
+    home: AsWritten = Field(description="the site's own folder, as in cmrfed prepare")
 
 
 class SiteServe(Stage):

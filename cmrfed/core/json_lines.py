@@ -3,21 +3,34 @@
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 
 def append_line(path: Path, line: Mapping[str, Any], durable: bool = False) -> None:
-    """Add a line. One that a killed writer left unfinished goes, so that it does not spoil the new one. A durable
-    one is on disk when the call returns."""
+    """Add a line. A durable one is on disk when the call returns."""
+    with appending(path) as log:
+        write_line(log, line, durable)
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[IO[bytes]]:
+    """A log to read and to add lines to, for one writer at a time. A line that a killed writer left unfinished is gone,
+    so that it does not spoil the next."""
     with path.open("a+b") as log:
         fcntl.flock(log, fcntl.LOCK_EX)  # whoever is at work on a line is not a killed writer
         _cut_unfinished(log)
-        log.write(json.dumps(line).encode() + b"\n")
-        if durable:
-            log.flush()
-            os.fsync(log.fileno())
+        yield log
+
+
+def write_line(log: IO[bytes], line: Mapping[str, Any], durable: bool = False) -> None:
+    """Add a line to a log that `appending` opened."""
+    log.write(json.dumps(line).encode() + b"\n")
+    log.flush()
+    if durable:
+        os.fsync(log.fileno())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """What becomes of a question: one table of all that may be asked of a site, and one way to say no.
 
 Whatever goes wrong, the server is told one constant (`cmrfed.door.messages.refusal`): an error's text may hold counts,
-sizes or names. The reason is for the site's own log and console.
+sizes or names. The reason is for the site's own log; a console's lines are read by others and kept elsewhere, so that
+they hold what policy and budget say and no other error's words (`for_the_console`).
 """
 
 import io
@@ -17,9 +18,11 @@ import torch
 
 from cmrfed.config import Stage, UserError, read_stage_json_text
 from cmrfed.door.messages import HEAD, Answer, Question, refusal
-from cmrfed.privacy import Paid
+from cmrfed.privacy import BudgetExceeded, Paid
 from cmrfed.site import Home, Request, answer, distributed
 from cmrfed.site.membership_audit import MembershipAuditRequest, answer_membership_audit
+from cmrfed.site.pause import Paused, refuse_paused
+from cmrfed.site.policy import Refusal
 from cmrfed.training import LocalRun
 from cmrfed.updates import Weights
 
@@ -42,6 +45,7 @@ def answered(folder: Path, question: Question) -> Outcome:
     home = None
     try:
         home = Home(folder)
+        refuse_paused(folder)
         torch.set_num_threads(home.policy.execution.threads)
         if HEAD in question.documents:
             home.ledger.refuse_unknown(question.documents[HEAD])
@@ -53,12 +57,22 @@ def answered(folder: Path, question: Question) -> Outcome:
 
 
 def _noted(home: Home | None, error: Exception) -> str:
-    """The reason, once it is on this site's console and in its log."""
+    """The reason, once it is in this site's log."""
     reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    _log.warning("%s: not answered: %s", home.folder if home else "no home", reason)
+    _log.warning("%s: not answered: %s", home.folder if home else "no home", for_the_console(error))
     if home:
         home.log_refusal(reason)
     return reason
+
+
+def for_the_console(error: Exception) -> str:
+    """An error's words where they come of public facts alone, by which policy and budget decide; of any other its kind,
+    for it may name a patient, as may the words of whoever paused the site."""
+    if isinstance(error, Paused):
+        return "the site is paused"
+    if isinstance(error, Refusal | BudgetExceeded):
+        return str(error)
+    return f"{type(error).__name__}; `cmrfed site journal` has its words"
 
 
 def _action(name: str) -> Action:

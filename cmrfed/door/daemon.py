@@ -5,6 +5,10 @@ home's files. It can ask, as any server may; is refused what the policy forbids;
 multiple of the policy's `answer_interval_s` after its question, so that the time of an answer tells no more than how
 many of them went by. Questions are answered one at a time, by a process of their own that may run out of memory or time
 without the door.
+
+While the site is paused (`cmrfed.site.pause`) every question gets the constant refusal; so does one whose answer was
+being computed, or waited for its time to leave, when the pause began. What was paid for is kept, and answers the same
+question at no further cost once the pause is over.
 """
 
 import fcntl
@@ -21,13 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.config import UserError, read_json_text
-from cmrfed.door.answering import Outcome, answered
+from cmrfed.door.answering import Outcome, answered, for_the_console
 from cmrfed.door.bundles import Bundles
 from cmrfed.door.journal import Journal
 from cmrfed.door.messages import BUNDLE, Answer, Question, packed, refusal, unpacked
 from cmrfed.door.sockets import Peer, peer_of, receive, send
 from cmrfed.parallel import Worker
 from cmrfed.site import Home, SitePolicy
+from cmrfed.site.pause import read_pause, refuse_paused
 
 _log = logging.getLogger("cmrfed.site")
 
@@ -63,7 +68,7 @@ class Door:
             return
         reply = self._reply(message, peer, policy)
         time.sleep(_until_the_next(policy.answer_interval_s, time.monotonic() - arrived))
-        send(connection, reply)
+        send(connection, self._held_back(reply, peer, policy))
 
     def close(self) -> None:
         """End what is being computed: it is drawn again, the same and for the same price, when it is asked again."""
@@ -96,16 +101,28 @@ class Door:
             )
         return reply
 
+    def _held_back(self, reply: bytes, peer: Peer, policy: SitePolicy) -> bytes:
+        """The constant refusal in the place of an answer that waited for its time when a pause began."""
+        refused, pause = packed(refusal(policy.name)), read_pause(self.home)
+        if pause is None or reply == refused:
+            return reply
+        told = {"answer": hashlib.sha256(reply).hexdigest(), "bytes_held_back": len(reply), "bytes_out": len(refused)}
+        self.journal.add({**vars(peer), "decision": "held back", "reason": str(pause), **told})
+        return refused
+
     def _outcome(self, message: bytes, policy: SitePolicy) -> tuple[Question | None, Outcome]:
         question = None
         try:
             question = unpacked(Question, message)
+            refuse_paused(self.home)
             if question.action == BUNDLE:
                 return question, self._admitted(question, policy)
             limit = policy.maximum_seconds + _GRACE_S
-            return question, self._worker.do(answered, self.home, question, seconds=limit)
+            found = self._worker.do(answered, self.home, question, seconds=limit)
+            refuse_paused(self.home)
+            return question, found
         except UserError as error:
-            _log.warning("%s: not answered: %s", self.home, error)
+            _log.warning("%s: not answered: %s", self.home, for_the_console(error))
             return question, Outcome(refusal(policy.name), str(error))
 
     def _admitted(self, question: Question, policy: SitePolicy) -> Outcome:
@@ -165,7 +182,7 @@ def _visit(door: Door, connection: socket.socket, places: threading.BoundedSemap
         try:
             door.answer(connection)
         except Exception as error:  # one visitor's failure is not the next one's; and nothing is said to him
-            _log.warning("%s: a visitor was sent away: %s", door.home, error)
+            _log.warning("%s: a visitor was sent away: %s", door.home, for_the_console(error))
         finally:
             places.release()
 
@@ -181,6 +198,19 @@ def _alone(home: Path) -> Iterator[None]:
         raise UserError(f"{home}: another `cmrfed site serve` holds this home; there is one door") from None
     finally:
         os.close(descriptor)
+
+
+def is_served(home: Path) -> bool | None:
+    """Whether a process holds the home, without holding it for a moment oneself; None where this machine does not say
+    (proc(5), /proc/locks)."""
+    try:
+        number = (home / "door.lock").stat().st_ino
+        held = Path("/proc/locks").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False if Path("/proc/locks").exists() else None
+    except OSError:
+        return None
+    return any("FLOCK" in line and f":{number} " in line for line in held.splitlines())
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from cmrfed.federation.coordinator import (
     Arm,
     ArmPlan,
     GlobalState,
-    Traffic,
     advance,
     distributed_update,
     load_state,
@@ -12,15 +11,19 @@ from cmrfed.federation.coordinator import (
     save_state,
     update_noise,
 )
+from cmrfed.federation.rounds import RoundLine, Traffic, epsilon_by_site, read_rounds
 
 __all__ = [
     "Arm",
     "ArmPlan",
     "GlobalState",
+    "RoundLine",
     "Traffic",
     "advance",
     "distributed_update",
+    "epsilon_by_site",
     "load_state",
+    "read_rounds",
     "refuse_few_sites",
     "save_state",
     "update_noise",

@@ -20,6 +20,7 @@ from cmrfed.aggregation import Moments, fewest_updates, join, server_step, shrun
 from cmrfed.config import AggregationConfig, GeneratorConfig, RunConfig, Stage, UserError, read_stage_json
 from cmrfed.core import atomic
 from cmrfed.core.json_lines import append_line
+from cmrfed.federation.rounds import Traffic, epsilon_by_site, read_rounds
 from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_stream
 from cmrfed.privacy import DistributedNoise, Noised, NoPrivacy, Plan
@@ -183,17 +184,6 @@ _TOLD = ("site", "loss", "max_grad_norm", "ledger_head")
 """Of an answer that is kept, besides its update."""
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """Bytes of the content of a round's messages, over all sites: sent down to them, and up by them."""
-
-    down: int = 0
-    up: int = 0
-
-    def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(self.down + other.down, self.up + other.up)
-
-
 class ArmPlan(Stage):
     """What an arm's folder says of it in arm.json; all of it public."""
 
@@ -355,16 +345,23 @@ class Arm:
         line = _line(state.round, replies, started, traffic) | {"applied": True}
         line["validation"] = self._validate(state) if self._is_validated(state.round) else {}
         append_line(self.folder / "rounds.jsonl", line)
-        self._draw_curves(state.round, line["validation"], replies)
+        self._draw_curves()
 
-    def _draw_curves(self, round: int, validation: dict[str, float], replies: Sequence[SiteReply]) -> None:
-        """The round as TensorBoard events in the run's folder, beside those of the other arms."""
+    def _draw_curves(self) -> None:
+        """The last round as TensorBoard events in the run's folder, beside those of the other arms; none where the log
+        was damaged."""
+        rounds, damage = read_rounds(self.folder / "rounds.jsonl")
+        if damage:
+            return
+        last = rounds[-1]
+        curves = {f"held-out loss/{vendor}": loss for vendor, loss in last.validation.items()}
+        curves |= {f"training loss/{site}": note.loss for site, note in last.sites.items() if note.loss is not None}
+        spent = epsilon_by_site(self.plan, self.config.training.local_steps, rounds)
+        curves |= {f"epsilon/{site}": value for site, value in spent.items()}
+        curves |= {"traffic, bytes/down": last.bytes.down, "traffic, bytes/up": last.bytes.up}
         with SummaryWriter(str(self.folder.parents[1] / "tensorboard" / self.name)) as writer:
-            for vendor, loss in validation.items():
-                writer.add_scalar(f"held-out loss/{vendor}", loss, round)
-            for reply in replies:
-                if reply.loss is not None:
-                    writer.add_scalar(f"training loss/{reply.site}", reply.loss, round)
+            for name, value in (curves | {"seconds": last.finished - last.started}).items():
+                writer.add_scalar(name, value, last.round)
 
     def _is_validated(self, round: int) -> bool:
         """Some sixteen times over the federation, the first and the last round among them."""

@@ -36,6 +36,14 @@ class InvitedSite(Stage):
     former_keys: tuple[str, ...] = ()
 
 
+class NodeSeen(Stage):
+    """A site's node as the SuperLink knows it. `last_seen`: Unix time, s, until which it counted as connected; None:
+    it never was."""
+
+    connected: bool
+    last_seen: float | None = None
+
+
 class InvitedSites(Stage):
     """All of them by name, in the order in which they were invited. Every change is a new value."""
 

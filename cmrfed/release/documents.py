@@ -3,8 +3,8 @@
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from cmrfed import formats
 from cmrfed.config import ReleasePolicy
-from cmrfed.report import formats
 from cmrfed.report.attacks import attack_table
 from cmrfed.report.card import largest_epsilon, privacy_card
 from cmrfed.report.material import Material

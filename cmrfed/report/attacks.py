@@ -3,9 +3,9 @@ concentrates, and what else was checked."""
 
 from collections.abc import Callable, Iterable
 
+from cmrfed import formats
 from cmrfed.evaluation.leakage.attacks import ATTACKS
 from cmrfed.evaluation.schema import AttackRates, Copies, LeakageChecks, Subgroup
-from cmrfed.report import formats
 from cmrfed.report.material import Material
 from cmrfed.report.tables import NOTHING, Figure, Row, Table, figure
 

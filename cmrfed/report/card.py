@@ -8,11 +8,11 @@ one that is quoted (`cmrfed.privacy.strongest_attack`).
 import math
 from dataclasses import dataclass
 
+from cmrfed import formats
 from cmrfed.config import GeneratorConfig
 from cmrfed.evaluation.schema import Site
 from cmrfed.generators import build_generator
 from cmrfed.privacy import DistributedNoise, LocalNoise, NoPrivacy, PrivacyPlan, epsilon, strongest_attack
-from cmrfed.report import formats
 from cmrfed.report.material import Material
 
 

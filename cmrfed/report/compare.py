@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cmrfed import formats
 from cmrfed.config import UserError
 from cmrfed.evaluation.schema import ArmScores, AttackRates, Composite, Fidelity, SegmenterScores, Utility
 from cmrfed.privacy import NoPrivacy
-from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.html import write_page
 from cmrfed.report.material import Material, read_material

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from cmrfed import formats
 from cmrfed.evaluation.fidelity.metrics import SCORES, SPACES, Meaning
 from cmrfed.evaluation.schema import Fidelity, FidelityScore
-from cmrfed.report import formats
 from cmrfed.report.material import Material
 from cmrfed.report.tables import NOTHING, Figure, Row, Table
 

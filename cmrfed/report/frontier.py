@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from cmrfed import formats
 from cmrfed.core import atomic
-from cmrfed.report import formats
 from cmrfed.report.html import write_page
 from cmrfed.report.plots import frontier_plot
 from cmrfed.report.tables import KID_SCALE, Figure, Row, Table, estimated, figure

@@ -1,8 +1,8 @@
 """What the attacks found, in words: against chance, against what a classifier that never saw the generator can do, and
 against the same attack on a start that never saw the patients."""
 
+from cmrfed import formats
 from cmrfed.evaluation.schema import AttackRates
-from cmrfed.report import formats
 from cmrfed.report.material import Material
 
 Attacks = dict[str, AttackRates]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cmrfed import formats
 from cmrfed.core import atomic
 from cmrfed.outputs import private_folder
-from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon, privacy_card
 from cmrfed.report.material import Material
 from cmrfed.updates import load_generator, read_weights, sampling_notes, save_generator

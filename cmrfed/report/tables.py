@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from cmrfed import formats
 from cmrfed.evaluation.schema import Estimate, FidelityScore, Means, SegmenterScores
-from cmrfed.report import formats
 from cmrfed.report.material import Material
 
 

@@ -3,8 +3,8 @@ diseases."""
 
 from collections.abc import Callable, Iterator
 
+from cmrfed import formats
 from cmrfed.evaluation.schema import Agreement, LeftOut, Means, SegmenterComparison, SegmenterScores, Utility
-from cmrfed.report import formats
 from cmrfed.report.material import Material
 from cmrfed.report.tables import NOTHING, Figure, Row, Table, estimated, figure
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from cmrfed import formats
 from cmrfed.evaluation.schema import ArmScores, Fidelity, PairedTest, SegmenterScores, Utility
 from cmrfed.privacy import NoPrivacy
-from cmrfed.report import formats
 from cmrfed.report.card import largest_epsilon
 from cmrfed.report.incidents import incidents
 from cmrfed.report.leakage import leakage_sentences, strongest_headline

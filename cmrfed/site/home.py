@@ -21,6 +21,7 @@ audits/              of each run, the one membership audit that was answered
 rounds.jsonl         a local log of rounds and their times
 refusals.jsonl       a local log of what was declined or failed, and why: none of it is told to a server
 progress.json        the step at work, for whoever watches
+paused.json          while it is there nothing is answered (`cmrfed.site.pause`)
 
 All of it is readable by the site's own account alone.
 """
@@ -47,6 +48,7 @@ from cmrfed.privacy import Cohort, Ledger, Limits, NoPrivacy, Paid, Plan, Random
 from cmrfed.privacy.cohort import people
 from cmrfed.privacy.secure_aggregation import Identity
 from cmrfed.site.division import HELD_OUT, TRAINED_ON, read_division
+from cmrfed.site.pause import refuse_paused
 from cmrfed.site.policy import Refusal, SitePolicy, default_ledger
 from cmrfed.site.request import Request, digest
 from cmrfed.slices import Slices
@@ -307,7 +309,7 @@ class Home:
 
     def progress(self, request: Request, started: float) -> Progress:
         """Writes the step at work for whoever watches this folder, at most twice a second; raises UserError where
-        the round takes longer than the policy allows: paid for, and nothing is released."""
+        the round takes longer than the policy allows, or the site was paused: paid for, and nothing is released."""
         path, last = self.folder / "progress.json", [0.0]
 
         def write(step: int, steps: int) -> None:
@@ -315,6 +317,7 @@ class Home:
                 raise UserError(f"site policy: the round took more than {self.policy.maximum_seconds:g} seconds")
             if time.monotonic() - last[0] > 0.5 or step == steps:
                 last[0] = time.monotonic()
+                refuse_paused(self.folder)
                 at_work = {"run": request.run, "round": request.task.round, "step": step}
                 atomic.write_text(path, json.dumps(at_work), durable=False)
 

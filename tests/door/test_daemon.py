@@ -15,7 +15,8 @@ from refusals import refuses
 from cmrfed.door import BUNDLE, REFUSED, Answer, Question, refusal
 from cmrfed.door import daemon as served
 from cmrfed.door.answering import answered, encoded
-from cmrfed.door.daemon import Door, serve
+from cmrfed.door.daemon import Door, is_served, serve
+from cmrfed.door.decisions import Decisions
 from cmrfed.door.journal import read_journal
 from cmrfed.door.messages import packed, unpacked
 from cmrfed.door.sockets import ask, receive
@@ -246,3 +247,105 @@ def test_whoever_is_silent_holds_nobody_up(place, question):
     assert ask(path, Question(action="nothing")).refused
     for visitor in silent:
         visitor.close()
+
+
+# pauses
+
+
+@pytest.fixture
+def paused(place):
+    home, _ = place
+    Decisions(home).pause("complaint of Jane Doe")
+    yield home
+    Decisions(home).resume()
+
+
+def test_a_paused_site_refuses_whatever_is_asked_with_the_constant_and_touches_nothing(place, paused, question):
+    """The running door, without being started again; in the process that computes as well."""
+    home, path = place
+    before = {file: file.stat().st_mtime_ns for file in home.rglob("*") if file.is_file()}
+    rows = len(Home(home).ledger.rows())
+    approved = Question(action=BUNDLE, arrays={"bundle": b"an app"})
+    for asked in (question(run="paused"), approved, Question(action="evaluate")):
+        assert packed(ask(path, asked)) == packed(refusal("here"))
+        assert "paused since" in journal(home)[-1]["reason"] and "Jane Doe" in journal(home)[-1]["reason"]
+    assert packed(answered(home, question(run="paused")).answer) == packed(refusal("here"))
+    touched = {file.name for file in home.rglob("*") if file.is_file() and file.stat().st_mtime_ns != before.get(file)}
+    assert touched == {"journal.jsonl", "refusals.jsonl"}
+    assert len(Home(home).ledger.rows()) == rows
+
+
+def test_a_resumed_site_answers_and_what_was_paid_before_the_pause_costs_nothing(place, question):
+    home, path = place
+    first = ask(path, question(run="resumed"))
+    Decisions(home).pause()
+    assert ask(path, question(run="resumed")).refused
+    Decisions(home).resume()
+    assert ask(path, question(run="resumed")).arrays == first.arrays
+    assert len(Home(home).ledger.rows(run="resumed at here")) == 1
+
+
+def test_a_round_at_work_ends_at_a_pause_and_is_drawn_again_for_the_same_price(place, question):
+    home, path = place
+    training = json.loads(question().documents["request"])["task"]["training"] | {"local_steps": 400}
+    slow = question(toy_plan(**SECURE, steps=1200, noise_multiplier=20.0), run="at work", training=training)
+    hand = threading.Thread(target=pause_when_paid, args=(home, "at work"))
+    hand.start()
+    assert packed(ask(path, slow)) == packed(refusal("here"))
+    hand.join()
+    assert "paused since" in journal(home)[-1]["reason"]
+    assert not list((home / "outbox").glob(f"{Home(home).outbox('at work').name}")), "it ended before it was whole"
+    Decisions(home).resume()
+    assert ask(path, slow).record == "update"
+    assert len(Home(home).ledger.rows(run="at work at here")) == 1
+
+
+def pause_when_paid(home, run):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not Home(home).ledger.rows(run=f"{run} at here"):
+        time.sleep(0.01)
+    Decisions(home).pause()
+
+
+def test_an_answer_that_waits_for_its_time_is_held_back_by_a_pause_and_the_journal_says_so(tmp_path):
+    home = make_home(tmp_path / "home", answer_interval_s=2.0).folder
+    path = tmp_path / "site.sock"
+    door = begin(home, path, [os.geteuid()])
+    door.bundles.admits(b"an app")
+    Decisions(home).approve(door.bundles.waiting()[0])
+    hand = threading.Timer(1.0, Decisions(home).pause)
+    hand.start()
+    assert packed(ask(path, Question(action=BUNDLE, arrays={"bundle": b"an app"}))) == packed(refusal("here"))
+    hand.join()
+    answer, _, held = journal(home)[-3:]
+    assert (answer["decision"], held["decision"]) == ("answered", "held back")
+    assert held["answer"] == answer["answer"] and held["bytes_held_back"] == answer["bytes_out"]
+
+
+def test_the_console_names_no_patient_and_the_journal_has_the_reason(tmp_path, question, caplog):
+    """What goes wrong with Jane Doe's data is the hospital's own to read, not that of whoever reads its logs."""
+    home = make_home(tmp_path / "home", answer_interval_s=0.0).folder
+    (home / "division.json").write_text('{"hold_out": "Jane Doe"}')
+    outcome = answered(home, question())
+    assert outcome.answer.refused and "Jane Doe" in outcome.reason
+    path = tmp_path / "site.sock"
+    begin(home, path, [os.geteuid()])
+    Decisions(home).pause("complaint of Jane Doe")
+    assert ask(path, question()).refused
+    assert "Jane Doe" in journal(home)[-1]["reason"]
+    assert "not answered" in caplog.text and "Jane Doe" not in caplog.text
+
+
+def test_what_the_policy_says_is_on_the_console_too(tmp_path, question, caplog):
+    home = make_home(tmp_path / "home").folder
+    assert answered(home, question(toy_plan(**(SECURE | {"noise_multiplier": 0.001})))).answer.refused
+    assert "noise multiplier 0.001 is below the allowed" in caplog.text
+
+
+def test_whether_a_door_holds_a_home_can_be_seen_without_holding_it(tmp_path):
+    home = make_home(tmp_path / "home").folder
+    if is_served(home) is None:
+        pytest.skip("this machine does not say who holds a file (/proc/locks)")
+    assert is_served(home) is False
+    begin(home, tmp_path / "site.sock", [])
+    assert is_served(home) is True

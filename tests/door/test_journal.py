@@ -1,6 +1,8 @@
 """What was asked and what left, line by line, each bound to the one before."""
 
 import json
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -31,6 +33,57 @@ def test_threads_write_one_after_the_other(path):
     for writer in writers:
         writer.join()
     assert len(list(read_journal(path))) == 84
+
+
+ADDING = """
+import sys
+from pathlib import Path
+from cmrfed.door.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+for number in range(60):
+    journal.add({"writer": sys.argv[2], "number": number})
+"""
+
+
+def test_processes_write_one_after_the_other_and_the_chain_holds(path):
+    """As the door and the page of one home."""
+    writers = [subprocess.Popen([sys.executable, "-c", ADDING, path, name]) for name in ("door", "page")]
+    own = Journal(path)
+    while any(writer.poll() is None for writer in writers):
+        own.add({"writer": "command"})
+    assert [writer.returncode for writer in writers] == [0, 0]
+    lines = list(read_journal(path))
+    for name in ("door", "page"):
+        assert [line["number"] for line in lines if line.get("writer") == name] == list(range(60))
+    assert sum(line.get("writer") == "command" for line in lines) >= 1
+    Journal(path).add({})
+
+
+def test_two_journals_of_one_file_follow_from_one_another(path):
+    one, other = Journal(path), Journal(path)
+    for number in range(5):
+        one.add({"by": "one", "number": number})
+        other.add({"by": "other", "number": number})
+    assert [line.get("by") for line in read_journal(path)][4:] == ["one", "other"] * 5
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_whoever_writes_finds_that_lines_were_taken_from_the_end(path, left):
+    """While the door runs; what it was about to let out does not leave."""
+    journal = Journal(path)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:left]))
+    with refuses(path, "line 4 does not follow"):
+        journal.add({})
+    assert len(path.read_text().splitlines()) == left
+
+
+def test_whoever_writes_finds_that_the_last_line_was_changed(path):
+    journal = Journal(path)
+    lines = path.read_text().splitlines()
+    lines[-1] = json.dumps(json.loads(lines[-1]) | {"round": 7})
+    path.write_text("\n".join(lines) + "\n")
+    with refuses(path, "does not follow"):
+        journal.add({})
 
 
 def changed(lines):

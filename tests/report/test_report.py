@@ -34,11 +34,11 @@ from toy_hearts import toy_case
 from cmrfed.config import CompositeConfig, DataConfig, EvaluationConfig, GeneratorConfig
 from cmrfed.evaluation.composite import composite
 from cmrfed.evaluation.schema import ArmScores
+from cmrfed.formats import UNBROKEN, epsilon, percent
 from cmrfed.pictures import image_uri
 from cmrfed.privacy import NoPrivacy, attacker_true_positive_rate
 from cmrfed.report import write_report
 from cmrfed.report.card import auc_bound
-from cmrfed.report.formats import UNBROKEN, epsilon, percent
 from cmrfed.report.material import read_material
 from cmrfed.report.pictures import choose_slices, outlines
 from cmrfed.report.repeat import repeat_command

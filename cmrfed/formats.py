@@ -1,4 +1,4 @@
-"""Numbers as a report prints them."""
+"""Numbers as reports and pages print them."""
 
 import math
 from collections.abc import Sequence
