@@ -24,8 +24,8 @@ http {{
 
 
 def configuration(server: Path, kind: str, folder: Path, port: int) -> Path:
-    """A whole configuration with what was provisioned in `server`: of a `machine`, within the http of its nginx, or of a
-    `container`, where folder, host and port of this test stand for its own."""
+    """A whole configuration with what was provisioned in `server`: a `machine`'s, within the http of its nginx, or a
+    `container`'s, where folder, host and port of this test stand for its own."""
     path = folder / f"{kind}.conf"
     if kind == "machine":
         text = _AROUND.format(folder=folder, site=server / "nginx.conf")

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 import pytest
 import yaml
-from deployments import DEPLOY, README, documented, services, targets
+from deployments import DEPLOY, README, services, targets
 from provisioned import provisioned
 
 from cmrfed import __version__

@@ -44,7 +44,7 @@ class Place:
 
 
 CONTAINER = Place(Path("/srv/federation"), Path("/var/lib/cmrfed"), Path("/opt/cmrfed/bin"), 8443, "superlink")
-"""As deploy/server/compose.yaml and the chart in deploy/helm/ mount it; an account that is not root listens above 1023."""
+"""As deploy/server/compose.yaml and the chart in deploy/helm/ mount it; who is not root listens above 1023."""
 
 
 def server_files(description: FederationDescription, folder: Path, programs: Path) -> dict[str, str]:
