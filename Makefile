@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 INSTALLED := .venv/.installed-$(VERSION)
+LOCKED := $(BIN)/uv pip compile --upgrade --quiet --generate-hashes --no-annotate --no-emit-index-url \
+    --custom-compile-command "make lock" --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+    --only-binary :all: --no-binary antlr4-python3-runtime
 
-.PHONY: simulate test e2e lint bench gpu-check gpu-foundation clean
+.PHONY: simulate test e2e lint bench gpu-check gpu-foundation lock clean
 
 simulate: $(INSTALLED)          ## the federation on the built-in phantom, up to report.html; interrupted, it goes on
 	$(BIN)/cmrfed simulate resume=auto
@@ -29,6 +32,10 @@ gpu-check: $(INSTALLED)         ## that nobody's gradient depends on who shares 
 
 gpu-foundation: $(INSTALLED)    ## ten minutes of training on this machine's GPU: foundation.safetensors and its card
 	$(BIN)/python -m benches.gpu_foundation
+
+lock: $(INSTALLED)              ## what deploy/Dockerfile installs: the newest that pyproject.toml allows, with hashes
+	$(LOCKED) --output-file deploy/requirements.lock pyproject.toml
+	$(LOCKED) --output-file deploy/build.lock --constraint deploy/requirements.lock deploy/build.in
 
 clean:                          ## remove what can be made again; runs/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -2,7 +2,7 @@
 
 federation.yaml      what it was made from
 sites.yaml           who was invited, and by which key each site's node is known
-invitations/         one file for each open invitation, to send to that site and to nobody else
+invitations/         each open invitation, as text and as a QR code of it, to send to that site and to nobody else
 authority/           the certificate authority's key: whoever has it can pose as the server; keep it off the server
 server/              all that the server needs: certificate and key, ca.crt, and how to start SuperLink and proxy
 README.txt           this, for whoever finds the folder
@@ -35,7 +35,7 @@ from cmrfed.provision.certificates import (
     read_private_pem,
 )
 from cmrfed.provision.description import FederationDescription, read_description
-from cmrfed.provision.invitation import Invitation
+from cmrfed.provision.invitation import Invitation, qr_code
 from cmrfed.provision.invited import InvitedSites, OpenInvitation, read_sites, write_sites
 from cmrfed.provision.node_key import NodeKey
 from cmrfed.provision.server_files import render, server_files
@@ -115,13 +115,13 @@ class Coordinator:
                     f"rotate site={name!r} makes a new one"
                 )
             write_sites(self.folder / "sites.yaml", self.sites.registered(name, key, said))
-            self.invitation(name).unlink(missing_ok=True)
+            self._withdraw_invitation(name)
 
     def revoke(self, name: str) -> None:
         """Take a site's right to connect, and the invitation that it may have."""
         with self._locked():
             write_sites(self.folder / "sites.yaml", self.sites.revoked(name))
-            self.invitation(name).unlink(missing_ok=True)
+            self._withdraw_invitation(name)
 
     def invite_again(self, name: str, now: datetime) -> Path:
         """A new invitation for a site that is known, so that it makes a new key; earlier invitations are void.
@@ -201,8 +201,18 @@ class Coordinator:
             expires=open_one.expires,
         )
         path = self.invitation(name)
+        self._withdraw_invitation(name)
+        if picture := qr_code(invitation.text):
+            atomic.write_bytes(self._qr_code(name), picture, mode=atomic.PRIVATE)
         atomic.write_text(path, render("invitation.txt", {"invitation": invitation}), mode=atomic.PRIVATE)
         return path
+
+    def _withdraw_invitation(self, name: str) -> None:
+        self.invitation(name).unlink(missing_ok=True)
+        self._qr_code(name).unlink(missing_ok=True)
+
+    def _qr_code(self, name: str) -> Path:
+        return self.folder / "invitations" / f"{name}.png"
 
     def _refuse_another(self, description: FederationDescription) -> None:
         for key in _FIXED:

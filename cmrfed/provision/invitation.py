@@ -9,11 +9,13 @@ somebody who writes a whole invitation there is the authority's fingerprint, whi
 import base64
 import binascii
 import hashlib
+import io
 import json
 import re
 from datetime import datetime
 from typing import Literal
 
+import segno
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import AwareDatetime, Field
@@ -25,6 +27,7 @@ from cmrfed.provision.fingerprint import same_fingerprint
 
 _PREFIX = "cmrfed-invitation-1."
 _LINE = re.compile(r"cmrfed-invitation-1\.([\w-]+)\.([0-9a-f]{16})", re.ASCII)
+_PIXELS_A_MODULE = 6
 _AGAIN = "ask the coordinator to send it again"
 
 
@@ -82,6 +85,21 @@ def read_invitation(text: str, where: str, now: datetime) -> Invitation:
             f"(cmrfed provision rotate site={invitation.site!r})"
         )
     return invitation
+
+
+def qr_code(text: str) -> bytes | None:
+    """The text as a QR code (ISO/IEC 18004), a black and white PNG; None where it is too long for any.
+
+    An invitation takes 117 by 117 modules, a long one 149: with the lowest error correction, since what is read wrong
+    is found by the invitation's own checksum and scanned again.
+    """
+    try:
+        code = segno.make_qr(text, error="l")
+    except segno.DataOverflowError:
+        return None
+    file = io.BytesIO()
+    code.save(file, kind="png", scale=_PIXELS_A_MODULE)
+    return file.getvalue()
 
 
 def _decoded(payload: str, where: str) -> str:

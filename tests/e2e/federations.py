@@ -12,11 +12,12 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
-from proxies import proxy
+from proxies import configuration, proxy
 
 from cmrfed.apps.simulations import flower
 from cmrfed.core.processes import stop
 from cmrfed.provision import Coordinator, join, read_connection, read_invitation
+from cmrfed.provision.server_files import CONTAINER
 
 FINGERPRINT = re.compile(r"(?:[0-9a-f]{4}-){7}[0-9a-f]{4}")
 
@@ -65,17 +66,34 @@ class Federation:
             )
         self.stack.callback(stop, process)
 
-    def serve(self):
-        """The SuperLink, and the proxy before it, once both answer; returns the log of the former."""
-        self.start_proxy()
-        self.stack.callback(self.try_cmrfed, "server", "stop", "folder=federation")
-        told = self.cmrfed("server", "start", "folder=federation")
-        assert "the proxy answers" in told, told
-        return self.coordinator.server / "superlink.log"
+    def serve(self, kind="machine"):
+        """The SuperLink, and the proxy before it, by the files for a machine or a container, once both answer; returns
+        the log of the former."""
+        self.start_proxy(kind)
+        if kind == "machine":
+            self.stack.callback(self.try_cmrfed, "server", "stop", "folder=federation")
+            told = self.cmrfed("server", "start", "folder=federation")
+            assert "the proxy answers" in told, told
+            return self.coordinator.server / "superlink.log"
+        log = self.root / "superlink.log"
+        self.start(["sh", self._in_its_place()], log)
+        wait_for_words("Uvicorn running on https", log)
+        return log
 
-    def start_proxy(self):
+    def start_proxy(self, kind="machine"):
         """nginx; `proxy_process` is the one that was started last."""
-        self.proxy_process = self.stack.enter_context(proxy(self.coordinator.server / "nginx.conf", self.root))
+        configured = configuration(self.coordinator.server, kind, self.root, self.ports["proxy"])
+        self.proxy_process = self.stack.enter_context(proxy(configured, self.root))
+
+    def _in_its_place(self):
+        """The container's script, with this test's folders in the place of the container's."""
+        text = (self.coordinator.server / "containers" / "superlink.sh").read_text()
+        here = {CONTAINER.keys: self.coordinator.server, CONTAINER.state: self.root / "state"}
+        for its, ours in here.items():
+            text = text.replace(str(its), str(ours))
+        script = self.root / "superlink.sh"
+        script.write_text(text)
+        return script
 
     def join_and_register(self, site, node=None):
         """By the commands that a hospital and its coordinator give; `node` is the node's own folder, if it has one."""

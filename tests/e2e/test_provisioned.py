@@ -45,3 +45,22 @@ def test_a_registered_sites_node_gets_in_and_no_other_and_nobody_reaches_control
         for shut_out in (unregistered, keyless, impostor, again):
             assert "SuperNode ID" not in shut_out.read_text()
         assert "SuperNode ID" in north.read_text() and "shutdown" not in north.read_text()
+
+
+@pytest.mark.skipif(not NGINX, reason=MISSING)
+def test_by_the_containers_files_the_same_get_in_and_no_other(tmp_path):
+    with ExitStack() as stack:
+        here = Federation(tmp_path, stack)
+        log = here.serve("container")
+        assert "lets in North" in here.join_and_register("North")
+        here.join("South")
+        north, south = here.node("North"), here.node("South")
+        wait_for_words(r"SuperNode ID: \d+", north)
+        wait_for_words("Connection attempt failed", south)
+        assert here.ask(here.ports["proxy"], "/v1/control/list-runs") == 404
+        assert here.ask(here.ports["superlink"], "/v1/control/list-runs") == 200
+        assert (
+            tmp_path / "state" / "superlink.db"
+        ).exists() and "Uvicorn running on https://127.0.0.1" in log.read_text()
+        given = here.coordinator.server / "containers" / "flwr" / "config.toml"
+        assert (tmp_path / "state" / "flwr" / "config.toml").read_text() == given.read_text()

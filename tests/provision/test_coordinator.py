@@ -36,8 +36,8 @@ def test_keys_and_invitations_are_their_owners_alone(coordinator):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert path.name in public or not mode & 0o077, (path, oct(mode))
     assert {path.name for path in (coordinator.folder / "authority").iterdir()} == {"authority.key"}
-    secret = (coordinator.folder / "authority" / "authority.key").read_text().splitlines()[1]
-    found = [path.name for path in coordinator.folder.rglob("*") if path.is_file() and secret in path.read_text()]
+    secret = (coordinator.folder / "authority" / "authority.key").read_bytes().splitlines()[1]
+    found = [path.name for path in coordinator.folder.rglob("*") if path.is_file() and secret in path.read_bytes()]
     assert found == ["authority.key"], "the server's folder does without it"
 
 
@@ -47,7 +47,8 @@ def test_a_second_run_replaces_nothing_and_adds_what_is_missing(coordinator):
     assert contents(coordinator.folder) == before
     provisioned(coordinator.folder, NOW + timedelta(days=1), sites=["North", "West"])
     after = contents(coordinator.folder)
-    assert {name for name in after if after[name] != before.get(name)} == {"sites.yaml", "invitations/West.txt"}
+    added = {"invitations/West.txt", "invitations/West.png"}
+    assert {name for name in after if after[name] != before.get(name)} == {"sites.yaml", *added}
     lost = ("invitations/North.txt", "server/nginx.conf", "README.txt")
     for name in lost:
         (coordinator.folder / name).unlink()

@@ -2,19 +2,23 @@
 
 import base64
 import hashlib
+import io
 import json
 from datetime import timedelta
 
 import pytest
+import zxingcpp
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from provisioned import NOW, invitation_of, provisioned
 from refusals import refuses
 
 from cmrfed.config import UserError
 from cmrfed.provision import Invitation, read_invitation
 from cmrfed.provision.certificates import Authority, certificate_fingerprint, new_key
+from cmrfed.provision.invitation import qr_code
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +100,21 @@ def test_a_certificate_that_is_not_the_one_the_fingerprint_says_is_refused(invit
 def test_what_somebody_else_wrote_may_hold_nothing_but_what_invitations_hold(invitation, changes):
     with refuses("mail", next(iter(changes))):
         read_invitation(rewritten(invitation, **changes), "mail", NOW)
+
+
+def scanned(picture):
+    """What a camera reads, from another library than the one that draws."""
+    (code,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(picture)).convert("L").rotate(7, expand=True, fillcolor=255))
+    return code.text
+
+
+@pytest.mark.parametrize(("site", "servers"), [("North", ["fed.example.org"]), ("Ü" * 60, ["a" * 60 + ".example.org"])])
+def test_an_invitations_qr_code_is_read_as_the_invitation(tmp_path, site, servers):
+    made = provisioned(tmp_path / "federation", sites=[site], servers=servers)
+    picture = made.invitation(site).with_suffix(".png").read_bytes()
+    assert read_invitation(scanned(picture), "camera", NOW) == invitation_of(made, site)
+
+
+def test_what_fits_no_qr_code_is_sent_as_text_alone(tmp_path):
+    assert qr_code("cmrfed-invitation-1." + "x" * 3000) is None
+    assert scanned(qr_code("x" * 2953)) == "x" * 2953, "the longest that fits"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from provisioned import described, provisioned
-from proxies import MISSING, NGINX, proxy
+from proxies import MISSING, NGINX, configuration, proxy
 from refusals import refuses
 
 from cmrfed.apps.simulations.flower import free_ports
-from cmrfed.provision.server_files import QUIET, server_files
+from cmrfed.provision.server_files import CONTAINER, QUIET, server_files
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def test_nothing_that_starts_the_server_tells_anybody_anything(files):
     assert hasattr(telemetry, "FLWR_TELEMETRY_ENABLED")
     for name, value in QUIET.items():
         assert f"export {name}={value}\n" in files["superlink.sh"]
+        assert f"export {name}={value}\n" in files["containers/superlink.sh"]
 
 
 def test_a_path_that_a_servers_files_cannot_name_is_refused():
@@ -53,8 +54,20 @@ def test_a_path_that_a_servers_files_cannot_name_is_refused():
             server_files(described(), Path(path), Path("/opt/bin"))
 
 
+def test_in_a_container_superlink_does_the_same_and_writes_to_its_state_alone(files):
+    script = files["containers/superlink.sh"]
+    subprocess.run(["sh", "-n"], input=script.encode(), check=True)
+    for words in ("--enable-supernode-auth", "--ssl-certfile", '--host "${SUPERLINK_HOST:-127.0.0.1}"'):
+        assert words in script
+    assert "--insecure" not in script
+    assert f"export FLWR_HOME={CONTAINER.state}/flwr\n" in script
+    assert f"--database {CONTAINER.state}/superlink.db" in script
+    assert "/srv/the hearts" not in "".join(text for name, text in files.items() if name.startswith("containers/"))
+
+
 def test_only_nodes_requests_have_a_way_in(files):
-    assert re.findall(r"location (\S+)", files["nginx.conf"]) == ["/v1/fleet/", "/"]
+    for name in ("nginx.conf", "containers/nginx.conf"):
+        assert re.findall(r"location (\S+)", files[name]) == ["/v1/fleet/", "/"]
     assert "listen [::]:443 ssl;" in files["nginx.conf"]
     assert "[::]" not in server_files(described(), Path("/srv"), Path("/opt"))["nginx.conf"], (
         "a machine may have no IPv6"
@@ -75,9 +88,9 @@ class _Behind(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def proxied(tmp_path):
-    """Ports of the proxy, in front of a server that answers everything."""
+@pytest.fixture(params=["machine", "container"])
+def proxied(tmp_path, request):
+    """Port of the proxy, in front of a server that answers everything."""
     port, behind = free_ports(2)
     made = provisioned(tmp_path / "f", datetime.now(UTC), servers=["localhost"], port=port, superlink_port=behind)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", behind), _Behind)
@@ -85,7 +98,7 @@ def proxied(tmp_path):
     context.load_cert_chain(made.server / "server.pem")
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with proxy(made.server / "nginx.conf", tmp_path):
+    with proxy(configuration(made.server, request.param, tmp_path, port), tmp_path):
         yield made, port
     server.shutdown()
 
