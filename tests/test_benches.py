@@ -1,10 +1,11 @@
 """The benches still run: what is timed is what the product does today."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import toy_slices
 
-from benches import gpu_foundation, messages, privacy, styles
+from benches import gpu_foundation, messages, privacy, realism, styles
 from cmrfed.conditions import STYLE_NUMBERS
 from cmrfed.config import GeneratorConfig
 from cmrfed.federation import start
@@ -79,3 +80,25 @@ def test_the_best_style_is_better_than_the_one_it_began_with(monkeypatch):
     batch = slices.batch(range(8))
     one, other = (styles._losses(generator, batch, style, SeededRandom(3)) for style in (best, middle))
     assert (one != other).all(), "no row's style is hidden"
+
+
+def test_the_image_taken_at_the_end_of_the_walk_is_what_twenty_steps_draw():
+    generator, slices = build_generator(TINY, seed=0), toy_slices([3, 3])
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, std=0.1) if not parameter.any() else None
+    batch = slices.batch(range(len(slices)))
+    noises = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(3))
+    found = realism.taken(generator, slices, noises, 0.0, (0.8, 0.95))
+    with torch.no_grad():
+        expected = generator.denoise(noises, batch.conditions, steps=20)[:, 0].clamp(-1, 1)
+    torch.testing.assert_close(torch.from_numpy(found[0.95]), expected, rtol=1e-4, atol=1e-4)
+    assert (found[0.8] != found[0.95]).any()
+
+
+def test_an_image_given_anothers_spectrum_has_its_power_at_each_radius_and_its_own_shapes():
+    random = np.random.default_rng(0)
+    wanted, images = (scale * random.uniform(-1, 1, (2, 8, 8)) for scale in (0.2, 0.4))
+    found = realism.with_spectrum_of(wanted, images)
+    total, own = (float((each.astype(float) ** 2).sum()) for each in (found, wanted))
+    assert total == pytest.approx(own, rel=1e-4)
+    assert np.corrcoef(found.ravel(), images.ravel())[0, 1] > 0.8
