@@ -25,6 +25,8 @@ from cmrfed.provision.fingerprint import fingerprint
 
 _CLOCKS_DIFFER = timedelta(hours=1)
 """A certificate is valid from so long before it was made, for whoever's clock is slow."""
+_LONGEST_NAME = 64
+"""Bytes of a common name (RFC 5280, ub-common-name). For people alone: a server is known by its alternative names."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Where the SuperLink listens, and is known by the same certificate."""
 
@@ -125,7 +127,7 @@ def _name(common: str, unit: str) -> x509.Name:
     return x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, f"cmrfed {unit}"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common),
+            x509.NameAttribute(NameOID.COMMON_NAME, common.encode()[:_LONGEST_NAME].decode(errors="ignore")),
         ]
     )
 

@@ -41,6 +41,13 @@ def test_openssl_takes_the_server_under_each_of_its_names(coordinator, name):
     assert code == 0, said
 
 
+def test_names_longer_than_a_certificate_has_room_for_are_cut_there_and_the_server_is_known_by_them_whole(tmp_path):
+    server = ".".join(["a" * 60, "b" * 60, "example.org"])
+    made = provisioned(tmp_path / "federation", name="ü" * 60, servers=[server])
+    code, said = verified(made, made, name=server)
+    assert code == 0, said
+
+
 def test_openssl_takes_the_server_under_its_addresses(coordinator):
     for address in ("192.0.2.7", "127.0.0.1", "::1"):
         words = ["-attime", int(NOW.timestamp()), "-verify_ip", address, "-CAfile", coordinator.server / "ca.crt"]
