@@ -61,7 +61,10 @@ def _noted(home: Home | None, error: Exception) -> str:
     reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     _log.warning("%s: not answered: %s", home.folder if home else "no home", for_the_console(error))
     if home:
-        home.log_refusal(reason)
+        try:
+            home.log_refusal(reason)
+        except OSError as full:  # as where it is the disk that is full: the answer is a refusal all the same
+            _log.warning("%s: refusals.jsonl: %s", home.folder, full.strerror)
     return reason
 
 
