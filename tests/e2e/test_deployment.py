@@ -49,7 +49,7 @@ def test_provisioned_hospitals_train_what_a_simulation_trains_though_a_door_is_k
         opened.wait()
         socket.unlink()
         stack.enter_context(door(home, socket))
-        assert following.wait(300) == 0, said(tmp_path)
+        assert following.wait(900) == 0, said(tmp_path)
     arm, told = submitted.arm, (tmp_path / "submit.log").read_text()
     assert arm.state().round == 5 and "round 5/5" in told and f"done: {arm.folder}" in told
     found, _ = load_weights(arm.folder / "model.safetensors")
@@ -74,7 +74,7 @@ def test_hospitals_share_noise_and_the_server_learns_the_sum(cache, tmp_path):
             socket = tmp_path / f"{home.name}.sock"
             stack.enter_context(door(home, socket))
             stack.enter_context(node(port, socket, tmp_path / f"node of {home.name}.log"))
-        start(arm, environment, tmp_path).wait(300)
+        start(arm, environment, tmp_path).wait(900)
     assert (arm / "model.safetensors").exists(), said(tmp_path)
     rounds = [json.loads(line) for line in (arm / "rounds.jsonl").read_text().splitlines()]
     assert [line["round"] for line in rounds] == [0, 1]
