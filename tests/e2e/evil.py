@@ -57,7 +57,7 @@ def asked(path, data):
     with socket.socket(socket.AF_UNIX) as door:
         door.connect(path)
         door.sendall(struct.pack(">Q", len(data)) + data)
-        door.settimeout(20)
+        door.settimeout(60)
         length = struct.unpack(">Q", door.recv(8))[0]
         return door.recv(length).hex()
 
