@@ -1,7 +1,8 @@
 """A federation whose processes are killed with SIGKILL at random instants trains what an undisturbed one trains, and no
 hospital pays twice.
 
-CMRFED_FAULTS says how many kills; CMRFED_KILL_SEED repeats the instants of another session.
+It takes long, some minutes a kill on a busy machine, and is run where CMRFED_FAULTS says how many kills there are to be;
+CMRFED_KILL_SEED repeats the instants of another session.
 """
 
 import os
@@ -28,7 +29,7 @@ from cmrfed.core.processes import stop
 from cmrfed.site import Home
 from cmrfed.updates import load_weights
 
-KILLS = int(os.environ.get("CMRFED_FAULTS", "2"))
+KILLS = int(os.environ.get("CMRFED_FAULTS", "0"))
 ROUNDS = max(3, KILLS // 2)
 KINDS = ("door", "node", "superlink", "server app", "proxy")
 
@@ -108,6 +109,7 @@ class Killed(Federation):
             stop(process)
 
 
+@pytest.mark.skipif(not KILLS, reason="CMRFED_FAULTS says no number of kills")
 @pytest.mark.skipif(not NGINX, reason=MISSING)
 def test_killed_at_random_instants_a_federation_trains_the_same_and_nobody_pays_twice(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
