@@ -1,7 +1,7 @@
 """A federation whose processes are killed with SIGKILL at random instants trains what an undisturbed one trains, and no
 hospital pays twice.
 
-It takes long, some minutes a kill on a busy machine, and is run where CMRFED_FAULTS says how many kills there are to be;
+It takes minutes a kill on a busy machine, and is run where CMRFED_FAULTS says how many kills there are to be.
 CMRFED_KILL_SEED repeats the instants of another session.
 """
 
