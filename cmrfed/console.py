@@ -40,6 +40,13 @@ def safe_text(text: str) -> Text:
     return Text("".join(character if character.isprintable() or character == "\n" else "?" for character in text))
 
 
+def say(line: str, style: str = "") -> None:
+    """A line for the user, wrapped by the terminal alone. Nothing in it may steer it."""
+    text = safe_text(line)
+    text.stylize(style)
+    console.print(text, soft_wrap=True)
+
+
 @contextmanager
 def if_interrupted(kept: Callable[[], str]) -> Iterator[None]:
     """Add to an interruption what is kept of the work, and how to go on; the command line says it."""

@@ -62,18 +62,12 @@ def _wait_for_sites(grid: Grid, arm: Arm, register: Register) -> None:
     """Wait until all expected sites are connected, or for as long as a round may take; in a simulation they already
     are. Who is late may still come while a round is short of answers."""
     deadline = time.monotonic() + arm.config.federation.round_timeout_s
-    while len(present := _present(grid, arm, register)) < len(arm.sites) and time.monotonic() < deadline:
+    while (present := len(register.among(grid.get_node_ids(), arm.sites))) < len(arm.sites):
+        if time.monotonic() > deadline:
+            break
         time.sleep(1)
-    if len(present) < arm.minimum_replies:
+    if present < arm.minimum_replies:
         raise UserError(
-            f"federation: {len(present)} of the {len(arm.sites)} sites connected in time, and a round needs "
+            f"federation: {present} of the {len(arm.sites)} sites connected in time, and a round needs "
             f"{arm.minimum_replies}; start the others' nodes"
         )
-
-
-def _present(grid: Grid, arm: Arm, register: Register) -> list[str]:
-    """The arm's sites that are connected; where no keys are registered, the nodes, whosever they are."""
-    nodes, known = list(grid.get_node_ids()), register.nodes
-    if known is None:
-        return list(map(str, nodes))
-    return sorted({known[node] for node in nodes if known.get(node) in arm.sites})

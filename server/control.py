@@ -36,7 +36,9 @@ def control(address: str, authority: Path) -> Iterator[ControlHttpClient]:
     try:
         yield client
     except httpx.HTTPError as error:
-        raise UserError(f"the SuperLink at {address} does not answer as it should ({error})") from None
+        raise UserError(
+            f"the SuperLink at {address} does not answer as it should ({error}); cmrfed server start starts it"
+        ) from None
     finally:
         client.close()
 

@@ -25,7 +25,7 @@ def audit_membership(arm: Arm, grid: Grid, register: Register) -> None:
     content = {"asked": said(_request(arm))}
     messages = [
         Message(RecordDict(dict(content)), node, f"{MessageType.QUERY}.membership_audit")
-        for node in grid.get_node_ids()
+        for node in register.among(grid.get_node_ids(), arm.sites)
     ]
     replies = grid.send_and_receive(messages, timeout=arm.config.federation.round_timeout_s)
     attendance = Attendance(arm.sites, registered=register.nodes)

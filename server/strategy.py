@@ -74,9 +74,9 @@ class PrivateFederation(Strategy):
         self._attendance = Attendance(self.arm.sites, registered=self._registered)
 
     def _nodes(self) -> list[int]:
-        """Those connected; where keys are registered, of the arm's sites alone."""
-        known = self._registered = self.register.nodes
-        return [node for node in self._grid.get_node_ids() if known is None or known.get(node) in self.arm.sites]
+        """Those of the arm's sites that are connected."""
+        self._registered = self.register.nodes
+        return self.register.among(self._grid.get_node_ids(), self.arm.sites)
 
     def _message(self, content: Mapping[str, ConfigRecord | ArrayRecord], node: int, kind: str) -> Message:
         """A message to a node, with the last head that its site's ledger told."""

@@ -17,7 +17,7 @@ from cmrfed.cli.stages import (
     Submit,
 )
 from cmrfed.config import UserError
-from cmrfed.console import console, safe_text
+from cmrfed.console import console, safe_text, say
 from cmrfed.outputs import new_folder, output_folder, writing
 from cmrfed.provision import Coordinator, Register, read_description
 from cmrfed.provision.certificates import certificate_fingerprint
@@ -31,11 +31,11 @@ def provision(config: Provision) -> None:
         new_folder(folder)
     with writing(folder):
         coordinator = Coordinator.provision(folder, description, _now())
-    _say(f"the coordinator's folder: {folder}; README.txt there says what is what")
-    _say(f"server certificate until {coordinator.server_certificate.not_valid_after_utc:%Y-%m-%d}")
+    say(f"the coordinator's folder: {folder}; README.txt there says what is what")
+    say(f"server certificate until {coordinator.server_certificate.not_valid_after_utc:%Y-%m-%d}")
     console.print(_table_of_sites(coordinator))
-    _say(f"to read out to sites, the authority's fingerprint: {certificate_fingerprint(coordinator.authority)}")
-    _say(f"next: cmrfed server start folder={folder}, and nginx; send each site its file of invitations/")
+    say(f"to read out to sites, the authority's fingerprint: {certificate_fingerprint(coordinator.authority)}")
+    say(f"next: cmrfed server start folder={folder}, and nginx; send each site its file of invitations/")
 
 
 def add(config: ProvisionAdd) -> None:
@@ -45,17 +45,17 @@ def add(config: ProvisionAdd) -> None:
 def register(config: ProvisionRegister) -> None:
     coordinator = coordinator_of(config)
     coordinator.register(config.site, _node_key(config.key), config.fingerprint, _now())
-    _say(f"{config.site} is registered")
+    say(f"{config.site} is registered")
     try:
         admit_registered(coordinator)
     except UserError as error:
-        _say(f"{error}; when it runs: cmrfed provision admit folder={coordinator.folder}", style="yellow")
+        say(f"{error}; when it runs: cmrfed provision admit folder={coordinator.folder}", style="yellow")
 
 
 def revoke(config: ProvisionRevoke) -> None:
     coordinator = coordinator_of(config)
     coordinator.revoke(config.site)
-    _say(f"{config.site} is revoked")
+    say(f"{config.site} is revoked")
     try:
         admit_registered(coordinator)
     except UserError as error:
@@ -71,8 +71,8 @@ def rotate(config: ProvisionRotate) -> None:
         _say_invited(config.site, coordinator.invite_again(config.site, _now()))
         return
     certificate = coordinator.renew_certificate(_now())
-    _say(f"{coordinator.server / 'server.pem'}: until {certificate.not_valid_after_utc:%Y-%m-%d}")
-    _say("next: reload nginx and restart the SuperLink; sites need do nothing")
+    say(f"{coordinator.server / 'server.pem'}: until {certificate.not_valid_after_utc:%Y-%m-%d}")
+    say("next: reload nginx and restart the SuperLink; sites need do nothing")
 
 
 def admit(config: ProvisionAdmit) -> None:
@@ -87,11 +87,11 @@ def admit_registered(coordinator: Coordinator) -> None:
     keys = {name: key.pem for name, key in coordinator.sites.admitted.items()}
     told = admit(address, coordinator.server / "ca.crt", keys)
     Register(coordinator.server).set_nodes(told.nodes)
-    _say(f"the SuperLink lets in {', '.join(sorted(set(keys) - set(told.refused))) or 'nobody'}")
+    say(f"the SuperLink lets in {', '.join(sorted(set(keys) - set(told.refused))) or 'nobody'}")
     if told.shut_out:
-        _say(f"nodes shut out: {told.shut_out}")
+        say(f"nodes shut out: {told.shut_out}")
     for name in told.refused:
-        _say(f"it shut out the key of {name} before, for good: cmrfed provision rotate site={name!r}", style="yellow")
+        say(f"it shut out the key of {name} before, for good: cmrfed provision rotate site={name!r}", style="yellow")
 
 
 def coordinator_of(config: OfACoordinator | Submit) -> Coordinator:
@@ -119,11 +119,7 @@ def _table_of_sites(coordinator: Coordinator) -> Table:
 
 
 def _say_invited(site: str, path: Path) -> None:
-    _say(f"send this to {site} and to nobody else: {path}")
-
-
-def _say(line: str, style: str = "") -> None:
-    console.print(line, style=style, soft_wrap=True, markup=False)
+    say(f"send this to {site} and to nobody else: {path}")
 
 
 def _now() -> datetime:

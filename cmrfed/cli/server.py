@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from cmrfed.cli.stages import ServerStatus
-from cmrfed.console import console, errors, safe_text
+from cmrfed.console import console, errors, safe_text, say
 from cmrfed.provision import Coordinator
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _serve(config: ServerStatus, read: "Callable[[], FederationStatus]") -> None
     secret = not is_loopback(config.address)
     if secret:
         errors.print(_NO_TLS, style="yellow", markup=False)
-    serve(federation_page(read), config.address, config.port, secret, _say)
+    serve(federation_page(read), config.address, config.port, secret, say)
 
 
 _NO_TLS = (
@@ -66,9 +66,9 @@ _NO_TLS = (
 def _print(found: "FederationStatus") -> None:
     from cmrfed.watching import words
 
-    _say(f"run {found.run}: last event {words.when(found.last_event)} ({words.zone()})")
+    say(f"run {found.run}: last event {words.when(found.last_event)} ({words.zone()})")
     for note in found.notes:
-        _say(note, "yellow")
+        say(note, "yellow")
     if any(site.state for site in found.sites):
         table = _table("site", "provisioned", "node")
         for site in found.sites:
@@ -82,15 +82,15 @@ def _print_arm(arm: "ArmStatus") -> None:
     from cmrfed.watching import words
 
     console.print()
-    _say(f"arm {arm.name}: {words.progress(arm)}", "bold")
-    _say(words.privacy(arm))
+    say(f"arm {arm.name}: {words.progress(arm)}", "bold")
+    say(words.privacy(arm))
     if arm.problem:
-        _say(arm.problem, "yellow")
+        say(arm.problem, "yellow")
     console.print(_table_of_answers(arm))
     if arm.rounds:
         console.print(_table_of_rounds(arm))
     if len(arm.rounds) > _SHOWN:
-        _say(f"the last {_SHOWN} of {len(arm.rounds)}; format=json has all")
+        say(f"the last {_SHOWN} of {len(arm.rounds)}; format=json has all")
 
 
 def _table_of_answers(arm: "ArmStatus") -> Table:
@@ -124,7 +124,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
-
-
-def _say(line: str, style: str = "") -> None:
-    console.print(safe_text(line), style=style, soft_wrap=True)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from cmrfed.cli.stages import SiteApprove, SiteJournal, SiteNode, SitePause, SiteResume, SiteServe, SiteWatch
 from cmrfed.config import UserError
-from cmrfed.console import console, errors, safe_text
+from cmrfed.console import console, errors, safe_text, say
 from cmrfed.provision import Connection, read_connection
 from cmrfed.provision.node_key import public_half
 from cmrfed.provision.reachability import check_connection
@@ -183,26 +183,22 @@ def watch(config: SiteWatch) -> None:
     from cmrfed.watching.web import LOOPBACK, serve
 
     page = hospital_page(Decisions(_folder(config.home), "page"))
-    serve(page, LOOPBACK, config.port, secret=True, say=_say)
+    serve(page, LOOPBACK, config.port, secret=True, say=say)
 
 
 def pause(config: SitePause) -> None:
     from cmrfed.door.decisions import Decisions
 
     made = Decisions(_folder(config.home)).pause(config.why)
-    _say(f"{config.home}: {made}")
-    _say(f"every question is refused until: cmrfed site resume home={config.home}")
+    say(f"{config.home}: {made}")
+    say(f"every question is refused until: cmrfed site resume home={config.home}")
 
 
 def resume(config: SiteResume) -> None:
     from cmrfed.door.decisions import Decisions
 
     ended = Decisions(_folder(config.home)).resume()
-    _say(f"{config.home}: answers again; it was {ended}" if ended else f"{config.home}: was not paused")
-
-
-def _say(line: str) -> None:
-    console.print(safe_text(line), soft_wrap=True)
+    say(f"{config.home}: answers again; it was {ended}" if ended else f"{config.home}: was not paused")
 
 
 def _folder(home: str) -> Path:

@@ -1,7 +1,7 @@
 """What a coordinator knows of its sites over all runs: whose node is whose, and where each site's ledger stood."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,11 @@ class Register:
         if not path.exists():
             raise UserError(f"{path}: is missing; cmrfed provision admit writes it")
         return {int(node): site for node, site in _read(path).items()}
+
+    def among(self, connected: Iterable[int], sites: Collection[str]) -> list[int]:
+        """Of the nodes that are connected, those of these sites; where any node may be any site, all of them."""
+        known = self.nodes
+        return [node for node in connected if known is None or known.get(node) in sites]
 
     def set_nodes(self, nodes: Mapping[int, str]) -> None:
         """Remember whose key the SuperLink knows each node by."""
