@@ -76,12 +76,16 @@ class Worker:
 
         Raises UserError where the process ended first, with what is known of the cause, or took longer than that.
         """
+        pool = self._begun(function)
         try:
-            return self._begun(function).submit(function, *arguments).result(seconds)
+            return pool.submit(function, *arguments).result(seconds)
         except FutureTimeout:
             self.stop()
             raise UserError(f"it took more than {seconds:g} seconds, and its process was ended") from None
         except BrokenProcessPool:
+            # Before anybody here asks whether the process lives: its exit code can be read once, by the pool's own
+            # thread or by this one, and whoever comes second finds 255.
+            pool.shutdown(wait=True)
             self.stop()
             raise UserError(_why_one_ended(self._context.started)) from None
 
