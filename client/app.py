@@ -5,17 +5,16 @@ the node's configuration names, under an account whose files this process cannot
 same code, called in this process.
 """
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from cmrfed.config import UserError
+from cmrfed.core.packing import pack, unpack_arrays
 from cmrfed.door import Answer, Question, refusal
 from cmrfed.door.sockets import ask
 
@@ -50,20 +49,17 @@ for query in QUERIES:
 
 def _question(action: str, message: Message) -> Question:
     texts = {name: str(record["json"]) for name, record in message.content.config_records.items() if "json" in record}
-    weights = message.content.array_records.get("weights") or ArrayRecord()
-    return Question(action=action, documents=texts, arrays={name: array.data for name, array in weights.items()})
+    weights = message.content.array_records.get("weights")
+    return Question(action=action, documents=texts, arrays=unpack_arrays(weights["packed"].data) if weights else {})
 
 
 def content_of(answer: Answer) -> RecordDict:
     """An answer as Flower carries it."""
     content = RecordDict({"answer": ConfigRecord(dict(answer.notes))})
     if answer.record:
-        content[answer.record] = ArrayRecord({name: _array(data) for name, data in answer.arrays.items()})
+        data = pack(answer.arrays)
+        content[answer.record] = ArrayRecord({"packed": Array("uint8", (len(data),), "msgpack", data)})
     return content
-
-
-def _array(data: bytes) -> Array:
-    return Array(np.load(io.BytesIO(data), allow_pickle=False))
 
 
 def _door(context: Context) -> Door:

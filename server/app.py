@@ -13,6 +13,7 @@ from cmrfed.provision import Register
 from cmrfed.runs import at_work
 
 from .distributed import DistributedFederation
+from .exchange import PersistentGrid
 from .membership_audit import audit_membership
 from .strategy import PrivateFederation, TooFewReplies, to_record
 
@@ -26,6 +27,7 @@ def main(grid: Grid, context: Context) -> None:
     if not context.run_config["arm"]:
         raise UserError("run config: arm is empty; give the absolute path of an arm's folder, runs/<run>/arms/<arm>")
     arm = Arm.open(Path(str(context.run_config["arm"])))
+    grid = PersistentGrid(grid)
     with at_work(arm.folder):  # two servers would each ask the sites for the same rounds
         _run(grid, arm, _register(context))
         if context.run_config.get("membership_audit"):

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
 from cmrfed.config import Stage
+from cmrfed.core.packing import npy, pack, unpack_arrays
 from cmrfed.door.messages import HEAD
 from cmrfed.federation import Arm, GlobalState, Traffic
 from cmrfed.provision import Register
@@ -187,8 +188,10 @@ def _bytes(message: Message) -> int:
 
 
 def to_record(weights: Weights) -> ArrayRecord:
-    """Weights as Flower carries them."""
-    return ArrayRecord({name: Array(array) for name, array in weights.items()})
+    """Weights as Flower carries them: packed into one array, for Flower sends every array by requests of its own, three
+    times on its way, and a network has some hundred weights."""
+    data = pack({name: npy(array) for name, array in weights.items()})
+    return ArrayRecord({"packed": Array("uint8", (len(data),), "msgpack", data)})
 
 
 def said(message: Stage) -> ConfigRecord:
@@ -204,7 +207,15 @@ def received(message: Message, arrays: str = "") -> Reply:
         return Reply(node, failure=_failure(message))
     notes = message.content.config_records.get("answer") or ConfigRecord()
     encoded = message.content.array_records.get(arrays) or ArrayRecord()
-    return Reply(node, None, dict(notes), {name: array.data for name, array in encoded.items()})
+    return Reply(node, None, dict(notes), _unpacked(encoded))
+
+
+def _unpacked(record: ArrayRecord) -> dict[str, bytes]:
+    """The arrays in a record, undecoded: none, where they are not packed as sites pack them."""
+    try:
+        return unpack_arrays(record["packed"].data) if "packed" in record else {}
+    except ValueError:
+        return {}
 
 
 def _failure(message: Message) -> str:

@@ -44,14 +44,14 @@ class InProcessGrid(Grid):
         """Answer each message at once; a copy goes in, as all recipients may share one record."""
         ids = []
         for message in messages:
-            reply = client_app(copy.deepcopy(message), self.contexts[message.metadata.dst_node_id])
-            self.tick()
             ids.append(secrets.token_hex(8))
-            self._pending[ids[-1]] = reply
+            message.metadata.__dict__["_message_id"] = ids[-1]  # as Flower's own grids number what they are given
+            self._pending[ids[-1]] = client_app(copy.deepcopy(message), self.contexts[message.metadata.dst_node_id])
+            self.tick()
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        return [self._pending.pop(message_id) for message_id in message_ids]
+        return [self._pending.pop(message_id) for message_id in message_ids if message_id in self._pending]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         return self.pull_messages(self.push_messages(messages))

@@ -16,6 +16,8 @@ from cmrfed.apps.server.membership_audit import audit_membership
 from cmrfed.apps.server.strategy import PrivateFederation, TooFewReplies, received
 from cmrfed.apps.simulations.inprocess import InProcessGrid
 from cmrfed.config import AdaptiveClipping
+from cmrfed.core.packing import npy, pack, unpack_arrays
+from cmrfed.door.answering import decoded
 from cmrfed.federation import Arm, ArmPlan, GlobalState
 from cmrfed.generators import build_generator
 from cmrfed.provision import Register
@@ -74,10 +76,19 @@ def with_update(change):
     """`change` takes an array and returns another, for every weight."""
 
     def changed(content):
-        update = {name: Array(change(array.numpy())) for name, array in content["update"].items()}
-        return {**content, "update": ArrayRecord(update)}
+        update = unpack_arrays(content["update"]["packed"].data)
+        return {**content, "update": packed({name: npy(change(decoded(data, name))) for name, data in update.items()})}
 
     return with_content(changed)
+
+
+def packed(arrays):
+    data = pack(arrays)
+    return record_of(Array("uint8", (len(data),), "msgpack", data))
+
+
+def record_of(array):
+    return ArrayRecord({"packed": array})
 
 
 LYING_ARRAY = Array("float32", (8,), "numpy.ndarray", b"\x93NUMPY\x01\x00garbage")
@@ -86,7 +97,10 @@ BAD_UPDATES = {
     "NaN": (with_update(lambda array: array * np.nan), "not finite"),
     "1e30": (with_update(lambda array: array * 0 + np.float32(1e30)), "moves a weight by 1e+30"),
     "float64": (with_update(lambda array: array.astype(np.float64)), "is not float32"),
-    "an unknown name": (with_content(lambda c: {**c, "update": ArrayRecord({"x": LYING_ARRAY})}), "trained weights"),
+    "an unknown name": (with_content(lambda c: {**c, "update": packed({"x": LYING_ARRAY.data})}), "trained weights"),
+    "not packed": (with_content(lambda c: {**c, "update": ArrayRecord({"x": LYING_ARRAY})}), "trained weights"),
+    "packed otherwise": (with_content(lambda c: {**c, "update": record_of(LYING_ARRAY)}), "trained weights"),
+    "other values packed": (with_content(lambda c: {**c, "update": packed({"x": {"y": 1}})}), "trained weights"),
     "no arrays": (with_content(lambda c: {**c, "update": ConfigRecord({"x": 1})}), "trained weights"),
     "no update": (with_content(lambda c: {"answer": c["answer"]}), "trained weights"),
     "norm 0": (with_notes(max_grad_norm=0.0), "clipping norm is 0"),
@@ -168,7 +182,7 @@ encoded = st.builds(
 records = (
     st.dictionaries(keys, scalars, max_size=3).map(ConfigRecord)
     | st.dictionaries(keys, st.integers(0, 9) | st.floats(), max_size=2).map(MetricRecord)
-    | st.dictionaries(st.text(max_size=3), encoded, max_size=2).map(ArrayRecord)
+    | st.dictionaries(st.just("packed") | st.text(max_size=3), encoded, max_size=2).map(ArrayRecord)
 )
 
 
@@ -201,7 +215,7 @@ def test_whatever_a_node_sends_the_round_ends_with_finite_weights(answered, cont
 def test_what_a_message_holds_is_looked_at_and_never_decoded(federation):
     strategy, network = federation
     (message, *_) = strategy.configure_train(1, ArrayRecord(), ConfigRecord(), network)
-    content = {"answer": ConfigRecord({"site": "east"}), "update": ArrayRecord({"x": LYING_ARRAY})}
+    content = {"answer": ConfigRecord({"site": "east"}), "update": packed({"x": LYING_ARRAY.data})}
     found = received(Message(RecordDict(content), reply_to=message), "update")
     assert (found.node, found.notes, found.arrays) == (2, {"site": "east"}, {"x": LYING_ARRAY.data})
 
@@ -221,7 +235,8 @@ def together(tmp_path, tiny_generator_config, fp32_training):
 
 def with_vector(change):
     def changed(content):
-        return {**content, "masked": ArrayRecord({"masked": Array(change(content["masked"]["masked"].numpy()))})}
+        vector = decoded(unpack_arrays(content["masked"]["packed"].data)["masked"], "masked")
+        return {**content, "masked": packed({"masked": npy(change(vector))})}
 
     return with_content(changed)
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from cmrfed.config import Stage, UserError, read_stage_json_text
+from cmrfed.core.packing import npy
 from cmrfed.door.messages import HEAD, Answer, Question, refusal
 from cmrfed.privacy import BudgetExceeded, Paid
 from cmrfed.site import Home, Request, answer, distributed
@@ -95,7 +96,7 @@ def _update(paid: Paid[LocalRun]) -> Answer:
     return Answer(
         notes={name: float(value) for name, value in told.items() if value is not None},
         record="update",
-        arrays={name: encoded(array) for name, array in sorted(run.update.items())},  # the same from the outbox
+        arrays={name: npy(array) for name, array in sorted(run.update.items())},  # the same from the outbox
     )
 
 
@@ -122,7 +123,7 @@ def _mask(home: Home, question: Question) -> Answer:
 
 
 def _masked(paid: Paid[np.ndarray]) -> Answer:
-    return Answer(record="masked", arrays={"masked": encoded(paid.value)})
+    return Answer(record="masked", arrays={"masked": npy(paid.value)})
 
 
 def _confirm(home: Home, question: Question) -> Answer:
@@ -170,13 +171,6 @@ def _asked(question: Question, stage: type[distributed.S]) -> distributed.S:
 
 def _weights(question: Question) -> Weights:
     return {name: decoded(data, f"weights: {name:.100}") for name, data in question.arrays.items()}
-
-
-def encoded(array: np.ndarray) -> bytes:
-    """In the .npy format."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def decoded(data: bytes, name: str) -> np.ndarray:

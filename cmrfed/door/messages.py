@@ -1,16 +1,12 @@
-"""A question to a site and its answer, as plain values, and as bytes by MessagePack.
+"""A question to a site and its answer, as plain values, and as bytes (`cmrfed.core.packing`): what is read is bounded
+first, and then checked against the types below."""
 
-MessagePack holds numbers, texts, bytes and maps, and no objects: reading it runs nobody's code. What is read is bounded
-first (its bytes, its depth and its entries) and then checked against the types below.
-"""
-
-from collections.abc import Mapping
 from typing import TypeVar
 
-import msgpack
 from pydantic import Field, StrictFloat, StrictStr
 
 from cmrfed.config import Stage, UserError, read_stage
+from cmrfed.core.packing import pack, unpack
 
 REFUSED = "this site does not answer this request"
 """All that a server learns of a request that is declined or fails, whatever the cause."""
@@ -21,9 +17,6 @@ BUNDLE = "bundle"
 HEAD = "head"
 """Of any question, the document that says where the site's ledger stood when it last answered: its own head, told
 back. A ledger that does not know it was restored from a backup or copied, and would let patients be paid for twice."""
-
-_MOST_ENTRIES = 100_000
-"""Of a map: a network has some hundred weights."""
 
 M = TypeVar("M", "Question", "Answer")
 
@@ -57,22 +50,13 @@ def refusal(site: str = "") -> Answer:
 
 def packed(message: Question | Answer) -> bytes:
     """As bytes."""
-    return msgpack.packb({name: getattr(message, name) for name in type(message).model_fields})
+    return pack({name: getattr(message, name) for name in type(message).model_fields})
 
 
 def unpacked(kind: type[M], data: bytes) -> M:
     """What `packed` wrote. Raises UserError for anything else."""
     try:
-        values = msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=True,
-            max_map_len=_MOST_ENTRIES,
-            max_array_len=0,
-            max_ext_len=0,
-        )
-    except (ValueError, TypeError, RecursionError) as error:  # as msgpack says what is malformed, too deep or too large
-        raise UserError(f"a message to this site is malformed ({type(error).__name__})") from None
-    if not isinstance(values, Mapping):
-        raise UserError("a message to this site is malformed (no map)")
+        values = unpack(data)
+    except ValueError as error:
+        raise UserError(f"a message to this site is malformed ({error})") from None
     return read_stage(kind, values, where="a message to this site")

@@ -12,9 +12,10 @@ from conftest import toy_plan
 from homes import make_home
 from refusals import refuses
 
+from cmrfed.core.packing import npy
 from cmrfed.door import BUNDLE, REFUSED, Answer, Question, refusal
 from cmrfed.door import daemon as served
-from cmrfed.door.answering import answered, encoded
+from cmrfed.door.answering import answered
 from cmrfed.door.daemon import Door, is_served, serve
 from cmrfed.door.decisions import Decisions
 from cmrfed.door.journal import read_journal
@@ -32,7 +33,7 @@ SECURE = {"seed": None, "target_epsilon": 1000.0}
 
 
 def weights(config):
-    return {name: encoded(array) for name, array in read_weights(build_generator(config, seed=0)).items()}
+    return {name: npy(array) for name, array in read_weights(build_generator(config, seed=0)).items()}
 
 
 @pytest.fixture

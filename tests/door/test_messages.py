@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from refusals import refuses
 
 from cmrfed.config import UserError
+from cmrfed.core.packing import npy
 from cmrfed.door import REFUSED, Answer, Question, refusal
-from cmrfed.door.answering import decoded, encoded
+from cmrfed.door.answering import decoded
 from cmrfed.door.messages import packed, unpacked
 
 names = st.text(min_size=1, max_size=10)
@@ -78,7 +79,7 @@ def test_a_refusal_says_one_constant_and_a_name():
 @given(st.sampled_from(["float32", "uint32"]), st.lists(st.integers(0, 3), max_size=3))
 def test_an_array_comes_out_as_it_went_in(dtype, shape):
     array = np.arange(np.prod(shape, dtype=int), dtype=dtype).reshape(shape)
-    found = decoded(encoded(array), "a")
+    found = decoded(npy(array), "a")
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, array)
 
@@ -95,7 +96,7 @@ def test_an_array_of_anything_but_numbers_is_refused(array):
 
 @pytest.mark.parametrize("claimed", [b"(10000000000000,)", b"(-4,)", b"(3,)", b"(1,1)", b"((((1,),),),)", b"None"])
 def test_a_header_that_claims_other_numbers_than_come_is_refused_and_nothing_is_allocated(claimed):
-    honest = encoded(np.zeros(2, "float32"))
+    honest = npy(np.zeros(2, "float32"))
     forged = honest.replace(b"(2,), }" + b" " * (len(claimed) - 4), claimed + b", }")
     assert len(forged) == len(honest) and forged != honest
     with refuses("a: "):

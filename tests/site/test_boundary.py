@@ -8,13 +8,14 @@ import sys
 import numpy as np
 import pytest
 from conftest import toy_plan, toy_slices
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict, UserConfig
+from flwr.app import ConfigRecord, Context, Message, RecordDict, UserConfig
 from flwr.supercore.task_identity import TaskIdentity
 from homes import context_of, make_home
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmrfed.apps.client.app import QUERIES, app
+from cmrfed.apps.server.strategy import to_record
 from cmrfed.door import REFUSED
 from cmrfed.door.answering import ACTIONS
 from cmrfed.generators import build_generator
@@ -49,7 +50,7 @@ def send(home, text, weights, kind="train"):
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
     record = {
         "request": ConfigRecord({"json": text}),
-        "weights": ArrayRecord({n: Array(a) for n, a in weights.items()}),
+        "weights": to_record(weights),
     }
     message = Message(RecordDict(record), 2, kind)
     return app(message, context_of(home, 2))
@@ -181,7 +182,7 @@ def test_a_node_that_is_told_of_a_home_and_no_door_opens_nothing(home, weights, 
     """A SuperNode's configuration names the socket of `cmrfed site serve`, and no folder."""
     record = {
         "request": ConfigRecord({"json": asked()}),
-        "weights": ArrayRecord({n: Array(a) for n, a in weights.items()}),
+        "weights": to_record(weights),
     }
     for told_of in ({"home": str(home.folder)}, {}):
         context = Context(1, 2, UserConfig(told_of), RecordDict(), UserConfig({"home": str(home.folder)}))

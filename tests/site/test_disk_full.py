@@ -7,8 +7,9 @@ import pytest
 from conftest import toy_plan
 from homes import make_home
 
+from cmrfed.core.packing import npy
 from cmrfed.door import Question
-from cmrfed.door.answering import answered, encoded
+from cmrfed.door.answering import answered
 from cmrfed.generators import build_generator
 from cmrfed.site import Home, Request
 from cmrfed.training import LocalTask
@@ -35,7 +36,7 @@ def question(tiny_generator_config, fp32_training):
     task = LocalTask(training=fp32_training, plan=plan, round=1, rounds=3)
     asked = Request(run="run", generator=tiny_generator_config, task=task)
     weights = read_weights(build_generator(tiny_generator_config, seed=0))
-    arrays = {name: encoded(array) for name, array in weights.items()}
+    arrays = {name: npy(array) for name, array in weights.items()}
     return Question(action="train", documents={"request": asked.model_dump_json()}, arrays=arrays)
 
 

@@ -10,8 +10,8 @@ from conftest import toy_plan
 from homes import make_home
 from watched import browser, visited
 
+from cmrfed.core.packing import npy
 from cmrfed.door import BUNDLE, Question
-from cmrfed.door.answering import encoded
 from cmrfed.door.daemon import Door, serve
 from cmrfed.door.decisions import Decisions
 from cmrfed.door.journal import read_journal
@@ -43,7 +43,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def train(tiny_generator_config, fp32_training):
-    arrays = {name: encoded(one) for name, one in read_weights(build_generator(tiny_generator_config, 0)).items()}
+    arrays = {name: npy(one) for name, one in read_weights(build_generator(tiny_generator_config, 0)).items()}
 
     def make(round=1, plan=PLAN):
         task = LocalTask(training=fp32_training.model_copy(update={"local_steps": 1}), plan=plan, round=round, rounds=4)

@@ -1,0 +1,122 @@
+"""Questions to nodes and their replies, over a network that loses some of them."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+
+from flwr.app import Message
+from flwr.common.constant import ErrorCode
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+_POLL_S = 1.0
+"""Between two looks for replies."""
+_PATIENCE = 1 / 12
+"""Of the time there is for a reply, after which a silent node is asked again; then after twice as long, and so on."""
+_LOST = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
+
+
+class PersistentGrid(Grid):
+    """Another grid, which asks again where a reply was lost.
+
+    Flower waits for every reply until the deadline. One that was lost on its way, or that a node which was started anew
+    in the meantime will never give, would so cost the whole round's time. A node is asked again as soon as its reply is
+    known to be lost, and a few times where it is silent: a site that has answered a question answers it again with the
+    same bytes and pays nothing, and one that is still at work answers when it is done.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._late: set[str] = set()
+        """Questions that were answered by another reply than their own; theirs is fetched, so that nobody keeps it."""
+
+    def set_run(self, run: Run) -> None:
+        self._grid.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        return self._grid.run
+
+    def create_message(self, *args: object, **kwargs: object) -> Message:
+        return self._grid.create_message(*args, **kwargs)  # type: ignore[arg-type]
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self._grid.get_node_ids()
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        return self._grid.get_nodes()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self._grid.push_messages(list(messages))
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return self._grid.pull_messages(list(message_ids))
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """One reply to each message, in no order; of those that came to nothing until `timeout` seconds were over the
+        loss, where it is known, and else none."""
+        exchange = _Exchange(self._grid, list(messages), self._late)
+        exchange.ask(exchange.open)
+        now = started = time.monotonic()
+        patience_s = again_s = timeout * _PATIENCE if timeout else math.inf
+        while exchange.open and (timeout is None or now - started < timeout):
+            lost = exchange.listen()
+            if now - started > again_s:
+                patience_s, again_s, lost = 2 * patience_s, again_s + 2 * patience_s, exchange.open
+            exchange.ask(lost)
+            if exchange.open:
+                time.sleep(_POLL_S)
+            now = time.monotonic()
+        return exchange.end()
+
+
+class _Exchange:
+    """Some messages and what came of them. open: those that have no reply yet, by their place."""
+
+    def __init__(self, grid: Grid, messages: Sequence[Message], late: set[str]) -> None:
+        self._grid, self._messages, self._late = grid, messages, late
+        self._asked: dict[str, int] = {}
+        self._replies: dict[int, Message] = {}
+        self._losses: dict[int, Message] = {}
+
+    @property
+    def open(self) -> list[int]:
+        return [place for place in range(len(self._messages)) if place not in self._replies]
+
+    def ask(self, places: Sequence[int]) -> None:
+        if places:
+            ids = self._grid.push_messages([_anew(self._messages[place]) for place in places])
+            self._asked |= {one: place for one, place in zip(ids, places, strict=False) if one}
+
+    def listen(self) -> list[int]:
+        """Fetch what has come; the places of replies that are now known to be lost."""
+        lost = []
+        for reply in self._grid.pull_messages([*self._asked, *self._late]):
+            answered = reply.metadata.reply_to_message_id
+            self._late.discard(answered)
+            place = self._asked.pop(answered, None)
+            if place is None or place in self._replies:
+                continue
+            if not reply.has_error():
+                self._replies[place] = reply
+                continue
+            failed = Message(
+                reply.error, reply_to=self._messages[place]
+            )  # the SuperLink signs for a node's with its own
+            if reply.error.code in _LOST:
+                self._losses[place] = failed
+                lost.append(place)
+            else:
+                self._replies[place] = failed
+        return lost
+
+    def end(self) -> list[Message]:
+        """The replies, and the losses that none came after."""
+        self._late.update(self._asked)
+        return list((self._losses | self._replies).values())
+
+
+def _anew(message: Message) -> Message:
+    """The same question as a message of its own."""
+    return Message(message.content, message.metadata.dst_node_id, message.metadata.message_type)
