@@ -112,7 +112,7 @@ class SubmittedRun:
             if self._is_at_work(client):
                 return
             (self.arm.folder / "model.safetensors").unlink(missing_ok=True)  # of a start that stopped early
-            run_config = {"arm": str(self.arm.folder), "register": str(self.coordinator.server)}
+            run_config = {"arm": str(self.arm.folder), "register": str(self.coordinator.state)}
             number = start_run(client, apps, {**run_config, "membership_audit": membership_audit})
             self.record = self.record.model_copy(update={"flower_runs": (*self.record.flower_runs, number)})
             atomic.write_text(self.folder / _RECORD, self.record.model_dump_json(indent=2))

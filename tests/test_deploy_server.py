@@ -54,6 +54,16 @@ def test_the_containers_start_what_was_provisioned(server, made):
     assert server["proxy"]["ports"] == [f"443:{CONTAINER.port}"]
 
 
+def test_a_run_and_the_register_lie_where_the_superlink_and_the_coordinators_commands_both_write(
+    server, made, monkeypatch
+):
+    assert made.state == made.server
+    monkeypatch.setenv("CMRFED_STATE", server["cmrfed"]["environment"]["CMRFED_STATE"])
+    assert made.state == CONTAINER.state
+    mounts = [targets(server[name])[str(CONTAINER.state)] for name in ("superlink", "cmrfed")]
+    assert mounts[0] == mounts[1] and not mounts[0].get("read_only")
+
+
 def test_the_superlink_shares_a_network_with_the_proxy_alone_and_has_no_way_out(server):
     networks = yaml.safe_load((DEPLOY / "server" / "compose.yaml").read_text(encoding="utf-8"))["networks"]
     assert networks["inside"] == {"internal": True}

@@ -86,7 +86,7 @@ def admit_registered(coordinator: Coordinator) -> None:
     address = f"127.0.0.1:{coordinator.description.superlink_port}"
     keys = {name: key.pem for name, key in coordinator.sites.admitted.items()}
     told = admit(address, coordinator.server / "ca.crt", keys)
-    Register(coordinator.server).set_nodes(told.nodes)
+    Register(coordinator.state).set_nodes(told.nodes)
     say(f"the SuperLink lets in {', '.join(sorted(set(keys) - set(told.refused))) or 'nobody'}")
     if told.shut_out:
         say(f"nodes shut out: {told.shut_out}")

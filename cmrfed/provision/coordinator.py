@@ -12,6 +12,7 @@ All of it is readable by its owner alone. What is there is never replaced, but f
 
 import base64
 import fcntl
+import os
 import secrets
 import sys
 from collections.abc import Iterator
@@ -81,6 +82,12 @@ class Coordinator:
     def server(self) -> Path:
         """The folder with all that the server needs."""
         return self.folder / "server"
+
+    @property
+    def state(self) -> Path:
+        """Where the SuperLink's state lies, and the register that belongs to it: `server/` too. In containers that can
+        only be read, and CMRFED_STATE names another folder."""
+        return Path(os.environ.get("CMRFED_STATE") or self.server)
 
     @property
     def authority(self) -> x509.Certificate:
