@@ -41,12 +41,13 @@ from cmrfed.door import BUNDLE, Answer, Question
 from cmrfed.door.messages import packed, unpacked
 from cmrfed.door.sockets import receive, send
 from cmrfed.provision import Coordinator, FederationDescription, Register, join, read_invitation
+from cmrfed.provision.node_key import read_node_key
 from cmrfed.replies import count, trained_shapes
 
 SITES = (5, 10, 25, 50)
 ROUNDS = 3
 RUN = (
-    *("recipe=none", "generator.init=null", "generator.channels=[96,192,256]", "generator.trainable=all"),
+    *("recipe=none", "generator.init=null", "generator.channels=[64,112,160]", "generator.trainable=all"),
     *(f"federation.rounds={ROUNDS}", "federation.round_timeout_s=1800", "federation.largest_start_loss=null"),
 )
 """Every weight is trained, sent down and sent up, in 32 bits: the most that a round can be."""
@@ -55,10 +56,10 @@ TITLES = ("sites", "model, MB", "a round, s", "server, s", "SuperLink, MB", "ser
 
 def main() -> None:
     """Print a table in Markdown."""
-    console.print(f"| {' | '.join(TITLES)} |\n|{' --- |' * len(TITLES)}")
+    console.print(f"| {' | '.join(TITLES)} |\n|{' --- |' * len(TITLES)}", soft_wrap=True)
     for sites in map(int, sys.argv[1:] or SITES):
         with tempfile.TemporaryDirectory(prefix="cmrfed-load-") as folder:
-            console.print(measured(Path(folder), sites))
+            console.print(measured(Path(folder), sites), soft_wrap=True)
 
 
 def measured(root: Path, sites: int) -> str:
@@ -95,7 +96,8 @@ def provisioned(root: Path, sites: list[str]) -> Coordinator:
     for site in sites:
         text = coordinator.invitation(site).read_text(encoding="utf-8")
         joined = join(root / site, read_invitation(text, site, now))
-        coordinator.register(site, joined.key, joined.key.fingerprint, now)
+        key = read_node_key(joined.public.read_text(encoding="utf-8"), str(joined.public))
+        coordinator.register(site, key, key.fingerprint, now)
     return coordinator
 
 

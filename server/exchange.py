@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from flwr.app import Message
 from flwr.common.constant import ErrorCode
@@ -111,10 +111,15 @@ class _Exchange:
                 self._replies[place] = failed
         return lost
 
-    def end(self) -> list[Message]:
-        """The replies, and the losses that none came after."""
+    def end(self) -> Iterator[Message]:
+        """The replies, and the losses that none came after; each is let go of as it is taken."""
         self._late.update(self._asked)
-        return list((self._losses | self._replies).values())
+        return _emptying(self._losses | self._replies)
+
+
+def _emptying(messages: dict[int, Message]) -> Iterator[Message]:
+    while messages:
+        yield messages.pop(next(iter(messages)))
 
 
 def _anew(message: Message) -> Message:

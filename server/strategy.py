@@ -1,7 +1,7 @@
 """One strategy for every aggregation rule: ask each site, join what the answers hold, remember the state."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from logging import INFO
 from typing import TypeVar
@@ -125,11 +125,15 @@ class PrivateFederation(Strategy):
         self._informed.clear()
 
     def _heard(self, replies: Iterable[Message], arrays: str, read: Callable[[Reply], T]) -> dict[str, T]:
-        messages = list(replies)
-        self._traffic += Traffic(up=sum(map(_bytes, messages)))
-        found = self._attendance.heard((received(reply, arrays) for reply in messages), read)
+        found = self._attendance.heard((received(reply, arrays) for reply in self._counted(replies)), read)
         self.register.keep_heads(self._attendance.heads)
         return found
+
+    def _counted(self, replies: Iterable[Message]) -> Iterator[Message]:
+        """The same replies, one after the other: of many sites' updates one alone is there twice at a moment."""
+        for reply in replies:
+            self._traffic += Traffic(up=_bytes(reply))
+            yield reply
 
     def _sent(self, messages: Iterable[Message]) -> list[Message]:
         """The same messages, counted."""

@@ -41,7 +41,10 @@ def fewest_updates(config: AggregationConfig) -> int:
 
 
 def weight_by_weight(updates: Sequence[Weights], one: Callable[[np.ndarray], np.ndarray]) -> Weights:
-    """Each weight from what the sites say of it alone: `one` makes of (site, ...) in float64 an array without sites."""
-    names = updates[0]
-    stacked = {n: np.stack([update[n] for update in updates]).astype(np.float64) for n in names}
-    return {n: one(array).astype(np.float32) for n, array in stacked.items()}
+    """Each weight from what the sites say of it alone: `one` makes of (site, ...) in float64 an array without sites.
+    Beside the updates there is never more than one weight of all sites in memory."""
+
+    def joined(name: str) -> np.ndarray:
+        return one(np.stack([update[name] for update in updates], dtype=np.float64, casting="safe")).astype(np.float32)
+
+    return {name: joined(name) for name in updates[0]}
