@@ -112,5 +112,5 @@ def test_of_two_replies_to_a_question_one_is_heard_and_the_other_is_fetched_late
 
 def test_without_messages_nobody_is_asked():
     network = Losing({2: []})
-    assert PersistentGrid(network).send_and_receive([], timeout=60.0) == []
+    assert list(PersistentGrid(network).send_and_receive([], timeout=60.0)) == []
     assert network.asked == []
