@@ -9,9 +9,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.proto.fleet_pb2 import ActivateNodeRequest
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 from proxies import configuration, proxy
 
 from cmrfed.apps.simulations import flower
@@ -118,11 +124,11 @@ class Federation:
         self.start([*command, "--port", flower.free_ports(1)[0]], log)
         return log
 
-    def ask(self, port, path):
+    def ask(self, port, path, body=b"", **headers):
         """The status of a request to a server that our authority signed for."""
         context = ssl.create_default_context(cafile=str(self.authority))
-        headers = {"content-type": "application/protobuf"}
-        request = urllib.request.Request(f"https://localhost:{port}{path}", b"", headers)
+        headers = {"content-type": "application/protobuf", **headers}
+        request = urllib.request.Request(f"https://localhost:{port}{path}", body, headers)
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
         )
@@ -131,6 +137,18 @@ class Federation:
                 return answer.status
         except urllib.error.HTTPError as error:
             return error.code
+
+    def ask_as(self, site, when):
+        """The status of what a node says when it connects, signed with the site's key at that moment."""
+        key = load_ssh_private_key((self.root / site / "node.key").read_bytes(), None)
+        public, moment = public_key_to_bytes(key.public_key()), when.isoformat()
+        headers = {
+            FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(public).decode(),
+            FLEET_HTTP_SIGNATURE_HEADER: b64encode(sign_message(key, moment.encode())).decode(),
+            TIMESTAMP_HEADER: moment,
+        }
+        body = ActivateNodeRequest(public_key=public, heartbeat_interval=30).SerializeToString()
+        return self.ask(self.ports["proxy"], "/v1/fleet/activate-node", body, **headers)
 
     def nodes_of_superlink(self):
         """Node's number -> its state, as Flower's own command says."""

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from disrupted import THREE
 from federations import Federation
 from hospitals import CMRFED, approve, arm_of, door, hospitals_of, node, running, said, start, wait_for
 from proxies import MISSING, NGINX
@@ -16,11 +17,6 @@ from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.provision import Register
 from cmrfed.site import Home
 from cmrfed.updates import load_weights
-
-THREE = {
-    "sources": {"phantom": "phantom-three"},
-    "phantom": {"patients_per_vendor": 4, "vendors": ["Siemens", "GE", "Philips"]},
-}
 
 
 @pytest.mark.skipif(not NGINX, reason=MISSING)

@@ -1,7 +1,7 @@
 """A provisioned federation in real processes on loopback: who gets in, who does not, and what the proxy refuses."""
 
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from federations import Federation, wait_for_words
@@ -42,6 +42,9 @@ def test_a_registered_sites_node_gets_in_and_no_other_and_nobody_reaches_control
         assert here.ask(outside, "/v1/control/list-runs") == 404
         assert here.ask(inside, "/v1/control/list-runs") == 200
         assert here.ask(outside, "/v1/fleet/activate-node") == here.ask(inside, "/v1/fleet/activate-node") == 401
+        now = datetime.now(UTC)
+        told = {hours: here.ask_as("North", now + timedelta(hours=hours)) for hours in (0, -1, 1)}
+        assert told[0] != 401 and told[-1] == told[1] == 401, "a clock in the past, or what was said an hour ago again"
         for shut_out in (unregistered, keyless, impostor, again):
             assert "SuperNode ID" not in shut_out.read_text()
         assert "SuperNode ID" in north.read_text() and "shutdown" not in north.read_text()
