@@ -174,7 +174,7 @@ class Watch:
     def _look(self, port: int, nodes: list[int]) -> None:
         begun: dict[int, float] = {}
         while not self.ended.wait(0.5):
-            found = {"superlink": _processes("flower-superlink", str(port)), "serverapp": _processes("flwr-serverapp")}
+            found = {"superlink": _processes("superlink_process", str(port)), "serverapp": _processes("flwr-serverapp")}
             found["nodes"] = [one for number in nodes for one in _family(number)]
             for kind, processes in found.items():
                 held = sum(memory for one in processes if (memory := _memory(one)))

@@ -84,7 +84,7 @@ class Disrupted(Federation):
         with suppress(psutil.Error):
             command = " ".join(process.cmdline())
             mine = process.environ().get("FLWR_HOME") == str(self.coordinator.server / "flwr")
-            return mine and {"superlink": "flower-superlink", "server app": "flwr-serverapp"}[kind] in command
+            return mine and {"superlink": "superlink_process", "server app": "flwr-serverapp"}[kind] in command
         return False
 
     def restart_superlink(self):
