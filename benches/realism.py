@@ -72,6 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hearts", type=int, default=100, help="phantom hearts whose masks are drawn for")
     parser.add_argument("--slices", type=int, default=300, help="slices of these hearts that are drawn")
     parser.add_argument("--training-steps", type=int, default=400, help="of every segmenter")
+    parser.add_argument("--trainings", type=int, default=1, help="of a segmenter, over which Dice is averaged")
     parser.add_argument("--seed", type=int, default=0, help="decides hearts, noise and trainings")
     return parser.parse_args()
 
@@ -161,10 +162,13 @@ def _print_dice(phantom: Slices, walk: dict[float, Images], tested: list[Slices]
 
 
 def _dice(images: Slices, tested: list[Slices], options: argparse.Namespace) -> np.ndarray:
-    """Every tested patient's mean Dice."""
-    network = train_segmenter(TrainingSet((images,)), options.training_steps, options.seed)
-    found = [stack_scores(predict(network, test), test).by_patient("dice")[:, -1] for test in tested]
-    return np.concatenate(found)
+    """Every tested patient's mean Dice, averaged over trainings."""
+    scores = []
+    for seed in range(options.seed, options.seed + options.trainings):
+        network = train_segmenter(TrainingSet((images,)), options.training_steps, seed)
+        found = [stack_scores(predict(network, test), test).by_patient("dice")[:, -1] for test in tested]
+        scores.append(np.concatenate(found))
+    return np.mean(scores, axis=0)
 
 
 if __name__ == "__main__":
