@@ -16,6 +16,7 @@ import lone_process  # noqa: E402
 lone_process.install()
 
 import known_hearts  # noqa: E402
+import known_slices  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -51,6 +52,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session", autouse=True)
 def hearts_once() -> Iterator[None]:
     with known_hearts.known():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def slices_once() -> Iterator[None]:
+    with known_slices.known():
         yield
 
 
