@@ -22,6 +22,7 @@ import jaxtyping
 from jaxtyping import AbstractArray, _import_hook, install_import_hook
 
 Typechecker = Callable[[Any], Any]
+_check_shapes = jaxtyping.jaxtyped
 _AXES = jaxtyping.jaxtyped("context")
 """Within, axes of one name are of one length."""
 
@@ -49,7 +50,10 @@ def checked(*, typechecker: Typechecker) -> Typechecker:
             if dataclasses.is_dataclass(definition):
                 definition.__init__ = decorate(definition.__init__)
             return definition
-        if any(map(_has_arrays, definition.__annotations__.values())):
+        annotations = definition.__annotations__.values()
+        if any(isinstance(annotation, str) for annotation in annotations):  # may name what only editors import
+            return _check_shapes(definition, typechecker=typechecker)
+        if any(map(_has_arrays, annotations)):
             return _with_axes(definition, typechecker(definition))
         return definition if "<locals>" in definition.__qualname__ else typechecker(definition)
 
@@ -66,9 +70,7 @@ def _with_axes(definition: Callable[..., Any], checked_alone: Callable[..., Any]
 
 
 def _has_arrays(annotation: Any) -> bool:
-    """True for a shape anywhere in it, and for what is still a string, in which one may be."""
-    if isinstance(annotation, str):
-        return True
+    """True for a shape anywhere in it."""
     if isinstance(annotation, list):  # the arguments of a Callable
         return any(map(_has_arrays, annotation))
     if inspect.isclass(annotation) and issubclass(annotation, AbstractArray):
