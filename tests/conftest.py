@@ -50,8 +50,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hearts_once() -> Iterator[None]:
-    with known_hearts.known():
+def hearts_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    own = tmp_path_factory.getbasetemp()
+    with known_hearts.known((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "hearts"):
         yield
 
 

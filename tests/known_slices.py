@@ -15,7 +15,7 @@ from cmrfed.volumes import Case, Entry
 
 _product = preparation._read_and_prepare
 _prepared: dict[str, Case] = {}
-_MOST = 500
+_MOST = 200
 
 
 @contextmanager

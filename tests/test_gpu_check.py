@@ -9,7 +9,6 @@ from benches import gpu_check
 from cmrfed.config import GeneratorConfig
 from cmrfed.training import private
 
-
 TINY = GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2, trainable="all", init=None)
 
 
