@@ -178,10 +178,10 @@ def _be_modest() -> None:
     """One thread a worker, since there is a worker a processor; and the foreground goes first.
 
     Linear algebra must be told by itself: two workers with as many BLAS threads each as there are processors mostly
-    wait for one another.
+    wait for one another. What is not loaded yet reads the environment; few workers need PyTorch, which takes seconds.
     """
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
     threadpool_limits(1)
     os.nice(5)

@@ -2,7 +2,8 @@
 
 jaxtyping's hook wraps every function, and a nested one anew at each call of the function around it; both together made
 the phantom four times as slow. Here a function without arrays is checked by beartype alone, and a nested one by nobody
-but mypy.
+but mypy. Of one with arrays, the hook would check the arguments twice, the second time together with the result; here
+beartype checks each once, as the function is called and as it returns.
 
 While the hook runs a module it has Python look for bytecode under another name, also for all that the module imports,
 so that torch, MONAI and SciPy were compiled anew in every process of the tests: eleven seconds. Here the other name is
@@ -12,7 +13,7 @@ for the module's own code alone.
 import dataclasses
 import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from types import ModuleType
 from typing import Any, get_args
 from unittest import mock
@@ -22,6 +23,8 @@ from jaxtyping import AbstractArray, _import_hook, install_import_hook
 
 Typechecker = Callable[[Any], Any]
 _check_shapes = jaxtyping.jaxtyped
+_AXES = jaxtyping.jaxtyped("context")
+"""Within, axes of one name are of one length."""
 
 
 def install() -> None:
@@ -47,17 +50,27 @@ def checked(*, typechecker: Typechecker) -> Typechecker:
             if dataclasses.is_dataclass(definition):
                 definition.__init__ = decorate(definition.__init__)
             return definition
-        if any(map(_has_arrays, definition.__annotations__.values())):
+        annotations = definition.__annotations__.values()
+        if any(isinstance(annotation, str) for annotation in annotations):  # may name what only editors import
             return _check_shapes(definition, typechecker=typechecker)
+        if any(map(_has_arrays, annotations)):
+            return _with_axes(definition, typechecker(definition))
         return definition if "<locals>" in definition.__qualname__ else typechecker(definition)
 
     return decorate
 
 
+def _with_axes(definition: Callable[..., Any], checked_alone: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(definition)
+    def call(*arguments: Any, **named: Any) -> Any:
+        with _AXES:
+            return checked_alone(*arguments, **named)
+
+    return call
+
+
 def _has_arrays(annotation: Any) -> bool:
-    """True for a shape anywhere in it, and for what is still a string, in which one may be."""
-    if isinstance(annotation, str):
-        return True
+    """True for a shape anywhere in it."""
     if isinstance(annotation, list):  # the arguments of a Callable
         return any(map(_has_arrays, annotation))
     if inspect.isclass(annotation) and issubclass(annotation, AbstractArray):

@@ -19,6 +19,7 @@ from cmrfed.updates import load_arrays
 
 TINY = ["data=phantom", *TINY_WORDS[:5], "generator.directions=8", "training.precision=fp32"]
 PRIVATE = [*TINY, *TINY_WORDS[9:], "federation.rounds=1", "federation.engine=inprocess", "data.phantom.seed=7"]
+FEW = "data.phantom.patients_per_vendor=4"
 UNMEASURED = ["evaluation.fidelity=null", "evaluation.utility=null", "evaluation.leakage=null"]
 SETTINGS = FinetuningConfig(steps=3, batch_size=4, held_out_fraction=0.4)
 
@@ -43,10 +44,10 @@ def start(public, tmp_path):
 
 def test_a_run_begins_from_it_says_whom_it_saw_and_takes_nobody_of_them_for_private(run_in_one_line, tmp_path):
     words = ["generator.init=null", "finetuning.steps=3", "finetuning.held_out_fraction=0.3", "out=start.safetensors"]
-    code, printed = run_in_one_line("finetune", *TINY, *words)
+    code, printed = run_in_one_line("finetune", *TINY, FEW, *words)
     assert code == 0, printed
     assert "loss on public patients held out: " in printed and "generator.init=" in printed
-    code, printed = run_in_one_line("simulate", *PRIVATE, *UNMEASURED, "generator.init=start.safetensors")
+    code, printed = run_in_one_line("simulate", *PRIVATE, FEW, *UNMEASURED, "generator.init=start.safetensors")
     assert code == 0, printed
     material = read_material(open_run("runs/latest"), False)
     told = material.run.record.pretraining
@@ -56,7 +57,7 @@ def test_a_run_begins_from_it_says_whom_it_saw_and_takes_nobody_of_them_for_priv
     )
     assert f"{told['public_patients']} public patients of phantom" in (material.run.folder / "report.html").read_text()
     code, printed = run_in_one_line(
-        "simulate", *PRIVATE, *UNMEASURED, "generator.init=start.safetensors", "data.phantom.seed=0"
+        "simulate", *PRIVATE, FEW, *UNMEASURED, "generator.init=start.safetensors", "data.phantom.seed=0"
     )
     assert code == 2 and f"start.safetensors was trained on {told['public_patients']} of these patients" in printed
 

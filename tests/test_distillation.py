@@ -87,7 +87,7 @@ def test_a_student_comes_nearer_to_its_teachers_images_and_the_teacher_stays(tin
             return float((few - teacher.denoise(noises, batch.conditions, steps=8)).square().mean())
 
     start = distance(student)
-    settings = PretrainingConfig(steps=80, batch_size=4, mixed_slices=8, learning_rate=3e-3, ema_decay=0.9)
+    settings = PretrainingConfig(steps=40, batch_size=4, mixed_slices=8, learning_rate=5e-3, ema_decay=0.9)
     found = pretrain(
         student, patients, settings, TrainingConfig(precision="fp32", device="cpu"), 0, objectives=[objective]
     )

@@ -6,12 +6,15 @@ import pytest
 import torch
 
 from benches import gpu_check
+from cmrfed.config import GeneratorConfig
 from cmrfed.training import private
 
+TINY = GeneratorConfig(channels=(8, 8), norm_groups=4, condition_dropout=0.2, trainable="all", init=None)
 
-@pytest.fixture
-def checks(tiny_generator_config):
-    return gpu_check.check(tiny_generator_config, torch.device("cpu"), patients=3, shape=(2, 1, 16, 16))
+
+@pytest.fixture(scope="module")
+def checks():
+    return gpu_check.check(TINY, torch.device("cpu"), patients=3, shape=(2, 1, 16, 16))
 
 
 def test_on_a_cpu_every_precision_and_way_holds_to_the_bit(checks):
@@ -23,10 +26,10 @@ def test_on_a_cpu_every_precision_and_way_holds_to_the_bit(checks):
         assert 0.9 < one.largest_part <= 1
 
 
-def test_groups_as_large_as_the_sample_happens_to_be_are_found_out(monkeypatch, tiny_generator_config):
+def test_groups_as_large_as_the_sample_happens_to_be_are_found_out(monkeypatch):
     monkeypatch.setattr("cmrfed.privacy.gradients._filled", lambda part, together: part)
     monkeypatch.setattr(private, "_places_are_alike", lambda *_: True)
-    found = gpu_check.check(tiny_generator_config, torch.device("cpu"), patients=3, shape=(2, 1, 16, 16))
+    found = gpu_check.check(TINY, torch.device("cpu"), patients=3, shape=(2, 1, 16, 16))
     assert max(one.left_behind for one in found if one.asked == "vmap") > 1e-9
     assert max(one.left_behind for one in found if one.asked == "loop") < 1e-12
 

@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -72,9 +73,7 @@ def read_json_text(text: str, where: str) -> Any:
 def read_stage_yaml(stage: type[S], path: Path) -> S:
     """Read a stage that a person wrote as YAML. Raises UserError when the file is missing, or is not one."""
     try:
-        text = path.read_text(encoding="utf-8")
-        _refuse_tricks(text)
-        values = OmegaConf.create(text)
+        values = _parsed_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, ValueError) as error:
@@ -85,6 +84,13 @@ def read_stage_yaml(stage: type[S], path: Path) -> S:
         return read_stage(stage, values, where=str(path))
     except OmegaConfBaseException as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+@lru_cache(maxsize=16)  # a site reads its policy at every question, and YAML is slow to parse
+def _parsed_yaml(text: str) -> DictConfig | ListConfig:
+    """What is never written to, so that it can be kept; interpolations are resolved when it is read."""
+    _refuse_tricks(text)
+    return OmegaConf.create(text)
 
 
 def _refuse_tricks(text: str) -> None:

@@ -7,7 +7,6 @@ library is seen as one.
 
 import gzip
 import json
-import resource
 import shutil
 import signal
 import sys
@@ -31,6 +30,7 @@ from layouts_more import (
     write_sunnybrook,
     write_ukbiobank_subject,
 )
+from peak_memory import peak_mib
 
 from cmrfed.config import UserError
 from cmrfed.datasets import DATASETS, find_entries, recognise
@@ -319,7 +319,7 @@ def fuzz(root: Path, count: int, seed: int) -> dict[str, object]:
             signal.alarm(0)
         slowest = max(slowest, (time.perf_counter() - began, case))
         mend(path, content)
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak_gib = peak_mib() / 2**10
     return {"outcomes": outcomes, "failures": failures, "slowest": slowest, "peak_gib": peak_gib}
 
 

@@ -22,13 +22,16 @@ from cmrfed.runs.evaluation import evaluate
 from cmrfed.slices import Slices
 from cmrfed.updates import load_generator, load_weights
 
+FIDELITY = {"slices": 12, "segmenter_steps": 2, "spaces": ["radiomics"]}  # the quickest space
+
 
 @pytest.fixture
 def run(cache, tmp_path, few_halves):
     """Runs and evaluates a tiny federation under changes of its generator and of other stages."""
 
     def run(generator, **changes):
-        evaluation = {"utility": None, "leakage": {"times": 2, "inversion_steps": 1, "shadow_models": 0}}
+        evaluation = {"fidelity": FIDELITY, "utility": None}
+        evaluation |= {"leakage": {"times": 2, "inversion_steps": 1, "shadow_models": 0}}
         evaluation |= changes.pop("evaluation", {})
         config = tiny_run_config(cache, generator=generator, evaluation=evaluation, **changes)
         finished = simulate(config, tmp_path / "runs")
@@ -85,7 +88,7 @@ def test_a_latent_space_is_a_file_and_a_line(run, monkeypatch):
     torch.testing.assert_close(haar.decode(haar.encode(images)), images)
     assert haar.encode(torch.randn(2, 1, 3, 8, 6)).shape == (2, 4, 3, 4, 3)
     leakage = {"times": 2, "inversion_steps": 1, "attacks": ["secmi", "fcre_ssim", "pfami"]}
-    measured = {"fidelity": {"slices": 10, "reconstruct": True}, "leakage": leakage}
+    measured = {"fidelity": FIDELITY | {"reconstruct": True}, "leakage": leakage}
     finished, results = run({"space": "haar"}, evaluation=measured)
     assert spent(finished) == {0, 1, 2} and moved(finished)
     generator, _ = load_generator(finished.folder / "arms/private/model.safetensors")

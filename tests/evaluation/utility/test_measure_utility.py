@@ -106,7 +106,7 @@ def test_a_segmenter_that_two_steps_taught_nothing_is_no_yardstick_and_the_compa
 def test_a_yardstick_that_learnt_its_images_stands_and_noise_is_of_no_use_beside_it(generator_file):
     noise = subject_of(generator_file)
     noise = subject_of(generator_file, synthetic={"private": noise.synthetic["private"]})
-    config = UtilityConfig(steps=100, disease=False, augmented=False)
+    config = UtilityConfig(steps=60, disease=False, augmented=False)
     found = measure_utility(noise, config, silent)["private"]
     assert found["void"] is None
     assert found["over_blind"]["real"]["beats_blind"]

@@ -24,7 +24,7 @@ def overlap(predicted, reference):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_learns_a_separable_task(backbone):
-    network = train_segmenter(TRAINED_ON, steps=120, seed=0, backbone=backbone)
+    network = train_segmenter(TRAINED_ON, steps=90, seed=0, backbone=backbone)
     assert overlap(predict(network, TESTED), TESTED.masks) > 0.9
 
 
