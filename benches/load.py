@@ -149,8 +149,14 @@ def _answering(listener: socket.socket, site: str, shapes: dict[str, tuple[int, 
             if question.action == BUNDLE:
                 send(connection, packed(Answer(notes=notes)))
                 continue
-            update = {name: npy(random.random(shape, np.float32) * np.float32(1e-6)) for name, shape in shapes.items()}
-            send(connection, packed(Answer(notes={**notes, "loss": 0.1}, record="update", arrays=update)))
+            with _ONE_AT_A_TIME:
+                update = {
+                    name: npy(random.random(shape, np.float32) * np.float32(1e-6)) for name, shape in shapes.items()
+                }
+                answer = packed(Answer(notes={**notes, "loss": 0.1}, record="update", arrays=update))
+            del update
+            send(connection, answer)
+            del answer
 
 
 @dataclass
