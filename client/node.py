@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 from flwr.app import Context, Message
@@ -47,21 +48,35 @@ _log = logging.getLogger("cmrfed.node")
 
 _POLL_S = 0.5
 _HEARTBEAT_S = 10.0
+_LEAST_WAIT_S, _MOST_WAIT_S = 5.0, 60.0
+"""Until a SuperNode that ended is started again."""
 _TASKS = [TaskType.CLIENT_APP.value, TaskType.AGENT_APP.value]
 """All that a SuperNode waits for; of these, agents are refused."""
 
 
-def run_node(superlink: str, door: Path, options: Sequence[str]) -> None:
+def run_node(superlink: str, door: Path, options: Sequence[str]) -> NoReturn:
     """Be a node of the SuperLink at HOST:PORT for the site whose door is at this socket, until interrupted.
 
-    options: Flower's own, as certificates and keys. Raises UserError where the SuperNode ends.
+    options: Flower's own, as certificates and keys. A SuperNode that ends is started again: it gives up on much that
+    passes, as on a server's certificate that has expired and will be renewed.
     """
+    wait_s = _LEAST_WAIT_S
+    while True:
+        began = time.monotonic()
+        code = _run_supernode(superlink, door, options)
+        wait_s = _LEAST_WAIT_S if time.monotonic() - began > _MOST_WAIT_S else min(2 * wait_s, _MOST_WAIT_S)
+        _log.warning("the SuperNode ended with exit code %d; it is started again in %d s", code, wait_s)
+        time.sleep(wait_s)
+
+
+def _run_supernode(superlink: str, door: Path, options: Sequence[str]) -> int:
+    """Do a SuperNode's tasks for as long as it runs; its exit code."""
     with _supernode(superlink, options) as (process, address, secret):
         executor = Executor(address, secret, door)
         while process.poll() is None:
             if not executor.step():
                 time.sleep(_POLL_S)
-    raise UserError(f"the SuperNode ended with exit code {process.returncode}; its last messages above say why")
+        return int(process.returncode)
 
 
 @contextmanager

@@ -3,16 +3,20 @@
 import subprocess
 from contextlib import suppress
 
+import numpy as np
 import psutil
 from federations import Federation
 from hospitals import CMRFED, approve, hospitals_of, wait_for
 from tiny_runs import tiny_run_config
 
+from cmrfed import apps
+from cmrfed.apps.server.submission import SubmittedRun
 from cmrfed.apps.server.superlink import SuperLink
 from cmrfed.apps.simulations.simulate import simulate
 from cmrfed.config import UserError
 from cmrfed.core.processes import stop
 from cmrfed.site import Home
+from cmrfed.updates import load_weights
 
 THREE = {
     "sources": {"phantom": "phantom-three"},
@@ -101,6 +105,30 @@ class Disrupted(Federation):
     def paid(self):
         """How many rounds sites have paid for, all of them together."""
         return sum(len(Home(home).ledger.rows()) for home in self.homes)
+
+    def submit(self):
+        """Have the run begin."""
+        self.run = SubmittedRun.lay_out(self.config, self.coordinator, (), self.root / "submitted", None)
+        self.cmrfed("submit", f"resume={self.run.folder}", "wait=false")
+
+    def go_on(self):
+        """Start the run again if it is not at work."""
+        with suppress(UserError):  # a SuperLink that is not up yet
+            SubmittedRun(self.run.folder).start(apps.FOLDER)
+
+    @property
+    def is_finished(self):
+        return self.run.arm.state().round == self.rounds and (self.run.arm.folder / "model.safetensors").exists()
+
+    def require_what_was_simulated(self, told):
+        """The model of the simulation, and each round paid for once at each site."""
+        assert self.is_finished, told
+        found, _ = load_weights(self.run.arm.folder / "model.safetensors")
+        wanted, _ = load_weights(self.simulated.arm_folder("private") / "model.safetensors")
+        for name, weight in wanted.items():
+            np.testing.assert_allclose(found[name], weight, atol=1e-6, err_msg=told)
+        for home in self.homes:
+            assert [entry.round for entry in Home(home).ledger.rows()] == list(range(1, self.rounds + 1)), told
 
     def end(self):
         for process in self.processes.values():

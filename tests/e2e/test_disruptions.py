@@ -33,7 +33,11 @@ def test_a_network_cut_and_a_certificate_that_ended_cost_a_run_time_and_nothing_
         here.coordinator.renew_certificate(datetime.now(UTC) - timedelta(days=800))
         here.kill("proxy", None)
         for home in here.homes:
-            wait_for_words("certificate has expired", tmp_path / f"node {home.name}.log", seconds=180)
+            wait_for_words(
+                r"its certificate is not accepted \(certificate has expired\)",
+                tmp_path / f"node {home.name}.log",
+                seconds=180,
+            )
         assert not here.is_finished
         assert "server.pem: until" in here.cmrfed("provision", "rotate", "folder=federation")
         here.kill("proxy", None)  # which reads the new one
