@@ -1,9 +1,10 @@
 """What the kernel distance finds wrong with a flow's images, and where on the way they are spoilt.
 
 Phantom images of some slices, and what a flow that learnt from phantoms sees for their masks at several times of its
-walk, as of no known vendor or style: at 0.95 that is what it draws in twenty steps. Both are also changed in one way at
-a time. By row: KID to the report half of each real set, their mean, the KID to the phantom's own images, and the grain
-(spread of the Laplacian). For some, the Dice on the same real patients of a segmenter that learnt from them alone.
+walk, as of no known vendor or style: at 0.9 that is what it draws in twenty steps, at 0.95 what the whole way comes to.
+Both are also changed in one way at a time. By row: KID to the report half of each real set, their mean, the KID to the
+phantom's own images, and the grain (spread of the Laplacian). For some, the Dice on the same real patients of
+segmenters that learnt from them alone.
 
     python -m benches.realism --data DATA --store STORE
 """

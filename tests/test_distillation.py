@@ -32,8 +32,8 @@ def drawn(objective, rows=range(4), seed=3):
 @pytest.mark.parametrize("family", ["flow", "ddpm", "edm"])
 @pytest.mark.parametrize("guidance", [1.0, 1.5])
 def test_each_lesson_leads_from_where_the_teacher_was_to_where_it_went(tiny_generator_config, family, guidance):
-    """A student that saw these parts would draw, in two steps, what the teacher drew in six."""
-    teacher, _, objective = pair(tiny_generator_config, family, steps=6, guidance=guidance)
+    """A student that saw these parts would draw, in two steps, what the teacher drew in twenty."""
+    teacher, _, objective = pair(tiny_generator_config, family, steps=20, guidance=guidance)
     batch, path = drawn(objective), teacher.path
     times = path.sampling_times(2)
     first, last = batch.rows(0, 4), batch.rows(4, 8)
@@ -42,7 +42,7 @@ def test_each_lesson_leads_from_where_the_teacher_was_to_where_it_went(tiny_gene
     reached = path.corrupt(path_parts(first), times[1].expand(4))
     torch.testing.assert_close(path.corrupt(path_parts(last), last.draws["times"]), reached, rtol=1e-3, atol=1e-4)
     if family == "flow":
-        expected = teacher.denoise(noises, first.conditions, steps=6, guidance=guidance)
+        expected = teacher.denoise(noises, first.conditions, steps=20, guidance=guidance)
         torch.testing.assert_close(last.images, expected, rtol=1e-3, atol=1e-4)
 
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from cmrfed.shapes import Latent, spread
 
+_TIMES_APART = 1e-4
+"""Times nearer to each other are one, in float32."""
+
 Times = Float[Tensor, " batch"]
 AlphaSigma = tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]
 
@@ -30,9 +33,11 @@ class Path(nn.Module, ABC):
 
     clips: whether a sampler keeps the predicted image within [-1, 1] at each step (as DDPMs do), and not only at the
     end.
+    latest: the last time at which a sampler asks; the image that is seen then is the one that was drawn.
     """
 
     clips: ClassVar[bool] = False
+    latest: ClassVar[float] = 1.0
 
     @abstractmethod
     def draw_times(self, count: int, random: torch.Generator) -> Times:
@@ -49,6 +54,10 @@ class Path(nn.Module, ABC):
     @abstractmethod
     def sampling_times(self, steps: int) -> Float[Tensor, " steps"]:
         """Times at which a sampler asks the network, from the noisiest on; after the last, it takes the image."""
+
+    def is_asked_at(self, t: float) -> bool:
+        """Whether a sampler still asks then."""
+        return t < self.latest + _TIMES_APART
 
     @abstractmethod
     def target(self, parts: Parts, t: Times) -> Latent:

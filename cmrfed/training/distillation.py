@@ -70,6 +70,8 @@ class FewSteps(Objective):
             yield x_t
             substeps = 1 if start == end else self.substeps
             for t, to in pairwise(torch.linspace(float(start), float(end), substeps + 1, device=noises.device)):
+                if not path.is_asked_at(float(t)):
+                    break
                 seen = self.teacher.seen(x_t, t.expand(len(x_t)), conditions, self.guidance)
                 x_t = path.corrupt(seen, to.expand(len(x_t)))
             if number == self.steps:

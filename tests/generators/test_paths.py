@@ -49,8 +49,14 @@ def test_whoever_knows_the_image_is_carried_to_it_in_any_number_of_steps(tiny_ge
     generator, batch = denoiser(tiny_generator_config, family), a_batch()
     generator.network = Oracle(generator, lambda x_t, signal, noise, conditions: batch.images)
     found = generator.denoise(noises(batch.images), batch.conditions, steps)
-    assert len(generator.network.asked) == steps
+    assert len(generator.network.asked) == len(generator.path.sampling_times(steps)) <= steps
     torch.testing.assert_close(found, batch.images, rtol=0, atol=1e-5 if family == "flow" else 1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 20, 1000])
+def test_a_flow_is_not_asked_after_nine_tenths_of_its_way(steps):
+    times = FAMILIES.load("flow")().sampling_times(steps).tolist()
+    assert times == pytest.approx([step / steps for step in range(steps) if step / steps <= 0.9])
 
 
 @pytest.mark.parametrize("steps", [3, 10, 50])
