@@ -7,7 +7,7 @@ LOCKED := $(BIN)/uv pip compile --upgrade --quiet --generate-hashes --no-annotat
     --custom-compile-command "make lock" --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
     --only-binary :all: --no-binary antlr4-python3-runtime
 
-.PHONY: simulate test e2e lint bench gpu-check gpu-foundation lock clean
+.PHONY: simulate test e2e oldest-flower lint bench gpu-check gpu-foundation lock clean
 
 simulate: $(INSTALLED)          ## the federation on the built-in phantom, up to report.html; interrupted, it goes on
 	$(BIN)/cmrfed simulate resume=auto
@@ -17,6 +17,12 @@ test: $(INSTALLED)              ## the fast tests
 
 e2e: $(INSTALLED)               ## whole runs in real processes
 	$(BIN)/pytest tests/e2e --override-ini addopts="-q --strict-markers" -n auto --dist loadfile
+
+oldest-flower: $(INSTALLED)     ## what touches Flower, with the oldest version of it that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .oldest-flower "flwr==1.41.0"
+	PYTHONPATH=.oldest-flower $(BIN)/pytest tests/e2e/test_provisioned.py tests/test_server.py tests/test_exchange.py \
+	    tests/test_nodes.py tests/test_superlink.py tests/test_superlink_process.py tests/test_submission.py \
+	    tests/test_simulate_flower.py tests/site/test_boundary.py --override-ini addopts="-q --strict-markers" -n auto
 
 lint: $(INSTALLED)              ## style, types and layers
 	$(BIN)/ruff check .
@@ -38,7 +44,7 @@ lock: $(INSTALLED)              ## what deploy/Dockerfile installs: the newest t
 	$(LOCKED) --output-file deploy/build.lock --constraint deploy/requirements.lock deploy/build.in
 
 clean:                          ## remove what can be made again; runs/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .oldest-flower .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

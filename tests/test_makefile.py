@@ -1,5 +1,6 @@
 """What `make` does before it starts anything: it installs once, into an environment of the Python that is asked for."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -67,3 +68,9 @@ def test_a_python_that_is_too_old_is_named_and_nothing_is_touched(make, tmp_path
     log, said = make(code=2)
     assert log == []
     assert "Python 3.11 or newer is needed, found 3.9" in said
+
+
+def test_the_oldest_flower_that_is_tried_is_the_oldest_that_is_allowed():
+    tried = re.search(r"flwr==([\d.]+)\.0\"", MAKEFILE.read_text()).group(1)
+    allowed = re.search(r"flwr\[simulation\]>=([\d.]+),", MAKEFILE.with_name("pyproject.toml").read_text()).group(1)
+    assert tried == allowed

@@ -74,7 +74,7 @@ def node(config: SiteNode) -> None:
 class ServerWatch:
     """Says why a node does not reach its server, which Flower's own SuperNode does not: it tries again for ever."""
 
-    every_s = 60.0
+    every_s = 20.0
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self._said = connection, ""
@@ -90,7 +90,7 @@ class ServerWatch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look now, and then every minute until the block ends."""
+        """Look now, and then every `every_s` seconds until the block ends."""
         fingerprint = public_half(Path(self._connection.node_key)).fingerprint
         told = f"node of {self._connection.site}; the server lets it in once it has registered the key {fingerprint}"
         console.print(told, markup=False, soft_wrap=True)
