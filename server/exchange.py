@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from flwr.app import Message
+from flwr.app import Message, MessageType
 from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
@@ -22,8 +22,9 @@ class PersistentGrid(Grid):
 
     Flower waits for every reply until the deadline. One that was lost on its way, or that a node which was started anew
     in the meantime will never give, would so cost the whole round's time. A node is asked again as soon as its reply is
-    known to be lost, and a few times where it is silent: a site that has answered a question answers it again with the
-    same bytes and pays nothing, and one that is still at work answers when it is done.
+    known to be lost. Where it is silent it is asked a few times for its training: a site that has answered that answers
+    again with the same bytes and pays nothing, and one that is still at work answers when it is done. The phases of a
+    joint step are each answered once, so that a second question could be refused before the first one's answer is here.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -63,7 +64,8 @@ class PersistentGrid(Grid):
         while exchange.open and (timeout is None or now - started < timeout):
             lost = exchange.listen()
             if now - started > again_s:
-                patience_s, again_s, lost = 2 * patience_s, again_s + 2 * patience_s, exchange.open
+                patience_s, again_s = 2 * patience_s, again_s + 2 * patience_s
+                lost = sorted({*lost, *exchange.repeatable})
             exchange.ask(lost)
             if exchange.open:
                 time.sleep(_POLL_S)
@@ -83,6 +85,12 @@ class _Exchange:
     @property
     def open(self) -> list[int]:
         return [place for place in range(len(self._messages)) if place not in self._replies]
+
+    @property
+    def repeatable(self) -> list[int]:
+        """Of these, what may be asked while an answer may be on its way."""
+        kinds = [message.metadata.message_type for message in self._messages]
+        return [place for place in self.open if kinds[place] == MessageType.TRAIN]
 
     def ask(self, places: Sequence[int]) -> None:
         if places:

@@ -63,8 +63,8 @@ def quick(monkeypatch):
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 
 
-def messages(*nodes):
-    return [Message(RecordDict(), node, "train") for node in nodes]
+def messages(*nodes, kind="train"):
+    return [Message(RecordDict(), node, kind) for node in nodes]
 
 
 def told(replies):
@@ -85,6 +85,13 @@ def test_a_silent_node_is_asked_again_a_few_times():
     network = Losing({2: [SILENT, SILENT, 7], 3: [8]})
     assert told(PersistentGrid(network).send_and_receive(messages(2, 3), timeout=6.0)) == {2: 7, 3: 8}
     assert network.asked == [2, 3, 2, 2]
+
+
+def test_of_a_phase_that_is_answered_once_a_silent_node_is_not_asked_twice_and_a_lost_reply_is():
+    network = Losing({2: [SILENT, 7], 3: [LOST, 8]})
+    replies = PersistentGrid(network).send_and_receive(messages(2, 3, kind="query.mask"), timeout=1.0)
+    assert told(replies) == {3: 8}
+    assert network.asked == [2, 3, 3]
 
 
 def test_after_its_time_an_exchange_ends_with_what_came_and_the_losses_by_their_nodes():
