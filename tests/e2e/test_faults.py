@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 import time
+from collections import Counter
 from contextlib import ExitStack
 
 import pytest
@@ -41,3 +42,4 @@ def test_killed_at_random_instants_a_federation_trains_the_same_and_nobody_pays_
     told = f"CMRFED_KILL_SEED={seed}, killed {landed}\n{said(tmp_path)}"
     here.require_what_was_simulated(told)
     assert len(landed) >= min(KILLS, 2), told
+    print(f"{len(landed)} kills: {Counter(landed)}")  # noqa: T201  # what was shown: pytest -s says it
