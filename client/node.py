@@ -89,7 +89,7 @@ def _supernode(superlink: str, options: Sequence[str]) -> Iterator[tuple["subpro
         file.write_bytes(secret)
         with socket.create_server(("127.0.0.1", 0)) as bound:
             port = bound.getsockname()[1]
-        command = [sys.executable, "-m", "cmrfed.apps.client.supernode_process", "--superlink", superlink]
+        command = [sys.executable, "-P", "-m", "cmrfed.apps.client.supernode_process", "--superlink", superlink]
         command += ["--isolation", "process", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--superexec-auth-secret-file", str(file), *options]
         process = subprocess.Popen(guarded(command), env={**os.environ, **QUIET})

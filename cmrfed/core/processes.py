@@ -20,7 +20,7 @@ def guarded(command: list[str]) -> list[str]:
 
     What SIGKILL ends can clear nothing up, and Flower's own watch over its parents waits for the round at work.
     """
-    return [sys.executable, "-m", __name__, str(os.getpid()), *command]
+    return [sys.executable, "-P", "-m", __name__, str(os.getpid()), *command]
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
