@@ -4,11 +4,13 @@ A provisioned federation on this machine: the SuperLink with TLS, `cmrfed submit
 node with a registered key. Behind each node is a door that computes nothing: it answers at once, with numbers as many
 as an update has, and others each time, for Flower keeps equal arrays once. So what is measured is the server and the
 way to it. Nodes share the machine with the server here, and its processors: *server, s* is the processor time of
-SuperLink and server app alone, and with as many processors as that keeps busy a round takes no less.
+SuperLink and server app alone.
 
-    python -m benches.load [5 10 25 50]
+    python -m benches.load [5 10 25 50] [WORDS OF cmrfed submit]
 
-Every number of sites is a federation of its own. Some six minutes for the four on two cores, and 8 GiB for 50 sites.
+Without words every weight of a network of 5 million is trained, sent down and sent up, in 32 bits: the most that a
+round can be. Every number of sites is a federation of its own; a quarter of an hour for the four on two cores. Seconds
+are of the rounds after the first, in which processes import.
 """
 
 import os
@@ -33,7 +35,7 @@ from cmrfed.apps.server.nodes import admit, nodes_seen
 from cmrfed.apps.server.submission import SubmittedRun
 from cmrfed.apps.server.superlink import SuperLink
 from cmrfed.apps.simulations.flower import free_ports
-from cmrfed.config import UserError
+from cmrfed.config import RunConfig, UserError
 from cmrfed.console import console, say
 from cmrfed.core.json_lines import read_lines
 from cmrfed.core.packing import npy
@@ -43,27 +45,26 @@ from cmrfed.door.messages import packed, unpacked
 from cmrfed.door.sockets import receive, send
 from cmrfed.provision import Coordinator, FederationDescription, Register, join, read_invitation
 from cmrfed.provision.node_key import read_node_key
-from cmrfed.replies import count, trained_shapes
+from cmrfed.replies import trained_shapes
 
 SITES = (5, 10, 25, 50)
 ROUNDS = 3
-RUN = (
-    *("recipe=none", "generator.init=null", "generator.channels=[64,112,160]", "generator.trainable=all"),
-    *(f"federation.rounds={ROUNDS}", "federation.round_timeout_s=1800", "federation.largest_start_loss=null"),
-)
-"""Every weight is trained, sent down and sent up, in 32 bits: the most that a round can be."""
-TITLES = ("sites", "model, MB", "a round, s", "server, s", "SuperLink, MB", "server app, MB", "all nodes, MB")
+ALWAYS = (f"federation.rounds={ROUNDS}", "federation.round_timeout_s=1800", "federation.largest_start_loss=null")
+WHOLE = ("recipe=none", "generator.init=null", "generator.channels=[64,112,160]", "generator.trainable=all")
+TITLES = ("sites", "up, MB", "a round, s", "server, s", "SuperLink, MB", "server app, MB", "all nodes, MB")
 
 
 def main() -> None:
     """Print a table in Markdown."""
     console.print(f"| {' | '.join(TITLES)} |\n|{' --- |' * len(TITLES)}", soft_wrap=True)
-    for sites in map(int, sys.argv[1:] or SITES):
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()] or SITES
+    config = api.configure(*([word for word in sys.argv[1:] if not word.isdigit()] or WHOLE), *ALWAYS)
+    for sites in numbers:
         with tempfile.TemporaryDirectory(prefix="cmrfed-load-") as folder:
-            console.print(measured(Path(folder), sites), soft_wrap=True)
+            console.print(measured(Path(folder), sites, config), soft_wrap=True)
 
 
-def measured(root: Path, sites: int) -> str:
+def measured(root: Path, sites: int, config: RunConfig) -> str:
     """A row of the table."""
     coordinator = provisioned(root, [f"site-{number:03}" for number in range(sites)])
     with ExitStack() as stack:
@@ -71,9 +72,9 @@ def measured(root: Path, sites: int) -> str:
         superlink.start()
         stack.callback(superlink.stop)
         nodes = connected(coordinator, root, stack)
-        run = SubmittedRun.lay_out(api.configure(*RUN), coordinator, (), root / "runs", None)
+        run = SubmittedRun.lay_out(config, coordinator, (), root / "runs", None)
         shapes = trained_shapes(run.arm.request(run.arm.state()))
-        watch = stack.enter_context(Watch.on(superlink.port, nodes))
+        watch = stack.enter_context(Watch.on(coordinator.server / "flwr", nodes))
         for site in run.record.sites:
             stack.enter_context(door(root / f"{site}.sock", site, shapes))
         run.start(apps.FOLDER)
@@ -81,8 +82,9 @@ def measured(root: Path, sites: int) -> str:
     _, *rounds = read_lines(run.arm.folder / "rounds.jsonl")
     if any(answer["reason"] for line in rounds for answer in line["sites"].values()):
         raise UserError(f"{run.arm.folder}: a site was left out; see rounds.jsonl")
-    took = sum(line["finished"] - line["started"] for line in rounds) / ROUNDS
-    cells = (sites, f"{4 * count(shapes) / 1e6:.0f}", f"{took:.0f}", f"{watch.server_s / ROUNDS:.0f}", *watch.megabytes)
+    first, last = rounds[0]["finished"], rounds[-1]["finished"]
+    took, server = ((end - begin) / (ROUNDS - 1) for begin, end in ((first, last), map(watch.server_s, (first, last))))
+    cells = (sites, f"{rounds[-1]['bytes']['up'] / sites / 1e6:.3g}", f"{took:.0f}", f"{server:.0f}", *watch.megabytes)
     return f"| {' | '.join(map(str, cells))} |"
 
 
@@ -165,49 +167,50 @@ class Watch:
     process that has them."""
 
     most: dict[str, float] = field(default_factory=dict)
-    times: dict[int, float] = field(default_factory=dict)
+    spent: list[tuple[float, float]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     @contextmanager
-    def on(cls, port: int, nodes: list[int]) -> Iterator["Watch"]:
+    def on(cls, home: Path, nodes: list[int]) -> Iterator["Watch"]:
         watch = cls()
-        thread = threading.Thread(target=watch._look, args=(port, nodes), daemon=True)
+        thread = threading.Thread(target=watch._look, args=(home, nodes), daemon=True)
         thread.start()
         yield watch
         watch.ended.set()
         thread.join()
 
-    @property
-    def server_s(self) -> float:
-        return sum(self.times.values())
+    def server_s(self, moment: float) -> float:
+        """Processor time of SuperLink and server app until then."""
+        return max(spent for at, spent in self.spent if at <= moment)
 
     @property
     def megabytes(self) -> list[str]:
         return [f"{self.most[kind]:.0f}" for kind in ("superlink", "serverapp", "nodes")]
 
-    def _look(self, port: int, nodes: list[int]) -> None:
-        begun: dict[int, float] = {}
+    def _look(self, home: Path, nodes: list[int]) -> None:
         while not self.ended.wait(0.5):
-            found = {"superlink": _processes("superlink_process", str(port)), "serverapp": _processes("flwr-serverapp")}
+            found = {
+                "superlink": _processes("superlink_process", home),
+                "serverapp": _processes("flwr-serverapp", home),
+            }
             found["nodes"] = [one for number in nodes for one in _family(number)]
             for kind, processes in found.items():
                 held = sum(memory for one in processes if (memory := _memory(one)))
                 self.most[kind] = max(self.most.get(kind, 0.0), held / 1e6)
-            for one in found["superlink"] + found["serverapp"]:
-                spent = _spent(one)
-                self.times[one.pid] = max(spent - begun.setdefault(one.pid, spent), self.times.get(one.pid, 0.0))
+            self.spent.append((time.time(), sum(map(_spent, found["superlink"] + found["serverapp"]))))
 
 
-def _processes(*words: str) -> list[psutil.Process]:
-    return [one for one in psutil.process_iter() if all(word in " ".join(_command(one)) for word in words)]
+def _processes(program: str, home: Path) -> list[psutil.Process]:
+    """Of this federation's server."""
+    return [one for one in psutil.process_iter() if _is(one, program, home)]
 
 
-def _command(process: psutil.Process) -> list[str]:
+def _is(process: psutil.Process, program: str, home: Path) -> bool:
     try:
-        return process.cmdline()
+        return program in " ".join(process.cmdline()) and process.environ().get("FLWR_HOME") == str(home)
     except psutil.Error:
-        return []
+        return False
 
 
 def _family(number: int) -> list[psutil.Process]:
