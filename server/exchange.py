@@ -24,7 +24,7 @@ class PersistentGrid(Grid):
     in the meantime will never give, would so cost the whole round's time. A node is asked again as soon as its reply is
     known to be lost. Where it is silent it is asked a few times for its training: a site that has answered that answers
     again with the same bytes and pays nothing, and one that is still at work answers when it is done. The phases of a
-    joint step are each answered once, so that a second question could be refused before the first one's answer is here.
+    joint step are each answered once: a second question could be refused before the first one's answer is here.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -109,9 +109,8 @@ class _Exchange:
             if not reply.has_error():
                 self._replies[place] = reply
                 continue
-            failed = Message(
-                reply.error, reply_to=self._messages[place]
-            )  # the SuperLink signs for a node's with its own
+            # an error may have come in the SuperLink's name; it is of this node
+            failed = Message(reply.error, reply_to=self._messages[place])
             if reply.error.code in _LOST:
                 self._losses[place] = failed
                 lost.append(place)
