@@ -14,6 +14,8 @@ _POLL_S = 1.0
 """Between two looks for replies."""
 _PATIENCE = 1 / 12
 """Of the time there is for a reply, after which a silent node is asked again; then after twice as long, and so on."""
+_LONGEST_PAUSE_S = 60.0
+"""Between two questions for a reply that is lost again and again."""
 _LOST = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE)
 
 
@@ -59,18 +61,35 @@ class PersistentGrid(Grid):
         loss, where it is known, and else none."""
         exchange = _Exchange(self._grid, list(messages), self._late)
         exchange.ask(exchange.open)
-        now = started = time.monotonic()
-        patience_s = again_s = timeout * _PATIENCE if timeout else math.inf
-        while exchange.open and (timeout is None or now - started < timeout):
-            lost = exchange.listen()
-            if now - started > again_s:
-                patience_s, again_s = 2 * patience_s, again_s + 2 * patience_s
-                lost = sorted({*lost, *exchange.repeatable})
-            exchange.ask(lost)
+        passed, started = 0.0, time.monotonic()
+        lost: set[int] = set()
+        for_lost = _Pauses(0.0, _POLL_S, _LONGEST_PAUSE_S)
+        for_silent = _Pauses(timeout * _PATIENCE, 2 * timeout * _PATIENCE) if timeout else _Pauses(math.inf, math.inf)
+        while exchange.open and (timeout is None or passed < timeout):
+            lost.update(exchange.listen())
+            again = set(exchange.repeatable) if for_silent.over(passed) else set()
+            if lost and for_lost.over(passed):
+                again, lost = again | lost, set()
+            exchange.ask(sorted(again.intersection(exchange.open)))
             if exchange.open:
                 time.sleep(_POLL_S)
-            now = time.monotonic()
+            passed = time.monotonic() - started
         return exchange.end()
+
+
+class _Pauses:
+    """Moments after which to do something once more, in seconds: the first, and then each twice as far from the one
+    before, up to `longest`."""
+
+    def __init__(self, first: float, pause: float, longest: float = math.inf) -> None:
+        self._next, self._pause, self._longest = first, pause, longest
+
+    def over(self, now: float) -> bool:
+        """Whether the next moment has come; the one after it is then the next."""
+        if now < self._next:
+            return False
+        self._next, self._pause = now + self._pause, min(2 * self._pause, self._longest)
+        return True
 
 
 class _Exchange:

@@ -99,6 +99,7 @@ def test_after_its_time_an_exchange_ends_with_what_came_and_the_losses_by_their_
     replies = PersistentGrid(network).send_and_receive(messages(2, 3, 4), timeout=0.2)
     assert told(replies) == {3: ErrorCode.MESSAGE_UNAVAILABLE, 4: 9}
     assert network.asked.count(2) <= 5, "a silent node may be at work"
+    assert 1 < network.asked.count(3) <= 12, "less and less often"
 
 
 def test_a_node_that_is_away_is_not_asked_again():
