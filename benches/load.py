@@ -9,8 +9,9 @@ SuperLink and server app alone.
     python -m benches.load [5 10 25 50] [WORDS OF cmrfed submit]
 
 Without words every weight of a network of 5 million is trained, sent down and sent up, in 32 bits: the most that a
-round can be. Every number of sites is a federation of its own; a quarter of an hour for the four on two cores. Seconds
-are of the rounds after the first, in which processes import.
+round can be. Every number of sites is a federation of its own; half an hour for the four on two cores beside other jobs,
+and 20 GB of memory for 50 sites. Seconds are of the rounds after the first, in which processes import. *Not sent*: how
+often a node could not send an answer, which was then asked for again.
 """
 
 import os
@@ -51,7 +52,7 @@ SITES = (5, 10, 25, 50)
 ROUNDS = 3
 ALWAYS = (f"federation.rounds={ROUNDS}", "federation.round_timeout_s=1800", "federation.largest_start_loss=null")
 WHOLE = ("recipe=none", "generator.init=null", "generator.channels=[64,112,160]", "generator.trainable=all")
-TITLES = ("sites", "up, MB", "a round, s", "server, s", "SuperLink, MB", "server app, MB", "all nodes, MB")
+TITLES = ("sites", "up, MB", "a round, s", "server, s", "SuperLink, MB", "server app, MB", "all nodes, MB", "not sent")
 
 
 def main() -> None:
@@ -82,9 +83,10 @@ def measured(root: Path, sites: int, config: RunConfig) -> str:
     _, *rounds = read_lines(run.arm.folder / "rounds.jsonl")
     if any(answer["reason"] for line in rounds for answer in line["sites"].values()):
         raise UserError(f"{run.arm.folder}: a site was left out; see rounds.jsonl")
+    not_sent = sum(log.read_text(errors="replace").count("Failed to send message") for log in root.glob("*.log"))
     first, last = rounds[0]["finished"], rounds[-1]["finished"]
     took, server = ((end - begin) / (ROUNDS - 1) for begin, end in ((first, last), map(watch.server_s, (first, last))))
-    cells = (sites, f"{rounds[-1]['bytes']['up'] / sites / 1e6:.3g}", f"{took:.0f}", f"{server:.0f}", *watch.megabytes)
+    cells = (sites, f"{rounds[-1]['bytes']['up'] / sites / 1e6:.3g}", f"{took:.0f}", f"{server:.0f}", *watch.megabytes, not_sent)
     return f"| {' | '.join(map(str, cells))} |"
 
 

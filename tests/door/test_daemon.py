@@ -103,14 +103,14 @@ def test_a_replayed_question_gets_the_same_bytes_and_costs_nothing(place, questi
 
 
 def test_two_hundred_questions_with_other_numbers_get_one_answer(place, question):
-    """What a policy forbids says nothing of the patients, however often and however it is asked; every twentieth time
+    """What a policy forbids says nothing of the patients, however often and however it is asked; every tenth time
     through the door itself."""
     home, path = place
     asked = [question(toy_plan(**(SECURE | {"noise_multiplier": 0.001 + number / 1e4}))) for number in range(200)]
     answers = Counter(packed(answered(home, one).answer) for one in asked)
-    answers.update(packed(ask(path, one)) for one in asked[::20])
-    assert answers == {packed(refusal("here")): 210}
-    assert {line["bytes_out"] for line in journal(home)[-10:]} == {journal(home)[-1]["bytes_out"]}
+    answers.update(packed(ask(path, one)) for one in asked[::10])
+    assert answers == {packed(refusal("here")): 220}
+    assert {line["bytes_out"] for line in journal(home)[-20:]} == {journal(home)[-1]["bytes_out"]}
     assert "noise multiplier" in journal(home)[-1]["reason"], "the hospital is told"
 
 
