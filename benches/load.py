@@ -9,9 +9,9 @@ SuperLink and server app alone.
     python -m benches.load [5 10 25 50] [WORDS OF cmrfed submit]
 
 Without words every weight of a network of 5 million is trained, sent down and sent up, in 32 bits: the most that a
-round can be. Every number of sites is a federation of its own; half an hour for the four on two cores beside other jobs,
-and 20 GB of memory for 50 sites. Seconds are of the rounds after the first, in which processes import. *Not sent*: how
-often a node could not send an answer, which was then asked for again.
+round can be. Every number of sites is a federation of its own; half an hour for the four on two cores beside other
+jobs, and 20 GB of memory for 50 sites. Seconds are of the rounds after the first, in which processes import. *Not
+sent*: how often a node could not send an answer, which was then asked for again.
 """
 
 import os
@@ -86,7 +86,8 @@ def measured(root: Path, sites: int, config: RunConfig) -> str:
     not_sent = sum(log.read_text(errors="replace").count("Failed to send message") for log in root.glob("*.log"))
     first, last = rounds[0]["finished"], rounds[-1]["finished"]
     took, server = ((end - begin) / (ROUNDS - 1) for begin, end in ((first, last), map(watch.server_s, (first, last))))
-    cells = (sites, f"{rounds[-1]['bytes']['up'] / sites / 1e6:.3g}", f"{took:.0f}", f"{server:.0f}", *watch.megabytes, not_sent)
+    up = rounds[-1]["bytes"]["up"] / sites / 1e6
+    cells = (sites, f"{up:.3g}", f"{took:.0f}", f"{server:.0f}", *watch.megabytes, not_sent)
     return f"| {' | '.join(map(str, cells))} |"
 
 
