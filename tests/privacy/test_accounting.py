@@ -53,7 +53,7 @@ def exact_gaussian_epsilon(mu, delta):
 
 def googles(kinds, delta):
     """dp-accounting's figure by loss distributions, through its own events and on a finer grid."""
-    accountant = PLDAccountant(value_discretization_interval=4e-4)
+    accountant = PLDAccountant(value_discretization_interval=2e-4)
     for sigma, rate, steps in kinds:
         sampled = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(sigma))
         accountant.compose(dp_accounting.SelfComposedDpEvent(sampled, steps))
@@ -251,7 +251,7 @@ def test_calibrated_noise_is_dp_accountings_after_few_trials(target, delta, rate
 
     def theirs(noise):
         sampled = dp_accounting.PoissonSampledDpEvent(rate, dp_accounting.GaussianDpEvent(noise))
-        accountant = PLDAccountant(value_discretization_interval=4e-3)
+        accountant = PLDAccountant(value_discretization_interval=1e-3)
         return accountant.compose(sampled, steps).get_epsilon(delta)
 
     assert theirs(1.003 * sigma) <= target < theirs(0.997 * sigma), "theirs is within 0.3 % of ours"

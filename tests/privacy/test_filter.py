@@ -50,7 +50,7 @@ def test_where_one_accountant_fails_another_decides():
     assert filter.spent(whole, DELTA, 3.0) == epsilon(whole, DELTA, "rdp")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(EVENTS, max_size=3), EVENTS, st.sampled_from([1.5, 3.3, 9.0]))
 def test_one_event_more_never_costs_less(events, more, order):
     assert filter.spent([*events, more], DELTA, order) >= filter.spent(events, DELTA, order) - 1e-9
