@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from cmrfed.conditions import CONDITIONS
+from cmrfed.conditions import TOLD
 from cmrfed.shapes import Latent, Mask, spread
 
 Conditions: TypeAlias = dict[str, Tensor]
-"""Name in `cmrfed.conditions.CONDITIONS` -> tensor (batch, ...); a name that is missing is unknown everywhere."""
+"""Name in `cmrfed.conditions.TOLD` -> tensor (batch, ...); a name that is missing is unknown everywhere."""
 
 
 class Batch(NamedTuple):
@@ -70,7 +70,7 @@ def joined(batches: Sequence[Batch], join: Callable[[Sequence[Tensor]], Tensor] 
 def hidden(conditions: Conditions, where: Bool[Tensor, " batch"], names: Sequence[str] | None = None) -> Conditions:
     """The conditions with UNKNOWN in some rows, of all or of those named."""
     chosen = conditions.keys() if names is None else conditions.keys() & set(names)
-    return conditions | {name: _hidden(conditions[name], CONDITIONS[name].unknown, where) for name in chosen}
+    return conditions | {name: _hidden(conditions[name], TOLD[name].unknown, where) for name in chosen}
 
 
 def _hidden(column: Tensor, unknown: float | int, where: Bool[Tensor, " batch"]) -> Tensor:
@@ -79,11 +79,11 @@ def _hidden(column: Tensor, unknown: float | int, where: Bool[Tensor, " batch"])
 
 def unknown_conditions(names: Sequence[str], rows: int, grid: Sequence[int]) -> Conditions:
     """These conditions, each UNKNOWN in every row, for images of that grid."""
-    kinds = ((name, CONDITIONS[name]) for name in names)
+    kinds = ((name, TOLD[name]) for name in names)
     shapes = {name: (rows, *(grid if kind.shape is None else kind.shape)) for name, kind in kinds}
-    return {name: torch.full(shape, CONDITIONS[name].unknown, dtype=_dtype(name)) for name, shape in shapes.items()}
+    return {name: torch.full(shape, TOLD[name].unknown, dtype=_dtype(name)) for name, shape in shapes.items()}
 
 
 def _dtype(name: str) -> torch.dtype:
     """For a network, in which labels and indices are int64."""
-    return torch.int64 if np.issubdtype(CONDITIONS[name].dtype, np.integer) else torch.float32
+    return torch.int64 if np.issubdtype(TOLD[name].dtype, np.integer) else torch.float32

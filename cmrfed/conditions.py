@@ -9,6 +9,8 @@ A patient's conditions are the patient's data like the image: they enter losses 
 
 import math
 from abc import ABC, abstractmethod
+from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -164,6 +166,15 @@ CONDITIONS: dict[str, Condition] = {
     )
 }
 """All conditions by name."""
+
+
+STEERING: dict[str, Condition] = {
+    one.name: one for one in (Scalar("step", "how far along its path a network is to go at once", "1", 0.0, 1.0),)
+}
+"""What a family tells its own network beside the conditions that it is told of; no data hold it."""
+
+TOLD: Mapping[str, Condition] = ChainMap(CONDITIONS, STEERING)
+"""All that a network may be told."""
 
 
 def column_names() -> tuple[str, ...]:

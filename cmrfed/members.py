@@ -64,6 +64,16 @@ FAMILIES = Members(
 NETWORKS = Members(unet="cmrfed.generators.networks.unet:UNet")
 """Networks that walk a path."""
 
+SAMPLERS = Members(
+    euler="cmrfed.generators.samplers:euler",
+    ddim="cmrfed.generators.samplers:euler",
+    heun="cmrfed.generators.samplers:heun",
+    midpoint="cmrfed.generators.samplers:midpoint",
+    dpm_solver="cmrfed.generators.samplers:dpm_solver",
+    adaptive="cmrfed.generators.samplers:adaptive",
+)
+"""Solvers that carry noise to an image along a path."""
+
 SPACES = Members(pixel="cmrfed.generators.spaces:Pixel")
 """Spaces that a path runs in."""
 

@@ -7,7 +7,7 @@ from conftest import toy_slices
 
 from benches import gpu_foundation, messages, privacy, realism, styles
 from cmrfed.conditions import STYLE_NUMBERS
-from cmrfed.config import GeneratorConfig
+from cmrfed.config import GeneratorConfig, SamplingConfig
 from cmrfed.federation import start
 from cmrfed.foundation import is_foundation
 from cmrfed.generators import build_generator
@@ -90,7 +90,7 @@ def test_the_image_taken_at_the_end_of_the_walk_is_what_twenty_steps_draw():
     noises = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(3))
     found = realism.taken(generator, slices, noises, 0.0, (0.8, 0.9))
     with torch.no_grad():
-        expected = generator.denoise(noises, batch.conditions, steps=20)[:, 0].clamp(-1, 1)
+        expected = generator.denoise(noises, batch.conditions, SamplingConfig(steps=20))[:, 0].clamp(-1, 1)
     torch.testing.assert_close(torch.from_numpy(found[0.9]), expected, rtol=1e-4, atol=1e-4)
     assert (found[0.8] != found[0.9]).any()
 

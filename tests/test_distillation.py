@@ -42,7 +42,7 @@ def test_each_lesson_leads_from_where_the_teacher_was_to_where_it_went(tiny_gene
     reached = path.corrupt(path_parts(first), times[1].expand(4))
     torch.testing.assert_close(path.corrupt(path_parts(last), last.draws["times"]), reached, rtol=1e-3, atol=1e-4)
     if family == "flow":
-        expected = teacher.denoise(noises, first.conditions, steps=20, guidance=guidance)
+        expected = teacher.denoise(noises, first.conditions, SamplingConfig(steps=20, guidance=guidance))
         torch.testing.assert_close(last.images, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -83,8 +83,8 @@ def test_a_student_comes_nearer_to_its_teachers_images_and_the_teacher_stays(tin
         batch = SLICES.batch(range(8))
         noises = torch.randn(batch.images.shape, generator=torch.Generator().manual_seed(5))
         with torch.no_grad():
-            few = generator.denoise(noises, batch.conditions, steps=2)
-            return float((few - teacher.denoise(noises, batch.conditions, steps=8)).square().mean())
+            few = generator.denoise(noises, batch.conditions, SamplingConfig(steps=2))
+            return float((few - teacher.denoise(noises, batch.conditions, SamplingConfig(steps=8))).square().mean())
 
     start = distance(student)
     settings = PretrainingConfig(steps=40, batch_size=4, mixed_slices=8, learning_rate=5e-3, ema_decay=0.9)

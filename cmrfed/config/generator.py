@@ -1,6 +1,6 @@
 """The generator, its network, and how images are drawn from it."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,29 +8,32 @@ from cmrfed.conditions import CONDITIONS
 from cmrfed.config.data import MOST_TISSUES
 from cmrfed.config.stage import Count, Decay, Stage
 from cmrfed.keys import AsWritten
-from cmrfed.members import FAMILIES, NETWORKS, SPACES, OneOf
+from cmrfed.members import FAMILIES, NETWORKS, SAMPLERS, SPACES, OneOf
 
 
 class GeneratorConfig(Stage):
     """A generator family, its network, and what it is told."""
 
     family: Annotated[str, OneOf(FAMILIES)] = Field(
-        default="flow", description="rectified flow, denoising diffusion, or EDM's preconditioned diffusion"
+        default="flow", description="what learns: see configs/generator for each, and the paper it is from"
     )
     network: Annotated[str, OneOf(NETWORKS)] = Field(default="unet", description="the network that learns it")
     space: Annotated[str, OneOf(SPACES)] = Field(
         default="pixel", description="what the network sees: pixels, or what they are encoded to"
     )
     conditions: tuple[Annotated[str, OneOf(CONDITIONS)], ...] = Field(
-        default=("mask", "vendor", "phase", "style"), description="what it is told of an image"
+        default=("mask", "vendor", "phase", "style"), description="what it is told of an image; of nothing: []"
     )
     levels: int = Field(
         default=1, ge=1, le=64, description="slices that are drawn together; above 1 the network must be one of volumes"
     )
     channels: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
-        default=(32, 64, 96), min_length=1, max_length=8, description="channels of each level of the U-Net"
+        default=(32, 64, 96),
+        min_length=1,
+        max_length=8,
+        description="channels of each level, finest first; a transformer has the last one's width",
     )
-    residual_blocks: int = Field(default=1, ge=1, le=16, description="residual blocks of each level")
+    residual_blocks: int = Field(default=1, ge=1, le=16, description="blocks of each level")
     norm_groups: int = Field(
         default=8, ge=1, le=256, description="groups of every group norm; must divide all channels"
     )
@@ -39,6 +42,15 @@ class GeneratorConfig(Stage):
     )
     condition_dropout: Decay = Field(
         default=0.1, description="share of rows trained without mask and condition, for guidance"
+    )
+    label_dropout: Decay = Field(
+        default=0.0,
+        description="chance that a structure of the mask is hidden in a row of training, for masks of some structures",
+    )
+    latent_channels: int = Field(default=4, ge=1, le=64, description="channels of encoded images")
+    autoencoder: Literal["public", "private"] = Field(
+        default="public",
+        description="what encodes images learns from phantoms alone; or, in the first rounds, from patients too",
     )
     tissue_classes: int = Field(
         default=0, ge=0, le=MOST_TISSUES, description="follows preprocessing.tissue_classes; set that one"
@@ -74,6 +86,11 @@ class GeneratorConfig(Stage):
 class SamplingConfig(Stage):
     """How images are drawn."""
 
-    steps: Count = Field(default=20, description="steps of the solver: Euler (flow) or DDIM (ddpm)")
+    sampler: Annotated[str, OneOf(SAMPLERS)] = Field(
+        default="euler",
+        description="solver: euler, which is DDIM's; heun and midpoint, of second order, at two questions a step; "
+        "dpm_solver, DPM-Solver++(2M), at one; adaptive, which takes long steps where it may",
+    )
+    steps: Count = Field(default=20, description="steps of the solver; of the adaptive one, at most")
     guidance: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="classifier-free guidance; 1 is none")
     batch_size: Count = Field(default=64, description="images drawn at once")

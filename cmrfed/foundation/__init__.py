@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).with_name("foundation.safetensors")
 LARGEST_BYTES = 16 * 2**20
 """Of the shipped file."""
 
-_FREE = {"init", "trainable", "directions", "condition_dropout"}
+_FREE = {"init", "trainable", "directions", "condition_dropout", "label_dropout"}
 """Keys of the generator that say nothing of what its weights are."""
 
 

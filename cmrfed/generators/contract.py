@@ -7,7 +7,9 @@ model's own samples) is post-processing of what was paid for already: it runs wh
 and costs no epsilon.
 
 A model that is trained one part after the other has a stage for each. Rounds are divided over the stages in order, and
-all belong to one plan: whatever its weights, a private step is the same event to the accountant.
+all belong to one plan: whatever its weights, a private step is the same event to the accountant. A part that comes
+before the first round (a tokenizer that no patient is to touch) is trained on public patients, in pretraining, and then
+stays as it is.
 """
 
 from abc import ABC, abstractmethod
@@ -27,12 +29,14 @@ class Objective(ABC):
     """One loss, and the weights that it trains.
 
     name: unique within the generator. private: whether patients' data touch it. stage: counted from 0; each stage has
-    one private objective, whose step is the mechanism, and any number of others.
+    one private objective, whose step is the mechanism, and any number of others; None is before the first round, where
+    only public patients are. betas: Adam's, wherever the objective is trained in public.
     """
 
     name: ClassVar[str]
-    private: ClassVar[bool] = True
-    stage: ClassVar[int] = 0
+    private: bool = True
+    stage: int | None = 0
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
 
     @abstractmethod
     def weights(self) -> Iterator[nn.Parameter]:
@@ -55,6 +59,8 @@ class Objective(ABC):
 class Generator(nn.Module, ABC):
     """A generator of images in [-1, 1] for given conditions, the mask among them; slices or stacks, as its network is.
 
+    It is told of the conditions that `generator.conditions` names, and of no others; of none, it is unconditional.
+
     The weights that `requires_grad` are those of the present stage's private objective: what a site trains and sends.
     """
 
@@ -74,7 +80,7 @@ class Generator(nn.Module, ABC):
 
     @property
     def stages(self) -> int:
-        return 1 + max(one.stage for one in self.objectives)
+        return 1 + max(one.stage for one in self.objectives if one.stage is not None)
 
     @property
     def objective(self) -> Objective:

@@ -2,24 +2,25 @@
 noise."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from cmrfed.batches import Batch, Conditions, hidden
-from cmrfed.conditions import CONDITIONS
+from cmrfed.conditions import CONDITIONS, UNLABELLED
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError
 from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.directions import Directions
 from cmrfed.generators.networks.contract import Network
 from cmrfed.generators.path import Parts, Path, Times
+from cmrfed.generators.samplers import Sampler
 from cmrfed.generators.spaces import Space
-from cmrfed.members import NETWORKS, SPACES
-from cmrfed.shapes import Image, Latent
+from cmrfed.members import NETWORKS, SAMPLERS, SPACES
+from cmrfed.shapes import STRUCTURES, Image, Latent, Mask, spread
 
 DIRECTIONS = "directions"
 """The value of `generator.trainable` by which a network is moved in few directions of its modulation."""
@@ -49,7 +50,7 @@ class Denoiser(Generator):
 
     @property
     def objectives(self) -> Sequence[Objective]:
-        return (Denoising(self),)
+        return *self.space.objectives, Denoising(self)
 
     def trained(self) -> Iterable[nn.Parameter]:
         """The weights that `generator.trainable` names."""
@@ -107,16 +108,14 @@ class Denoiser(Generator):
         *levels, rows, columns = masks.shape[1:]
         grid = (*levels, rows // self.space.stride, columns // self.space.stride)
         noises = torch.randn((len(masks), self.space.channels, *grid), generator=random).to(masks.device)
-        latents = self.denoise(noises, conditions, sampling.steps, sampling.guidance)
-        return self.space.decode(latents).clamp(-1, 1)
+        return self.space.decode(self.denoise(noises, conditions, sampling)).clamp(-1, 1)
 
-    def denoise(self, noises: Latent, conditions: Conditions, steps: int, guidance: float = 1.0) -> Latent:
+    def denoise(self, noises: Latent, conditions: Conditions, sampling: SamplingConfig) -> Latent:
         """What unit Gaussian noises are carried to."""
-        times = self.path.sampling_times(steps).to(noises.device)[:, None].expand(-1, len(noises))
-        x_t = noises
-        for t, to in pairwise(times):
-            x_t = self.path.corrupt(self.seen(x_t, t, conditions, guidance), to)
-        return self.seen(x_t, times[-1], conditions, guidance).image
+        times = self.path.sampling_times(sampling.steps).to(noises.device)
+        seen = partial(self.seen, conditions=conditions, guidance=sampling.guidance)
+        sampler: Sampler = SAMPLERS.load(sampling.sampler)
+        return sampler(self.path, seen, noises, times)
 
     def seen(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
         """`predict_x0_eps` as a sampler takes it: the image within its bounds where the path keeps it there."""
@@ -136,6 +135,7 @@ class Denoising(Objective):
 
     def __init__(self, generator: Denoiser) -> None:
         self.generator = generator
+        self.stage = 1 + max((one.stage for one in generator.space.objectives if one.stage is not None), default=-1)
 
     def weights(self) -> Iterator[nn.Parameter]:
         yield from self.generator.trained()
@@ -151,6 +151,10 @@ class Denoising(Objective):
         for name in config.conditions:
             if dropout := CONDITIONS[name].dropout:
                 draws[_HIDDEN + name] = torch.rand(len(images), generator=random) < dropout
+        if config.label_dropout:
+            draws[_HIDDEN + "labels"] = (
+                torch.rand(len(images), len(STRUCTURES), generator=random) < config.label_dropout
+            )
         return batch._replace(images=images, draws={name: one.to(images.device) for name, one in draws.items()})
 
     def told(self, batch: Batch) -> Batch:
@@ -162,8 +166,18 @@ class Denoising(Objective):
         for name in self.generator.config.conditions:
             if _HIDDEN + name in draws:
                 conditions = hidden(conditions, draws[_HIDDEN + name], [name])
+        if _HIDDEN + "labels" in draws:
+            conditions = conditions | {"mask": _with_hidden_labels(conditions["mask"], draws[_HIDDEN + "labels"])}
         return self.generator.losses_at(batch.images, draws["noises"], draws["times"], conditions)
 
 
 _HIDDEN = "hidden "
 """Of a draw: the rows in which a condition of that name is hidden; of no name: all conditions."""
+
+
+def _with_hidden_labels(masks: Mask, which: Bool[Tensor, "batch structure"]) -> Mask:
+    """Masks of the structures that are left. Where one is hidden so is whatever is not one of them: a hole in the
+    background would tell where it is."""
+    left = [(masks == label) & spread(~one, masks) for label, one in zip(STRUCTURES, which.unbind(1), strict=True)]
+    shown = torch.stack(left).any(dim=0) | spread(~which.any(dim=1), masks)
+    return torch.where(shown, masks, torch.full_like(masks, UNLABELLED))

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cmrfed.batches import Conditions, unknown_conditions
-from cmrfed.conditions import CONDITIONS, Categorical, Dense, Scalar, Vector
+from cmrfed.conditions import TOLD, Categorical, Dense, Scalar, Vector
 from cmrfed.shapes import Label
 
 _FREQUENCIES = 8
@@ -73,7 +73,7 @@ class GlobalEncoder(nn.Module):
 
     def __init__(self, names: Sequence[str], width: int) -> None:
         super().__init__()
-        self.names = tuple(name for name in names if not isinstance(CONDITIONS[name], Dense))
+        self.names = tuple(name for name in names if not isinstance(TOLD[name], Dense))
         self.width = width
         for name in self.names:
             self.add_module(name, _encoder(name, width))
@@ -90,12 +90,12 @@ class GlobalEncoder(nn.Module):
     def embeddings(self) -> Iterator[nn.Parameter]:
         """The weights that say what values mean. Not those of the space that points lie in: a site moves in it."""
         for name in self.names:
-            if not isinstance(CONDITIONS[name], Vector):
+            if not isinstance(TOLD[name], Vector):
                 yield from self.get_submodule(name).parameters()
 
 
 def _encoder(name: str, width: int) -> nn.Module:
-    match CONDITIONS[name]:
+    match TOLD[name]:
         case Categorical() as condition:
             return CategoricalEncoder(condition, width)
         case Scalar(low=low, high=high):
@@ -111,7 +111,7 @@ class DenseEncoder:
     intensity and whether it is known."""
 
     def __init__(self, names: Sequence[str], tissue_classes: int) -> None:
-        self.names = tuple(name for name in names if isinstance(CONDITIONS[name], Dense))
+        self.names = tuple(name for name in names if isinstance(TOLD[name], Dense))
         self.labels = len(Label) + tissue_classes
 
     @property
@@ -137,5 +137,5 @@ def _on(grid: Sequence[int], channels: Float[Tensor, "batch channels ..."]) -> F
 
 
 def _is_labels(name: str) -> bool:
-    condition = CONDITIONS[name]
+    condition = TOLD[name]
     return isinstance(condition, Dense) and condition.labels

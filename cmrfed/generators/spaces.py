@@ -1,11 +1,13 @@
 """Where a path runs: among pixels, or in a space that images are encoded to."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import nn
 
 from cmrfed.config import GeneratorConfig
+from cmrfed.generators.contract import Objective
 from cmrfed.shapes import Image, Latent
 
 
@@ -14,17 +16,19 @@ class Space(nn.Module, ABC):
 
     channels: of a latent. stride: pixels a side, of row and column, that one latent stands for. bounded: whether
     latents are within [-1, 1], as images are.
-
-    Weights of a space are nobody's objective here: a space that learns is a generator of two stages, or comes trained
-    on public images.
     """
 
-    channels: ClassVar[int] = 1
-    stride: ClassVar[int] = 1
+    channels: int = 1
+    stride: int = 1
     bounded: ClassVar[bool] = True
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
+
+    @property
+    def objectives(self) -> Sequence[Objective]:
+        """How it learns, where it does: before the path that runs in it, in public or in a stage of its own."""
+        return ()
 
     @abstractmethod
     def encode(self, images: Image) -> Latent:

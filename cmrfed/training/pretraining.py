@@ -135,7 +135,10 @@ class _Run:
         self.objectives = objectives
         self.generator = generator.to(self.device).train()
         self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
-        self.optimizer = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
+        self.optimizers = [
+            torch.optim.Adam(one.weights(), lr=config.learning_rate, betas=one.betas) for one in objectives
+        ]
+        self.stages = sorted({one.stage for one in objectives}, key=lambda stage: -1 if stage is None else stage)
         self.random, self.pool = SeededRandom(seed), Mixed(config.mixed_slices, generator.config.levels, config.uses)
         self.losses: list[float] = []
         self.seconds_s = self.waited_s = 0.0
@@ -150,21 +153,27 @@ class _Run:
         began = time.monotonic()
         rows = self.pool.draw(self.config.batch_size, coming, self.random)
         self.waited_s += time.monotonic() - began
-        rate = self.config.learning_rate * _rate_factor(self.steps, self.config.steps)
-        self.optimizer.param_groups[0]["lr"] = rate
         loss = self._train(rows.to(self.device))
         self.averaged.update_parameters(self.generator)
         self.losses.append(loss)
         self.seconds_s += time.monotonic() - began
 
     def _train(self, batch: Batch) -> float:
-        """A step of every objective of every stage, each by its own weights; the mean of their losses."""
+        """A step of every objective of the present stage, each by its own weights; the mean of their losses."""
+        stage, rate = self._stage_and_rate()
         losses = []
-        for objective in self.objectives:
-            self.optimizer.zero_grad(set_to_none=True)
-            losses.append(plain_gradient(objective, batch, self.training, self.random, self.device))
-            self.optimizer.step()
+        for objective, optimizer in zip(self.objectives, self.optimizers, strict=True):
+            if objective.stage == stage:
+                optimizer.param_groups[0]["lr"] = rate
+                losses.append(plain_gradient(objective, batch, self.training, self.random, self.device))
+                optimizer.step()
         return sum(losses) / len(losses)
+
+    def _stage_and_rate(self) -> tuple[int | None, float]:
+        """Steps are divided over the stages in order, as rounds are; each stage has a schedule of its own."""
+        number = self.steps * len(self.stages) // self.config.steps
+        first, end = (-(-one * self.config.steps // len(self.stages)) for one in (number, number + 1))
+        return self.stages[number], self.config.learning_rate * _rate_factor(self.steps - first, end - first)
 
     def result(self) -> Pretrained:
         """What came out."""
@@ -173,7 +182,9 @@ class _Run:
 
     def save(self, path: Path) -> None:
         """Write all that the next step depends on; the file holds this state or the one before, whole."""
-        tensors = self._networks() | _numbered("optimizer", self.optimizer.state_dict()["state"])
+        tensors = self._networks()
+        for number, optimizer in enumerate(self.optimizers):
+            tensors |= _numbered(f"optimizer {number}", optimizer.state_dict()["state"])
         tensors |= _numbered("waiting", {row: _named(batch) for row, batch in enumerate(self.pool.waiting)})
         notes = {"steps": self.steps, "losses": self.losses, "random": self.random.state}
         notes |= {"patients": self.pool.patients, "slices": self.pool.slices}
@@ -189,8 +200,8 @@ class _Run:
             return
         for name, tensor in self._networks().items():
             tensor.copy_(torch.from_numpy(arrays[name]))
-        state = {"state": _by_number("optimizer", arrays)}
-        self.optimizer.load_state_dict(self.optimizer.state_dict() | state)
+        for number, optimizer in enumerate(self.optimizers):
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": _by_number(f"optimizer {number}", arrays)})
         self._load_notes(notes)
         self.pool.waiting = [_unnamed(tensors) for tensors in _by_number("waiting", arrays).values()]
 

@@ -1,119 +1,184 @@
-"""Every family keeps the contract: a loss for each row alone, samples that follow the seed, private readiness."""
+"""Every preset keeps the contract: a loss for each row alone, conditions that are used, samples that follow the seed,
+private readiness."""
+
+from functools import partial
 
 import pytest
 import torch
+from conftest import toy_plan
+from presets import PRESETS, batch_of, grid_of, hearts_of, tiny_generator, tiny_preset
 from torch import nn
-from toy_batches import a_batch, changed, drawn, without_zeros
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from cmrfed.batches import hidden
-from cmrfed.conditions import UNLABELLED, VENDORS
-from cmrfed.config import GeneratorConfig, SamplingConfig, UserError, read_stage
+from cmrfed.conditions import CONDITIONS, Categorical
+from cmrfed.config import GeneratorConfig, SamplingConfig, TrainingConfig, UserError, read_stage
 from cmrfed.generators import build_generator, refuse_batch_statistics
-from cmrfed.members import FAMILIES
-from cmrfed.shapes import FIRST_TISSUE, Label
+from cmrfed.privacy import LocalNoise, NoPrivacy, looped_gradients, vmapped_gradients
+from cmrfed.training import LocalTask, mean_loss, train, train_publicly, trained_weights
+from cmrfed.updates import load_generator, read_weights, save_generator
+
+TRAINING = TrainingConfig(
+    local_steps=1, optimizer="sgd", learning_rate=0.1, batch_size=4, slices_per_patient=2, precision="fp32",
+    device="cpu",
+)  # fmt: skip
+SAMPLING = SamplingConfig(steps=3)
 
 
-@pytest.fixture(params=sorted(FAMILIES))
-def generator(request, tiny_generator_config):
-    return without_zeros(build_generator(tiny_generator_config.model_copy(update={"family": request.param}), seed=1))
+@pytest.fixture(scope="module", params=PRESETS)
+def generator(request):
+    return tiny_generator(request.param)
 
 
-def losses(generator, batch):
-    return generator.objective.losses(batch)
+def stages(generator):
+    """The generator at each of its stages, in order."""
+    for round in range(1, generator.stages + 1):
+        yield generator.enter(round, generator.stages)
 
 
-def all_hidden(batch):
-    nobody = torch.ones(batch.size, dtype=torch.bool)
-    return batch._replace(conditions=hidden(batch.conditions, nobody))
+def drawn(objective, batch, seed=4):
+    return objective.told(objective.drawn(batch, torch.Generator().manual_seed(seed)))
+
+
+def sample(generator, conditions, seed=5, **changes):
+    chosen = SAMPLING.model_copy(update=changes)
+    return generator.sample(conditions, chosen, torch.Generator().manual_seed(seed))
 
 
 def test_each_stage_has_one_objective_of_patients_and_every_weight_is_somebodys(generator):
     for stage in range(generator.stages):
         assert [one.private for one in generator.objectives if one.stage == stage].count(True) == 1
+    assert not any(one.private for one in generator.objectives if one.stage is None)
     named = [one.name for one in generator.objectives]
     assert len(set(named)) == len(named)
     trained = {id(weight) for one in generator.objectives for weight in one.weights()}
-    assert trained == {id(weight) for weight in generator.parameters()}
+    everything = {id(weight) for weight in generator.parameters()}
+    assert trained == everything or generator.config.trainable != "all"
 
 
 def test_a_row_alone_has_the_loss_it_has_in_a_batch(generator):
-    batch = drawn(generator, a_batch())
-    together = losses(generator, batch)
-    for row in range(3):
-        alone = losses(generator, batch.rows(row, row + 1))
-        assert alone.item() == pytest.approx(together[row].item(), rel=1e-4)
+    for objective in generator.objectives:
+        batch = drawn(objective, batch_of(generator))
+        together = objective.losses(batch)
+        assert together.shape == (3,)
+        for row in range(3):
+            alone = objective.losses(batch.rows(row, row + 1))
+            assert alone.item() == pytest.approx(together[row].item(), rel=1e-3, abs=1e-6)
 
 
 def test_a_batch_of_an_objective_is_rows_in_every_tensor(generator):
-    batch = generator.objective.drawn(a_batch(5), torch.Generator().manual_seed(0))
-    assert batch.draws
-    assert {len(one) for one in (batch.images, *batch.conditions.values(), *batch.draws.values())} == {5}
+    for objective in generator.objectives:
+        batch = objective.drawn(batch_of(generator, 5), torch.Generator().manual_seed(0))
+        assert {len(one) for one in tree_leaves(batch)} == {5}
 
 
-def test_mask_vendor_and_phase_matter_and_not_where_they_are_hidden(generator):
-    batch = drawn(generator, a_batch())
-    other_mask = changed(batch, mask=(batch.masks + 1) % 4)
-    other_vendor, other_phase = (
-        changed(batch, **{name: (batch.conditions[name] + 1) % 2}) for name in ("vendor", "phase")
-    )
-    for other in (other_mask, other_vendor, other_phase):
-        assert not torch.equal(losses(generator, batch), losses(generator, other))
-        assert torch.equal(losses(generator, all_hidden(batch)), losses(generator, all_hidden(other)))
+def test_patients_gradients_are_plain_autograds_alone_or_together(generator):
+    for one in stages(generator):
+        objective, weights = one.objective, trained_weights(one)
+        patients = [drawn(objective, batch_of(one, 2, seed), seed) for seed in (6, 7)]
+        expected = [
+            torch.autograd.grad(sum(objective.losses(patient)) / 2, weights, allow_unused=True, materialize_grads=True)
+            for patient in patients
+        ]
+        losses = [partial(mean_loss, objective, own, TRAINING, torch.device("cpu")) for own in patients]
+        looped = list(looped_gradients(weights, losses))
+        _, structure = tree_flatten(patients[0])
+        chunk = tuple(torch.stack(rows) for rows in zip(*map(tree_leaves, patients), strict=True))
+
+        def loss(call, *rows, structure=structure):
+            return call(tree_unflatten(rows, structure)).mean()
+
+        (vmapped,) = vmapped_gradients(one, loss, [chunk], together=2)
+        for number, gradients in enumerate(expected):
+            for known, alone, among in zip(gradients, looped[number], vmapped, strict=True):
+                torch.testing.assert_close(alone[0], known)
+                torch.testing.assert_close(among[number], known, rtol=2e-3, atol=2e-5)
+        assert any(part.abs().sum() > 0 for part in expected[0])
 
 
-def test_rows_are_hidden_with_the_configured_chance(generator):
-    config = generator.config.model_copy(update={"condition_dropout": 0.0})
-    shown = build_generator(config, seed=0)
-    batch = a_batch(400, (4, 4))
-    for built, least, most in ((generator, 0.1, 0.3), (shown, 0.0, 0.0)):
-        drawn_once = built.objective.drawn(batch, torch.Generator().manual_seed(0))
-        told = built.objective.told(drawn_once)
-        alike = (drawn_once.draws["hidden "] == told.draws["hidden "]).float().mean()
-        assert least <= 1 - float(alike) <= most
+def test_what_it_is_told_of_matters_and_nothing_else(generator):
+    """The same noise and another mask, vendor or age: another image; and the same where the condition is hidden."""
+    conditions = batch_of(generator).conditions
+    nobody = torch.ones(3, dtype=torch.bool)
+    image = sample(generator, conditions)
+    for name, values in conditions.items():
+        other = conditions | {name: another(name, values)}
+        told = name in generator.config.conditions
+        assert torch.equal(sample(generator, other), image) != told, name
+        shown, unshown = (sample(generator, hidden(one, nobody)) for one in (conditions, other))
+        assert torch.equal(shown, unshown), name
 
 
-def test_no_mask_is_not_the_same_as_all_background(generator):
-    batch = drawn(generator, a_batch(vendor=VENDORS.index("GE")))
-    background, nothing = (changed(batch, mask=torch.full_like(batch.masks, label)) for label in (0, UNLABELLED))
-    assert not torch.equal(losses(generator, background), losses(generator, nothing))
-
-
-def test_classes_of_tissue_are_conditions_of_a_generator_that_knows_them(generator):
-    config = generator.config.model_copy(update={"tissue_classes": 2})
-    knowing = without_zeros(build_generator(config, seed=0))
-    batch = drawn(knowing, a_batch())
-    tissues = [torch.where(batch.masks == Label.BACKGROUND, FIRST_TISSUE + kind, batch.masks) for kind in (0, 1)]
-    one, two = (losses(knowing, changed(batch, mask=mask)) for mask in tissues)
-    assert (one != two).all()
+def another(name, values):
+    condition = CONDITIONS[name]
+    if isinstance(condition, Categorical):
+        return (values + 1) % condition.unknown
+    if name == "mask":
+        return (values + 1) % 4
+    low, high = condition.limits or (-1.0, 1.0)
+    return low + high - values
 
 
 def test_samples_follow_the_seed_and_stay_in_range(generator):
-    conditions, sampling = a_batch().conditions, SamplingConfig(steps=3, guidance=2.0)
-    first, again, other = (generator.sample(conditions, sampling, torch.Generator().manual_seed(s)) for s in (5, 5, 6))
+    conditions = batch_of(generator).conditions
+    first, again, other = (sample(generator, conditions, seed, guidance=2.0) for seed in (5, 5, 6))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert first.shape == (3, 1, 16, 16)
+    assert first.shape == (3, 1, *grid_of(generator.config))
     assert first.abs().max() <= 1
+    assert not first.requires_grad
 
 
 def test_a_round_trains_the_weights_of_its_stages_private_objective(generator):
-    for round in (1, 4):
-        generator.enter(round, 4)
-        trained = {id(weight) for weight in generator.parameters() if weight.requires_grad}
-        assert trained == {id(weight) for weight in generator.objective.weights()}
+    for one in stages(generator):
+        trained = {id(weight) for weight in one.parameters() if weight.requires_grad}
+        assert trained == {id(weight) for weight in one.objective.weights()}
 
 
-def test_the_seed_decides_the_first_weights_and_nothing_else(generator):
+@pytest.mark.parametrize("plan", [NoPrivacy(), toy_plan(steps=8, seed=1)], ids=["plain", "private"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_round_moves_its_stages_weights_with_privacy_and_without(preset, plan):
+    generator = tiny_generator(preset)
+    rounds = max(2, generator.stages)
+    for round in range(1, rounds + 1):
+        generator.enter(round, rounds)
+        public = [one for one in generator.objectives if not one.private and one.stage == generator.stage]
+        before = read_weights(generator)
+        task = LocalTask(training=TRAINING, plan=plan, round=round, rounds=rounds)
+        run = train(generator, hearts_of(generator), task)
+        assert (run.event is None) == (not isinstance(plan, LocalNoise))
+        assert any(part.any() for part in run.update.values())
+        assert set(run.update) == {name for name, one in generator.named_parameters() if one.requires_grad}
+        hearts = (hearts_of(generator) for _ in range(4))
+        train_publicly(generator, hearts, TRAINING, seed=0, round=round)
+        after = read_weights(generator)
+        own = {id(weight) for objective in (*public, generator.objective) for weight in objective.weights()}
+        still = {name for name, one in generator.named_parameters() if id(one) not in own}
+        assert all((before[name] == after[name]).all() for name in still)
+        assert all(torch.from_numpy(one).isfinite().all() for one in after.values())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_seed_decides_the_first_weights_and_nothing_else(preset):
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    first, again = (build_generator(generator.config, seed=2) for _ in range(2))
+    first, again = (build_generator(tiny_preset(preset), seed=2) for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
 
 
+def test_a_generator_on_disk_is_the_same_generator(generator, tmp_path):
+    save_generator(tmp_path / "model.safetensors", generator, read_weights(generator))
+    loaded, _ = load_generator(tmp_path / "model.safetensors")
+    conditions = batch_of(generator).conditions
+    assert torch.equal(sample(generator.eval(), conditions), sample(loaded, conditions))
+
+
 def test_a_family_that_is_not_listed_is_refused_and_those_that_are_are_named():
-    with pytest.raises(UserError, match=r"^family: Input should be 'flow', 'ddpm' or 'edm' \(found 'ddmp'\).*ddpm\?$"):
+    with pytest.raises(
+        UserError, match=r"^family: Input should be 'flow', 'ddpm'.* or '\w+' \(found 'ddmp'\).*ddpm\?$"
+    ):
         read_stage(GeneratorConfig, {"family": "ddmp"})
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_batches import PATHS, Oracle, a_batch, drawn
 
+from cmrfed.config import SamplingConfig
 from cmrfed.generators import Parts, build_generator
 from cmrfed.generators.ddpm import TRAINING_STEPS
 from cmrfed.generators.edm import SIGMA_DATA
@@ -48,7 +49,7 @@ def test_training_times_are_times_and_a_sampler_goes_from_noise_to_image(family)
 def test_whoever_knows_the_image_is_carried_to_it_in_any_number_of_steps(tiny_generator_config, family, steps):
     generator, batch = denoiser(tiny_generator_config, family), a_batch()
     generator.network = Oracle(generator, lambda x_t, signal, noise, conditions: batch.images)
-    found = generator.denoise(noises(batch.images), batch.conditions, steps)
+    found = generator.denoise(noises(batch.images), batch.conditions, SamplingConfig(steps=steps))
     assert len(generator.network.asked) == len(generator.path.sampling_times(steps)) <= steps
     torch.testing.assert_close(found, batch.images, rtol=0, atol=1e-5 if family == "flow" else 1e-3)
 
@@ -63,7 +64,7 @@ def test_a_flow_is_not_asked_after_nine_tenths_of_its_way(steps):
 def test_ddim_asks_the_network_at_the_noise_level_that_its_step_before_came_to(tiny_generator_config, steps):
     ddpm, batch = denoiser(tiny_generator_config, "ddpm"), a_batch()
     oracle = ddpm.network = Oracle(ddpm, lambda x_t, signal, noise, conditions: batch.images)
-    ddpm.denoise(noises(batch.images), batch.conditions, steps)
+    ddpm.denoise(noises(batch.images), batch.conditions, SamplingConfig(steps=steps))
     # a step keeps the noise that was predicted, so whoever knows the image must find the same noise at each level
     said = [oracle.parts(x_t, t, conditions).noise for x_t, t, conditions in oracle.asked]
     levels = [float(t[0]) * (TRAINING_STEPS - 1) for _, t, _ in oracle.asked]
