@@ -68,7 +68,7 @@ class Disrupted(Federation):
             for one in self.proxy_processes():
                 one.kill()
             self.proxy_process.wait()
-            self.start_proxy()
+            self.restart_proxy()
         else:
             found = [one for one in psutil.process_iter() if self.is_server(one, kind)]
             for one in found:
@@ -90,6 +90,17 @@ class Disrupted(Federation):
             mine = process.environ().get("FLWR_HOME") == str(self.coordinator.server / "flwr")
             return mine and {"superlink": "superlink_process", "server app": "flwr-serverapp"}[kind] in command
         return False
+
+    def restart_proxy(self):
+        """As often as it takes until nobody's connection goes out by its port, which a test's proxy chose at random."""
+
+        def started():
+            with suppress(RuntimeError):
+                self.start_proxy()
+                return True
+            return False
+
+        wait_for(started, 300)
 
     def restart_superlink(self):
         """As often as it takes until the killed one's port is free."""
