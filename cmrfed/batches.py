@@ -73,6 +73,11 @@ def hidden(conditions: Conditions, where: Bool[Tensor, " batch"], names: Sequenc
     return conditions | {name: _hidden(conditions[name], TOLD[name].unknown, where) for name in chosen}
 
 
+def nothing_of(conditions: Conditions) -> Conditions:
+    """The conditions, all UNKNOWN."""
+    return {name: torch.full_like(one, TOLD[name].unknown) for name, one in conditions.items()}
+
+
 def _hidden(column: Tensor, unknown: float | int, where: Bool[Tensor, " batch"]) -> Tensor:
     return torch.where(spread(where, column), torch.full_like(column, unknown), column)
 

@@ -58,6 +58,9 @@ FAMILIES = Members(
     flow="cmrfed.generators.flow:Flow",
     ddpm="cmrfed.generators.ddpm:DDPM",
     edm="cmrfed.generators.edm:EDM",
+    shortcut="cmrfed.generators.shortcut:Shortcut",
+    direct_flow="cmrfed.generators.sourced:DirectFlow",
+    reference_adaptation="cmrfed.generators.sourced:ReferenceAdaptation",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 

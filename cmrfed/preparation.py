@@ -17,7 +17,7 @@ from cmrfed.core.progress import Progress, counted
 from cmrfed.datasets import doubtful_names, find_entries, order
 from cmrfed.datasets.tables import NotOnDisk
 from cmrfed.parallel import map_in_order
-from cmrfed.phantom import phantom_patient, write_phantom
+from cmrfed.phantom import phantom_patient, phantom_patient_twice, write_phantom
 from cmrfed.phantom.labelling import with_drawn_outlines
 from cmrfed.preprocessing import prepare
 from cmrfed.slices import Slices, collect, source_of, write_slices
@@ -74,7 +74,8 @@ class Source:
         if source_of(store) == self.key:
             return Slices.load(store)
         prepared = map_in_order(partial(_read_and_prepare, preprocessing=self.preprocessing), self.entries)
-        return write_slices(store, counted(prepared, len(self.entries), progress), self.key)
+        cases = counted(prepared, len(self.entries), progress)
+        return write_slices(store, cases, self.key, _pairs_phases(self.preprocessing))
 
 
 def phantom_slices(
@@ -82,7 +83,8 @@ def phantom_slices(
 ) -> Slices:
     """Slices of generic phantom hearts with randomised styles, rendered in parallel, in memory."""
     hearts = map_in_order(partial(_phantom_patient, seed=seed, preprocessing=preprocessing), range(patients))
-    return collect(case for cases in counted(hearts, patients, progress) for case in cases)
+    cases = (case for cases in counted(hearts, patients, progress) for case in cases)
+    return collect(cases, _pairs_phases(preprocessing))
 
 
 def phantom_stream(
@@ -96,7 +98,8 @@ def phantom_stream(
     """
     one = partial(_phantom_patient, seed=seed, preprocessing=preprocessing, label_noise_mm=label_noise_mm)
     with closing(map_in_order(one, count(first))) as hearts:
-        yield from map(collect, hearts)
+        for cases in hearts:
+            yield collect(cases, _pairs_phases(preprocessing))
 
 
 def source_folders(data: DataConfig) -> dict[str, Path]:
@@ -146,5 +149,15 @@ def _phantom_patient(
     index: int, seed: int, preprocessing: PreprocessingConfig, label_noise_mm: float = 0.0
 ) -> list[Case]:
     rng = np.random.default_rng([seed, index])
-    drawn = (with_drawn_outlines(case, label_noise_mm, rng) for case in phantom_patient(index, seed))
-    return [prepare(case, preprocessing) for case in drawn]
+    match preprocessing.source_image:
+        case "scan":
+            cases = phantom_patient_twice(index, seed, "bSSFP")
+        case "contrast":
+            cases = phantom_patient_twice(index, seed, "GRE")
+        case _:
+            cases = phantom_patient(index, seed)
+    return [prepare(with_drawn_outlines(case, label_noise_mm, rng), preprocessing) for case in cases]
+
+
+def _pairs_phases(preprocessing: PreprocessingConfig) -> bool:
+    return preprocessing.source_image == "phase"

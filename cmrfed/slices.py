@@ -25,6 +25,7 @@ from cmrfed.batches import Batch
 from cmrfed.columns import columns, refuse_wild, unknown_column
 from cmrfed.conditions import CONDITIONS, UNKNOWN, UNLABELLED, column_names
 from cmrfed.config import FederationConfig, UserError, not_readable
+from cmrfed.shapes import Volume
 from cmrfed.volumes import Case, Entry
 from cmrfed.volumetry import FUNCTION, ejection_of
 
@@ -65,6 +66,7 @@ class Slices:
         stack, slices are in the order in which they were acquired.
     spacing_mm: (slice, row, column) spacing of the stack each slice is from.
     records: the patients without their images; where visits differ, as the first one has it.
+    sources: another image of each slice, NaN where there is none; None where nobody asked for them.
 
     Slices that were loaded leave images and masks on disk, and so do parts of them: only what is indexed is read.
     """
@@ -77,6 +79,7 @@ class Slices:
     stacks: Int64[np.ndarray, " slice"]
     spacing_mm: Float64[np.ndarray, "slice 3"]
     records: tuple[Patient, ...]
+    sources: Float32[np.ndarray, "slice row column"] | Rows | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -124,6 +127,7 @@ class Slices:
             stacks=np.unique(self.stacks[rows], return_inverse=True)[1].astype(np.int64),
             spacing_mm=self.spacing_mm[rows],
             records=tuple(self.records[index] for index in kept),
+            sources=None if self.sources is None else take_rows(self.sources, rows),
         )
 
     def by_vendor(self) -> dict[str, "Slices"]:
@@ -143,8 +147,10 @@ class Slices:
         chosen = np.asarray(indices, dtype=np.int64)
         images = torch.from_numpy(self.images[chosen])[:, None]
         masks = torch.from_numpy(self.masks[chosen]).long()
-        columns = {name: torch.from_numpy(column[chosen]) for name, column in self.conditions.items()}
-        return Batch(images, {"mask": masks, **columns}, {}).to(device)
+        told = {"mask": masks} | {name: torch.from_numpy(column[chosen]) for name, column in self.conditions.items()}
+        if self.sources is not None:
+            told["source_image"] = torch.from_numpy(self.sources[chosen])
+        return Batch(images, told, {}).to(device)
 
     def labelled(self) -> "Slices":
         """The slices whose every pixel has a label."""
@@ -179,8 +185,8 @@ class Slices:
             raise not_readable(path, error, otherwise) from None
 
 
-_SMALL, _LARGE = ("patients", "visits", "stacks", "spacing_mm"), ("images", "masks")
-"""Arrays that are read, and arrays that are left on disk."""
+_SMALL, _LARGE = ("patients", "visits", "stacks", "spacing_mm"), ("images", "masks", "sources")
+"""Arrays that are read, and arrays that are left on disk, of which the last need not be there."""
 _CONDITION = "condition "
 """Before a condition's name in a file."""
 
@@ -189,13 +195,13 @@ def _flat(slices: Slices) -> dict[str, np.ndarray | Rows]:
     """The arrays by name, in the order in which a file holds them: wide numbers first, so that all are aligned."""
     conditions = {f"{_CONDITION}{name}": column for name, column in slices.conditions.items()}
     small = {name: getattr(slices, name) for name in _SMALL} | conditions
-    large = {name: getattr(slices, name) for name in _LARGE}
+    large = {name: getattr(slices, name) for name in _LARGE if getattr(slices, name) is not None}
     return dict(sorted(small.items(), key=lambda one: -one[1].dtype.itemsize)) | large
 
 
 def _unflat(arrays: Mapping[str, np.ndarray | Rows], records: Iterable[Patient]) -> Slices:
     """The inverse. A condition that the arrays do not have, as files from before it was thought of, is UNKNOWN."""
-    own = {name: arrays[name] for name in (*_SMALL, *_LARGE)}
+    own = {name: arrays[name] for name in (*_SMALL, *_LARGE) if name in arrays}
     known = {name: arrays[f"{_CONDITION}{name}"] for name in column_names() if f"{_CONDITION}{name}" in arrays}
     unknown = {name: unknown_column(name, len(own["images"])) for name in column_names() if name not in known}
     return Slices(conditions=known | unknown, records=tuple(records), **own)  # type: ignore[arg-type]
@@ -217,6 +223,7 @@ def _refuse_wild(arrays: Mapping[str, np.ndarray], records: Sequence[Patient]) -
         "visits": (np.int64, (slices,)),
         "stacks": (np.int64, (slices,)),
         "spacing_mm": (np.float64, (slices, 3)),
+        **({"sources": (np.float32, (slices, *grid))} if "sources" in arrays else {}),
         **{f"{_CONDITION}{name}": (one.dtype, (slices, *(one.shape or ()))) for name, one in conditions.items()},
     }
     for name, (dtype, shape) in wanted.items():
@@ -249,20 +256,20 @@ def is_slices(path: Path) -> bool:
     return source_of(path) is not None
 
 
-def collect(cases: Iterable[Case]) -> Slices:
+def collect(cases: Iterable[Case], pair_phases: bool = False) -> Slices:
     """All slices of prepared cases: patients in the order of their names, their visits in order, ED before ES, whatever
-    order the cases come in.
+    order the cases come in. With `pair_phases` the source of each is the same slice at the other phase.
 
     Raises UserError when there are no cases, when they are not on one grid, when a patient has a phase twice in one
     visit or one image in two, or when a visit has two vendors, centres, pathologies or data sets.
     """
     stacks = _Stacks()
-    pieces = [stacks.add(case) for case in _visits(sorted(cases, key=_order))]
+    pieces = [stacks.add(case) for case in _visits(sorted(cases, key=_order), pair_phases)]
     stacks.refuse_empty()
     return _unflat({name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}, stacks.records)
 
 
-def write_slices(path: Path, cases: Iterable[Case], source: str = "") -> Slices:
+def write_slices(path: Path, cases: Iterable[Case], source: str = "", pair_phases: bool = False) -> Slices:
     """`collect` for more cases than memory holds: they go to the file one by one, and are left there.
 
     Cases come in the order of patients' names, visits and phases. Raises UserError as `collect` does, and when they do
@@ -270,7 +277,7 @@ def write_slices(path: Path, cases: Iterable[Case], source: str = "") -> Slices:
     """
     stacks, writer = _Stacks(), None
     try:
-        for case in _visits(cases):
+        for case in _visits(cases, pair_phases):
             piece = stacks.add(case)
             writer = writer or ArraysWriter(path, {name: _row_of(array) for name, array in piece.items()})
             for name, array in piece.items():
@@ -288,13 +295,26 @@ def _order(case: Case) -> tuple[str, str, str]:
     return case.patient, case.visit, case.phase
 
 
-def _visits(cases: Iterable[Case]) -> Iterator[Case]:
-    """The cases in their order, each knowing what the other phases of its visit tell: the heart's volumes."""
+def _visits(cases: Iterable[Case], pair_phases: bool) -> Iterator[Case]:
+    """The cases in their order, each knowing what the other phases of its visit tell: the heart's volumes, and, where
+    that is asked for, its slices at the other phase."""
     for _, of_visit in groupby(cases, lambda case: (case.patient, case.visit)):
         visit = list(of_visit)
         volumes = {name: value for case in visit for name, value in case.conditions.items() if name in FUNCTION}
         volumes |= ejection_of(volumes)
-        yield from (replace(case, conditions={**case.conditions, **volumes}) for case in visit)
+        sources = {case.phase: _other_phase(case, visit) if pair_phases else case.source for case in visit}
+        for case in visit:
+            yield replace(case, conditions={**case.conditions, **volumes}, source=sources[case.phase])
+
+
+def _other_phase(case: Case, visit: list[Case]) -> Volume:
+    """Of each slice the image at the other of two phases, in whose stack it is as far along; NaN where there are not
+    two."""
+    others = [one for one in visit if one.phase != case.phase]
+    if len(others) != 1:
+        return np.full_like(case.image, np.nan)
+    (other,) = others
+    return other.image[np.linspace(0, len(other.image) - 1, len(case.image)).round().astype(int)]
 
 
 class _Stacks:
@@ -313,7 +333,7 @@ class _Stacks:
             self._check_after(self._last, case)
         self._place(case, self._last)
         self._refuse_copy(case)
-        self._last = replace(case, image=case.image[:0], mask=case.mask[:0], motion=None)
+        self._last = replace(case, image=case.image[:0], mask=case.mask[:0], motion=None, source=None)
         self._stacks += 1
         depth = len(case.image)
         named = {name: getattr(case, name) for name in ("vendor", "phase", "pathology")}
@@ -327,6 +347,7 @@ class _Stacks:
                 stacks=np.full(depth, self._stacks - 1, dtype=np.int64),
                 spacing_mm=np.tile(np.array(case.spacing_mm, dtype=np.float64), (depth, 1)),
                 records=(),
+                sources=case.source,
             )
         )
 
@@ -385,7 +406,8 @@ def concatenate(parts: Sequence[Slices]) -> Slices:
     first_patient = np.cumsum([0, *(part.number_of_patients for part in parts)])
     first_stack = np.cumsum([0, *(part.stacks.max(initial=-1) + 1 for part in parts)])
     flat = [_flat(part) for part in parts]
-    arrays = {name: np.concatenate([np.asarray(one[name]) for one in flat]) for name in flat[0]}
+    shared = [name for name in flat[0] if all(name in one for one in flat)]  # sources, where all have them
+    arrays = {name: np.concatenate([np.asarray(one[name]) for one in flat]) for name in shared}
     lengths = [len(part) for part in parts]
     arrays["patients"] += np.repeat(first_patient[:-1], lengths)
     arrays["stacks"] += np.repeat(first_stack[:-1], lengths)

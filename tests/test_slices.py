@@ -469,3 +469,23 @@ def test_slices_that_may_not_be_read_are_not_called_damaged(tmp_path, monkeypatc
     monkeypatch.setattr("cmrfed.slices.map_arrays", lambda _: (_ for _ in ()).throw(denied))
     with refuses(tmp_path, "may not read it (Permission denied)"):
         Slices.load(tmp_path / "slices.safetensors")
+
+
+def test_the_source_of_a_slice_is_as_far_along_at_the_other_phase():
+    cases = [toy_case(), toy_case(phase="ES", seed=3), toy_case("mnms-B", seed=9)]
+    slices = collect(cases, pair_phases=True)
+    ed, es, alone = (slices.take(np.flatnonzero(slices.stacks == stack)) for stack in range(3))
+    assert np.array_equal(ed.sources[:], es.images[:]) and np.array_equal(es.sources[:], ed.images[:])
+    assert np.isnan(alone.sources[:]).all(), "a stack with no other phase has no source"
+    told = slices.batch([0, 1]).conditions["source_image"]
+    assert np.array_equal(told.numpy(), slices.sources[[0, 1]])
+
+
+def test_sources_survive_a_file_and_a_choice_of_patients(tmp_path):
+    slices = collect([toy_case(), toy_case(phase="ES", seed=3), toy_case("mnms-B", seed=9)], pair_phases=True)
+    slices.save(tmp_path / "slices")
+    loaded = Slices.load(tmp_path / "slices")
+    assert np.array_equal(loaded.sources[:], slices.sources, equal_nan=True)
+    one = loaded.subset(["mnms-A"])
+    assert np.array_equal(one.sources[:], slices.sources[: len(one)])
+    assert "source_image" not in collect([toy_case()]).batch([0]).conditions

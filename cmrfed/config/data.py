@@ -66,6 +66,11 @@ class PreprocessingConfig(Stage):
     tissue_classes: int = Field(
         default=0, ge=0, le=MOST_TISSUES, description="kinds of tissue around the heart that the generator is told of"
     )
+    source_image: Literal["none", "phase", "scan", "contrast"] = Field(
+        default="none",
+        description="what a generator may be told as source_image: the same slice at the other phase; or, of phantoms, "
+        "in another scanner's look, or T1-weighted",
+    )
     unlabelled_centre: Literal["motion", "image"] = Field(
         default="motion", description="where the heart is without a mask: where it beats, or in the middle of the image"
     )

@@ -135,5 +135,5 @@ def _refuse_other(config: RunConfig, about: dict[str, Any], path: Path) -> None:
                 )
 
 
-_OF_READING = {"bias_correction", "phases", "central_slices", "unlabelled_centre"}
+_OF_READING = {"source_image", "bias_correction", "phases", "central_slices", "unlabelled_centre"}
 """Keys of preprocessing that say which slices are used and how they are found, not what a network sees of one."""

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from cmrfed.batches import Batch, Conditions, hidden
+from cmrfed.batches import Batch, Conditions, hidden, nothing_of
 from cmrfed.conditions import CONDITIONS, UNLABELLED
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError
 from cmrfed.generators.contract import Generator, Objective
@@ -81,8 +81,7 @@ class Denoiser(Generator):
         conditional = self._asked(x_t, told, conditions)
         if guidance == 1.0:
             return conditional
-        nothing = hidden(conditions, torch.ones(len(x_t), dtype=torch.bool, device=x_t.device))
-        unconditional = self._asked(x_t, told, nothing)
+        unconditional = self._asked(x_t, told, nothing_of(conditions))
         return unconditional + guidance * (conditional - unconditional)
 
     def _asked(self, *told: Any) -> Latent:
@@ -162,13 +161,18 @@ class Denoising(Objective):
         return batch._replace(draws=batch.draws | shown)
 
     def losses(self, batch: Batch) -> Float[Tensor, " batch"]:
-        draws, conditions = batch.draws, hidden(batch.conditions, batch.draws[_HIDDEN])
+        conditions = self.with_hidden(batch.conditions, batch.draws)
+        return self.generator.losses_at(batch.images, batch.draws["noises"], batch.draws["times"], conditions)
+
+    def with_hidden(self, conditions: Conditions, draws: dict[str, Tensor]) -> Conditions:
+        """The conditions as the network is told of them: less those that were drawn to be hidden."""
+        conditions = hidden(conditions, draws[_HIDDEN])
         for name in self.generator.config.conditions:
             if _HIDDEN + name in draws:
                 conditions = hidden(conditions, draws[_HIDDEN + name], [name])
         if _HIDDEN + "labels" in draws:
             conditions = conditions | {"mask": _with_hidden_labels(conditions["mask"], draws[_HIDDEN + "labels"])}
-        return self.generator.losses_at(batch.images, draws["noises"], draws["times"], conditions)
+        return conditions
 
 
 _HIDDEN = "hidden "

@@ -7,15 +7,17 @@ way M&Ms is laid out. It is drawn from published physiology and physics alone, s
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from cmrfed.conditions import UNKNOWN
 from cmrfed.parallel import map_in_order
 from cmrfed.phantom.layout import write_phantom
-from cmrfed.phantom.scan import PHASES, scan_patient
+from cmrfed.phantom.physics import Sequence
+from cmrfed.phantom.scan import PHASES, Scan, scan_patient, scan_patient_twice
 from cmrfed.volumes import Case
 
-__all__ = ["phantom_cases", "phantom_patient", "write_phantom"]
+__all__ = ["phantom_cases", "phantom_patient", "phantom_patient_twice", "write_phantom"]
 
 
 def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterator[Case]:
@@ -31,13 +33,23 @@ def phantom_cases(patients: int, seed: int, vendor: str | None = None) -> Iterat
 
 def phantom_patient(index: int, seed: int, vendor: str | None = None) -> list[Case]:
     """ED and ES of the phantom heart number `index`, the same whoever else is drawn and in whatever order."""
-    scan = scan_patient(seed, vendor, index)
+    return _cases(scan_patient(seed, vendor, index), vendor, f"{seed}-{index}")
+
+
+def phantom_patient_twice(index: int, seed: int, second: Sequence) -> list[Case]:
+    """The same of any scanner, and as `source` of each case the same slices on another, in that sequence."""
+    one, other = scan_patient_twice(seed, None, index, second)
+    cases = _cases(one, None, f"{seed}-{index}")
+    return [replace(case, source=other.images[phase]) for case, phase in zip(cases, PHASES, strict=True)]
+
+
+def _cases(scan: Scan, vendor: str | None, name: str) -> list[Case]:
     return [
         Case(
             image=scan.images[phase],
             mask=scan.masks[phase],
             spacing_mm=scan.spacing_mm,
-            patient=f"phantom-{vendor or UNKNOWN}-{seed}-{index}",
+            patient=f"phantom-{vendor or UNKNOWN}-{name}",
             dataset="phantom",
             vendor=vendor or UNKNOWN,
             centre="phantom",

@@ -20,6 +20,8 @@ from scipy import fft
 from cmrfed.phantom.fields import Plane
 
 Filter = Literal["none", "hamming", "fermi"]
+Sequence = Literal["bSSFP", "GRE"]
+"""Balanced steady-state free precession, as cine has it; or a spoiled gradient echo, weighted by T1."""
 ComplexPlanes = Complex64[np.ndarray, "slice row column"]
 
 FAT_SHIFT_PPM = -3.4
@@ -112,6 +114,25 @@ def bssfp_profile(
     return np.sign(np.sin(theta / 2)) * transverse * np.exp(-te_ms / t2_ms)
 
 
+def spoiled_signal(
+    t1_ms: Float[np.ndarray, "*shape"],
+    t2_ms: Float[np.ndarray, "*shape"],
+    tr_ms: float,
+    te_ms: float,
+    flip_deg: float,
+) -> Float[np.ndarray, "*shape"]:
+    """Steady-state magnitude of a spoiled gradient echo, per unit of proton density (Ernst and Anderson 1966).
+
+    S = sin(a) (1 - E1) / (1 - E1 cos(a)) exp(-TE / T2), E1 = exp(-TR/T1); the field's part of T2* is left out.
+    """
+    alpha, e1 = np.deg2rad(flip_deg), np.exp(-tr_ms / t1_ms)
+    return np.sin(alpha) * (1 - e1) / (1 - e1 * np.cos(alpha)) * np.exp(-te_ms / t2_ms)
+
+
+GRE_TR_MS, GRE_TE_MS, GRE_FLIP_DEG = 6.0, 2.5, 20.0
+"""Of the T1-weighted image, whatever the cine's are."""
+
+
 def tissue_signals(
     field_strength_t: float,
     tr_ms: float,
@@ -120,13 +141,17 @@ def tissue_signals(
     inflow: float,
     off_resonance_hz: Float[np.ndarray, " bins"],
     spread: Float[np.ndarray, "tissue 3"],
+    sequence: Sequence = "bSSFP",
 ) -> Float32[np.ndarray, "tissue bins"]:
     """The signed signal of every `Tissue` at each off-resonance, in units of fully recovered water.
 
     `inflow`: 0..1, the part of arterial blood that has just entered the slice and not yet lost its magnetisation; it
     gives up to the single-pulse signal sin(a). `spread` multiplies T1, T2 and proton density, tissue by tissue.
-    Relaxation times are interpolated between 1.5 T and 3 T.
+    Relaxation times are interpolated between 1.5 T and 3 T. A spoiled gradient echo has its own angle and times, and
+    excites a slab, so that no blood comes in fresh.
     """
+    if sequence == "GRE":
+        tr_ms, te_ms, flip_deg, inflow = GRE_TR_MS, GRE_TE_MS, GRE_FLIP_DEG, 0.0
     rows = np.array([_PROPERTIES[tissue] for tissue in Tissue], dtype=float)
     weight = (field_strength_t - 1.5) / 1.5
     t1 = (rows[:, 0] * (1 - weight) + rows[:, 2] * weight) * spread[:, 0]
@@ -134,7 +159,10 @@ def tissue_signals(
     shift = rows[:, 5] * FAT_SHIFT_PPM * 1e-6 * GYROMAGNETIC_RATIO_HZ_PER_T * field_strength_t
     frequency = off_resonance_hz[None, :] + shift[:, None]
     t1, t2 = np.broadcast_to(t1[:, None], frequency.shape), np.broadcast_to(t2[:, None], frequency.shape)
-    signal = bssfp_profile(t1, t2, frequency, tr_ms, te_ms, flip_deg)
+    if sequence == "GRE":
+        signal = spoiled_signal(t1, t2, tr_ms, te_ms, flip_deg)
+    else:
+        signal = bssfp_profile(t1, t2, frequency, tr_ms, te_ms, flip_deg)
     fresh = np.sin(np.deg2rad(flip_deg))
     for tissue, share in ((Tissue.BLOOD, 1.0), (Tissue.VENOUS_BLOOD, 0.6)):
         signal[tissue] += inflow * share * (np.sign(signal[tissue]) * fresh - signal[tissue])

@@ -1,6 +1,7 @@
 """A patient's visit: draw anatomy and settings, render both phases, give them as Cases."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -19,6 +20,7 @@ from cmrfed.phantom.anatomy import (
 )
 from cmrfed.phantom.fields import Planes
 from cmrfed.phantom.heart import PATHOLOGIES, Pathology, Phase, Sex, sample_physiology
+from cmrfed.phantom.physics import Sequence
 from cmrfed.phantom.receiver import View, receive
 from cmrfed.phantom.styles import VendorStyle, sample_style
 from cmrfed.phantom.texture import Box, Texture
@@ -70,18 +72,38 @@ class Scan:
 
 def scan_patient(seed: int, vendor: str | None, index: int) -> Scan:
     """Patient `index` of a vendor (None: any scanner), decided by (seed, vendor, index) alone."""
+    return next(_scans(seed, vendor, index, ("bSSFP",)))
+
+
+def scan_patient_twice(seed: int, vendor: str | None, index: int, second: Sequence) -> tuple[Scan, Scan]:
+    """The same, and the same slices once more on any scanner, in that sequence: one anatomy and one view in two
+    looks."""
+    one, other = _scans(seed, vendor, index, ("bSSFP", second))
+    return one, other
+
+
+def _scans(seed: int, vendor: str | None, index: int, sequences: tuple[Sequence, ...]) -> Iterator[Scan]:
     vendor_number = int(CONDITIONS["vendor"].read(vendor))
     rng = default_rng(SeedSequence([seed, vendor_number, index]))
     person = _sample_person(rng)
     style = sample_style(vendor, rng)
     spacing = style.slice_thickness_mm + style.slice_gap_mm
     anatomy = sample_anatomy(rng, sample_physiology(rng, person.pathology, person.sex), person.adiposity, spacing)
-    images, masks, pixel_mm = render(anatomy, style, rng)
-    return Scan(person, style, images, masks, (spacing, *pixel_mm))
+    view = View.sample(rng, style)
+    for sequence in sequences:
+        images, masks, pixel_mm = render(anatomy, style, view, rng, sequence)
+        yield Scan(person, style, images, masks, (spacing, *pixel_mm))
+        style = _elsewhere(style, rng)
+
+
+def _elsewhere(style: VendorStyle, rng: Generator) -> VendorStyle:
+    """Any scanner's settings, but for those that place pixels and slices."""
+    placed = ("pixel_mm", "phase_fov", "slice_thickness_mm", "slice_gap_mm")
+    return replace(sample_style(None, rng), **{name: getattr(style, name) for name in placed})
 
 
 def render(
-    anatomy: Anatomy, style: VendorStyle, rng: Generator
+    anatomy: Anatomy, style: VendorStyle, view: View, rng: Generator, sequence: Sequence = "bSSFP"
 ) -> tuple[
     dict[Phase, Float32[np.ndarray, "slice row column"]],
     dict[Phase, UInt8[np.ndarray, "slice row column"]],
@@ -91,11 +113,10 @@ def render(
 
     Returns images (>= 0) and masks by phase, and the spacing of rows and columns in mm.
     """
-    view = View.sample(rng, style)
     rows, columns = view.pixels(style.pixel_mm)
     outlines = [anatomy.outline(index) for index in range(len(anatomy.slices_z_mm))]
     masks = _masks(anatomy, outlines, view, rows, columns)
-    planes = _magnetisation(anatomy, outlines, view, style, rng)
+    planes = _magnetisation(anatomy, outlines, view, style, rng, sequence)
     ed, es = np.split(_store(receive(planes, anatomy.thorax.wall, view, style, rng), style), 2)
     height, width = view.field_of_view_mm
     return {"ED": ed, "ES": es}, masks, (height / rows, width / columns)
@@ -114,9 +135,11 @@ def _masks(
     return masks
 
 
-def _magnetisation(anatomy: Anatomy, outlines: OutlinePairs, view: View, style: VendorStyle, rng: Generator) -> Planes:
+def _magnetisation(
+    anatomy: Anatomy, outlines: OutlinePairs, view: View, style: VendorStyle, rng: Generator, sequence: Sequence
+) -> Planes:
     """Signed transverse magnetisation of every slice at ED and then at ES, averaged over its sub-slices."""
-    texture = Texture.sample(rng, style, len(outlines))
+    texture = Texture.sample(rng, style, len(outlines), sequence)
     planes = [view.rendered_points(aside) for _, _, aside in SUBSLICES]
     warped = [(anatomy.thorax_warp(x, y), anatomy.warp(x, y)) for x, y in planes]
     total = np.zeros((2, len(outlines), SIZE, SIZE), np.float32)

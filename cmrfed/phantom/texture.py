@@ -9,7 +9,7 @@ from numpy.random import Generator
 from cmrfed.phantom.anatomy import FIELD_OF_VIEW_MM, SIZE
 from cmrfed.phantom.fields import Plane, Warp
 from cmrfed.phantom.heart import HeartPoints
-from cmrfed.phantom.physics import Tissue, tissue_signals
+from cmrfed.phantom.physics import Sequence, Tissue, tissue_signals
 from cmrfed.phantom.styles import VendorStyle
 from cmrfed.phantom.thorax import Noise, PointValues, TissueMap
 
@@ -67,7 +67,7 @@ class Texture:
     jets: tuple[tuple[tuple[_Jet, ...], ...], ...]
 
     @classmethod
-    def sample(cls, rng: Generator, style: VendorStyle, slices: int) -> "Texture":
+    def sample(cls, rng: Generator, style: VendorStyle, slices: int, sequence: Sequence = "bSSFP") -> "Texture":
         """Fat, lung and bowel vary most; blood by its flow; muscle and liver by their grain. How much has no published
         source: the kernel distance to real patients chose it (`benches.phantom --half development`)."""
         frequencies = np.linspace(-150, 150, _FREQUENCY_BINS)
@@ -80,7 +80,7 @@ class Texture:
         fine, medium, coarse = (rng.uniform(0.8, 2.4) * np.stack([fine, medium, coarse])).astype(np.float32)
         jets = [tuple(_Jet.sample(rng) for _ in range(rng.poisson(0.7))) for _ in range(2 * slices)]
         return cls(
-            tables=_tables(rng, style, frequencies, slices),
+            tables=_tables(rng, style, frequencies, slices, sequence),
             bins=_field_map(rng, style, frequencies),
             fine=fine,
             medium=medium,
@@ -115,7 +115,7 @@ class Texture:
 
 
 def _tables(
-    rng: Generator, style: VendorStyle, frequencies: np.ndarray, slices: int
+    rng: Generator, style: VendorStyle, frequencies: np.ndarray, slices: int, sequence: Sequence
 ) -> Float32[np.ndarray, "phase slice entry"]:
     """Signals of every tissue and off-resonance, by phase and slice; a table's entries are raveled."""
     spread = np.exp(style.contrast_spread * rng.standard_normal((len(Tissue), 3)))
@@ -124,7 +124,9 @@ def _tables(
     # both ventricles hold the same blood, but for its oxygen
     spread[Tissue.VENOUS_BLOOD] = spread[Tissue.BLOOD] * np.exp(0.08 * rng.standard_normal(3))
     still, fresh = (
-        tissue_signals(style.field_strength_t, style.tr_ms, style.te_ms, style.flip_deg, inflow, frequencies, spread)
+        tissue_signals(
+            style.field_strength_t, style.tr_ms, style.te_ms, style.flip_deg, inflow, frequencies, spread, sequence
+        )
         for inflow in (0.0, 1.0)
     )
     # through-plane velocity falls from the valves to the apex, and differs from beat to beat and phase to phase

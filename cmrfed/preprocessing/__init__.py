@@ -8,7 +8,7 @@ alone, so that nothing passes from patient to patient.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from cmrfed.conditions import UNLABELLED
 from cmrfed.config import PreprocessingConfig, UserError
@@ -17,7 +17,7 @@ from cmrfed.preprocessing.grid import Grid
 from cmrfed.preprocessing.intensity import to_unit
 from cmrfed.preprocessing.locate import centre_of_mask, centre_of_motion
 from cmrfed.preprocessing.surroundings import with_tissue_classes
-from cmrfed.shapes import STRUCTURES, VolumeMask
+from cmrfed.shapes import STRUCTURES, Volume, VolumeMask
 from cmrfed.volumes import Case
 from cmrfed.volumetry import measured, slice_levels
 
@@ -36,12 +36,21 @@ def prepare(case: Case, config: PreprocessingConfig) -> Case:
     grid = Grid.around(_centre(case, config, name), case.image.shape[1:], case.spacing_mm, config)
     mask = grid.majority(case.mask)
     kept = kept_slices(mask, config, name)
-    unit = to_unit(grid.crop(image), config, name)
-    prepared = (2 * grid.mean(unit[kept]) - 1).clip(-1, 1)
+    prepared = _on_grid(image, grid, config, name)[kept]
+    source = None if case.source is None else _on_grid(case.source, grid, config, name)[kept]
     labels = with_tissue_classes(prepared, mask[kept], config.tissue_classes)
     spacing_mm = _new_spacing_mm(case.spacing_mm, config)
     conditions = {**measured(mask, spacing_mm, case.phase), "slice_level": slice_levels(mask)[kept], **case.conditions}
-    return replace(case, image=prepared, mask=labels, spacing_mm=spacing_mm, motion=None, conditions=conditions)
+    return replace(
+        case, image=prepared, mask=labels, spacing_mm=spacing_mm, motion=None, source=source, conditions=conditions
+    )
+
+
+def _on_grid(
+    volume: Volume, grid: Grid, config: PreprocessingConfig, name: str
+) -> Float32[np.ndarray, "slice size size"]:
+    """All slices, scaled by the stack's intensities."""
+    return (2 * grid.mean(to_unit(grid.crop(volume), config, name)) - 1).clip(-1, 1)
 
 
 @dataclass(frozen=True, eq=False)

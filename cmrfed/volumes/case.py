@@ -32,6 +32,7 @@ class Case:
     visit: what tells the patient's visits apart, in their order; "" where there is one.
     motion: how much each voxel changes over the heart beat (>= 0, arbitrary units, shape of the image), where the file
         is a cine; the heart is found by it where there is no mask.
+    source: another image of the same slices, in another look or at another phase; on the grid of the image.
     voxels: SHA-256 (hex) of the image as it was read, which preparation leaves as it is; empty for one made in memory.
     conditions: what else is known, by name in `cmrfed.conditions`: a value for the stack, or an array with one for each
         slice.
@@ -50,6 +51,7 @@ class Case:
     pathology: str = UNKNOWN
     visit: str = ""
     motion: Volume | None = None
+    source: Volume | None = None
     voxels: str = ""
     conditions: Mapping[str, Any] = field(default_factory=dict)
 

@@ -19,6 +19,7 @@ _TINY = {"channels": [8, 8], "norm_groups": 4, "residual_blocks": 1, "init": Non
 def tiny_preset(name, **changes) -> GeneratorConfig:
     """The preset's generator, small, with all weights of its private objectives trained."""
     chosen = yaml.safe_load((configs_folder() / "generator" / f"{name}.yaml").read_text(encoding="utf-8"))
+    chosen = chosen.get("generator", chosen)  # of one that sets other stages too
     trainable = {} if "trainable" in chosen else {"trainable": "all"}
     levels = {"levels": 2} if chosen.get("levels", 1) > 1 else {}
     return read_stage(GeneratorConfig, chosen | _TINY | trainable | levels | changes)

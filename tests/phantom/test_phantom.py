@@ -14,7 +14,7 @@ from numpy.random import default_rng
 from scipy import fft, ndimage
 
 from cmrfed.config import PhantomConfig, UserError, read_stage
-from cmrfed.phantom import layout, phantom_cases, phantom_patient, write_phantom
+from cmrfed.phantom import layout, phantom_cases, phantom_patient, phantom_patient_twice, write_phantom
 from cmrfed.phantom.anatomy import Anatomy, sample_anatomy
 from cmrfed.phantom.heart import PATHOLOGIES, Heart, Pathology, Sex, sample_heart, sample_physiology
 from cmrfed.phantom.physics import (
@@ -27,6 +27,7 @@ from cmrfed.phantom.physics import (
     fold_rows,
     geometry_factor,
     line_modulation,
+    spoiled_signal,
 )
 from cmrfed.phantom.receiver import View
 from cmrfed.phantom.scan import render
@@ -235,13 +236,18 @@ def middle(ranges_of: str) -> VendorStyle:
     return STYLES[ranges_of].sample(default_rng(0))
 
 
+def rendered(anatomy, style):
+    random = default_rng(1)
+    return render(anatomy, style, View.sample(random, style), random)
+
+
 def test_vendors_differ_in_what_is_seen_of_one_heart(anatomy: Anatomy) -> None:
     contrast, noise, detail = {}, {}, {}
     for vendor in STYLES:
         style = replace(middle(vendor), contrast_spread=0.0)
-        images, masks, spacing_mm = render(anatomy, style, default_rng(1))
+        images, masks, spacing_mm = rendered(anatomy, style)
         image, mask = images["ED"], masks["ED"]
-        silent = render(anatomy, replace(style, snr=1e6), default_rng(1))[0]["ED"]
+        silent = rendered(anatomy, replace(style, snr=1e6))[0]["ED"]
         blood = np.median(image[mask == Label.LV])
         contrast[vendor] = blood / np.median(image[ndimage.binary_erosion(mask == Label.MYO, np.ones((1, 3, 3)))])
         noise[vendor] = (image - silent)[mask == Label.LV].std() / blood
@@ -493,3 +499,35 @@ def test_the_vendors_of_a_configuration_are_those_with_a_style() -> None:
     assert read_stage(PhantomConfig, {"vendors": list(STYLES)}).vendors == tuple(STYLES)
     with pytest.raises(UserError, match=r"vendors\.1: Input should be 'Siemens'.*Acme"):
         read_stage(PhantomConfig, {"vendors": ["Siemens", "Acme"]})
+
+
+@pytest.mark.parametrize("second", ["bSSFP", "GRE"])
+def test_a_heart_that_is_scanned_twice_is_one_anatomy_in_two_looks(second) -> None:
+    once, twice = phantom_patient(3, 5), phantom_patient_twice(3, 5, second)
+    for one, case in zip(once, twice, strict=True):
+        assert np.array_equal(one.image, case.image) and np.array_equal(one.mask, case.mask)
+        assert case.source is not None and case.source.shape == case.image.shape
+        labels = [case.mask == label for label in (Label.LV, Label.MYO)]
+        bright, dark = (np.median(case.source[inside]) for inside in labels)
+        cine_bright, cine_dark = (np.median(case.image[inside]) for inside in labels)
+        assert not np.allclose(case.source / case.source.max(), case.image / case.image.max(), atol=0.05)
+        # blood is far brighter than muscle in balanced SSFP; weighted by T1 it is not
+        assert cine_bright > 1.4 * cine_dark
+        assert (bright > 1.4 * dark) == (second == "bSSFP")
+
+
+def test_a_spoiled_echo_is_ernsts_equation_and_brightest_at_his_angle() -> None:
+    t1, t2, tr = 1000.0, 50.0, 6.0
+    angles = np.linspace(0.5, 40, 400)
+    one = np.array([t1]), np.array([t2])
+    signal = np.array([spoiled_signal(*one, tr, 0.0, float(angle))[0] for angle in angles])
+    ernst = np.rad2deg(np.arccos(np.exp(-tr / t1)))
+    assert angles[signal.argmax()] == pytest.approx(ernst, abs=0.15)
+    e1, angle = np.exp(-tr / t1), np.deg2rad(20.0)
+    magnetisation = 1.0
+    for _ in range(5000):  # pulse after pulse, the transverse part spoiled before the next
+        transverse, magnetisation = magnetisation * np.sin(angle), magnetisation * np.cos(angle)
+        magnetisation = 1 + (magnetisation - 1) * e1
+    expected = transverse * np.exp(-2.5 / t2)
+    found = spoiled_signal(*one, tr, 2.5, 20.0)
+    assert found[0] == pytest.approx(expected, rel=1e-6)
