@@ -138,6 +138,10 @@ class Dense(Condition):
     shape = None
 
     @property
+    def dtype(self) -> str:  # type: ignore[override]  # of a column, where it is one of a whole image
+        return "int64" if self.labels else "float32"
+
+    @property
     def unknown(self) -> float | int:
         return UNLABELLED if self.labels else math.nan
 

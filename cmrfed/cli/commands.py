@@ -30,6 +30,10 @@ COMMANDS = {
         "sweep", "sweep", "sweep", stages.Sweep, "runs over privacy budgets, and one figure of what privacy costs",
         shown=("out", "sweep", "seed", "privacy.delta", "federation.rounds", "evaluation.utility"),
     ),
+    "compare": Command(
+        "compare", "compare", "compare", stages.CompareFamilies, "families of generators side by side, by one protocol",
+        shown=("families", "out", "comparison", "seed", "privacy.target_epsilon", "federation.rounds", "pretraining"),
+    ),
     "prepare": Command(
         "runs", "prepare", "prepare", stages.Prepare, "read and prepare a hospital's own volumes into its home folder"
     ),

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
+from cmrfed.composition import options
 from cmrfed.config import (
     CanaryAuditConfig,
+    ComparisonConfig,
     Count,
     DataConfig,
     DistillationConfig,
@@ -28,6 +30,7 @@ from cmrfed.config import (
     read_stage,
 )
 from cmrfed.keys import AsWritten
+from cmrfed.members import OneOf
 from cmrfed.provision.description import LONGEST_SITE_NAME, SITE_NAME, SiteName
 
 ACCOUNT = r"^[A-Za-z_][\w.-]*$"
@@ -109,6 +112,26 @@ class Sweep(RunConfig):
     @property
     def config(self) -> RunConfig:
         """The run that is varied."""
+        return _run_of(self)
+
+
+_PRESETS = dict.fromkeys(options("generator"), "")
+Preset = Annotated[str, OneOf(_PRESETS)]
+"""A family of generators, ready made."""
+
+
+class CompareFamilies(RunConfig):
+    """`cmrfed compare`."""
+
+    families: Annotated[tuple[Preset, ...], Field(min_length=1), _all_is(*_PRESETS)] = Field(
+        default=("flow", "ddpm", "edm"), description="names in configs/generator, or all"
+    )
+    out: AsWritten = Field(default="runs/families", description="the comparison's folder; what is done stays done")
+    comparison: ComparisonConfig = ComparisonConfig()
+
+    @property
+    def config(self) -> RunConfig:
+        """The run that each family does in its own way."""
         return _run_of(self)
 
 

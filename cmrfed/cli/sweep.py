@@ -15,9 +15,10 @@ from cmrfed.outputs import output_folder
 
 def sweep(command: Sweep) -> None:
     from cmrfed import api
+    from cmrfed.launching import launch
     from cmrfed.report.frontier import write_frontier
     from cmrfed.runs import Run
-    from cmrfed.sweep import Measure, brackets, frontier, launch, open_folder, score_bracket, swept_runs, train_run
+    from cmrfed.sweep import Measure, brackets, frontier, open_folder, score_bracket, swept_runs, train_run
 
     settings, config = command.sweep, command.config
     runs = swept_runs(config, settings, _recipe("none"))

@@ -11,6 +11,7 @@ over the defaults of the command's stage (`cmrfed.cli.overrides`). So `RunConfig
 has no default here: the command line's is the choice data=phantom.
 """
 
+from cmrfed.config.comparison import ComparisonConfig, LaunchConfig
 from cmrfed.config.data import MOST_TISSUES, DataConfig, PhantomConfig, PreprocessingConfig, Scanner
 from cmrfed.config.evaluation import (
     AttackName,
@@ -63,6 +64,7 @@ __all__ = [
     "AggregationConfig",
     "AttackName",
     "CanaryAuditConfig",
+    "ComparisonConfig",
     "CompositeConfig",
     "Count",
     "DataConfig",
@@ -75,6 +77,7 @@ __all__ = [
     "FinetuningConfig",
     "Fraction",
     "GeneratorConfig",
+    "LaunchConfig",
     "LeakageConfig",
     "MessageConfig",
     "Number",

@@ -102,6 +102,9 @@ class EvaluationConfig(Stage):
     utility: UtilityConfig | None = UtilityConfig()
     leakage: LeakageConfig | None = LeakageConfig()
     composite: CompositeConfig = CompositeConfig()
+    arms: Literal["all", "own"] = Field(
+        default="all", description="which of a run's arms are measured; own: the one that the run is about"
+    )
     bootstrap: int = Field(default=1000, ge=100, le=10**6, description="replicates behind each interval over patients")
     show_real_images: bool = Field(
         default=False, description="show real images in the report; do not share such a report"

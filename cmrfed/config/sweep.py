@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cmrfed.config.stage import Count, Positive, Stage
+from cmrfed.config.comparison import LaunchConfig
+from cmrfed.config.stage import Count, Positive
 
 
-class SweepConfig(Stage):
+class SweepConfig(LaunchConfig):
     """Which runs there are, and how they are shared out. Each is the composed run at one budget, with noise anew."""
 
     epsilons: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
@@ -26,7 +27,3 @@ class SweepConfig(Stage):
     hearts: Count = Field(
         default=200, description="phantom hearts that are drawn for, and whose own images are compared"
     )
-    launcher: Literal["joblib", "submitit"] = Field(
-        default="joblib", description="where runs are done: on this machine, or as jobs of SLURM"
-    )
-    jobs: Count = Field(default=1, description="runs at once")

@@ -35,6 +35,9 @@ class TrainingConfig(ExecutionConfig):
     )
     # in public directions the loss is about as steep everywhere, and 1 would be all the way to where it is least
     learning_rate: Positive = Field(default=0.7, description="step size of a site")
+    public_learning_rate: Positive = Field(
+        default=2e-4, description="step size of Adam at the coordinator, for what is trained without patients"
+    )
     schedule: Literal["constant", "cosine"] = Field(
         default="constant", description="how the learning rate changes over the rounds"
     )

@@ -1,17 +1,13 @@
 """All that a report is made of, read from the run's folder once."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from cmrfed.config import UserError, not_readable
 from cmrfed.core.json_lines import read_lines
 from cmrfed.evaluation.schema import ArmScores, Results
 from cmrfed.federation.start import PHANTOM
 from cmrfed.foundation import FOUNDATION
-from cmrfed.runs import Run
+from cmrfed.runs import Run, read_results
 from cmrfed.site import Home
 from cmrfed.slices import Slices
 
@@ -91,25 +87,13 @@ def read_material(run: Run, show_real_images: bool) -> Material:
     synthetic = {arm: run.arm_folder(arm) / "synthetic.safetensors" for arm in arms}
     return Material(
         run=run,
-        results=_read_results(run.folder / "results.json"),
+        results=read_results(run.folder),
         rounds={arm: read_lines(run.arm_folder(arm) / "rounds.jsonl") for arm in arms},
         stopped=run.early_ends(),
         synthetic={arm: Slices.load(path) for arm, path in synthetic.items() if path.exists()},
         spent={site: spent for site in run.sites if (spent := _spent(run, site))},
         held_out=run.held_out_slices() if show_real_images else None,
     )
-
-
-def _read_results(path: Path) -> Results:
-    try:
-        return Results.model_validate_json(path.read_bytes())
-    except OSError as error:
-        otherwise = f"{path}: is missing; run `cmrfed evaluate run={path.parent}` first"
-        raise not_readable(path, error, otherwise) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = ": ".join([".".join(map(str, first["loc"])), first["msg"]] if first["loc"] else [first["msg"]])
-        raise UserError(f"{path}: is not a run's results ({reason}); run `cmrfed evaluate` again") from None
 
 
 def _spent(run: Run, site: str) -> list[tuple[int, float]]:

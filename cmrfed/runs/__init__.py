@@ -1,6 +1,7 @@
 """A run's folder: what it was made from, its sites' homes, its arms and what they came to."""
 
 from cmrfed.runs.draft import Draft, calibrated_plan, prepared_slices
+from cmrfed.runs.results import read_results
 from cmrfed.runs.run import (
     Run,
     RunRecord,
@@ -25,5 +26,6 @@ __all__ = [
     "point_latest",
     "prepared_folder",
     "prepared_slices",
+    "read_results",
     "software_versions",
 ]

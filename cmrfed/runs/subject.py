@@ -1,6 +1,7 @@
 """A run as the subject of its evaluation: its patients, and what each of its arms draws for them."""
 
 import time
+from collections.abc import Sequence
 
 from cmrfed.config import EvaluationConfig
 from cmrfed.core.progress import ProgressBar, shifted
@@ -29,7 +30,7 @@ def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
         learnt=learnt,
         synthetic=_made_elsewhere(run, most_shown, most_learnt)
         if run.record.images
-        else {arm: _sampled(run, arm, shown, learnt, bar) for arm in run.arms()},
+        else {arm: _sampled(run, arm, shown, learnt, bar) for arm in _measured(run, config)},
         seed=seed,
         bootstrap=config.bootstrap,
         device=choose_device(training.device),
@@ -42,6 +43,10 @@ def subject_of(run: Run, config: EvaluationConfig, bar: ProgressBar) -> Subject:
 
 _SHOWN = 200
 """Slices drawn for the report's pictures where fidelity is not measured; where nothing is, none are."""
+
+
+def _measured(run: Run, config: EvaluationConfig) -> Sequence[str]:
+    return run.arms() if config.arms == "all" else [run.main_arm()]
 
 
 def _sampled(run: Run, arm: str, shown: Slices, learnt: Slices, bar: ProgressBar) -> Synthetic:

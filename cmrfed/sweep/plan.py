@@ -7,6 +7,7 @@ from typing import Any
 from cmrfed.config import EvaluationConfig, RunConfig, Stage, SweepConfig, UserError, read_stage, read_stage_json
 from cmrfed.core import atomic
 from cmrfed.federation.start import PUBLIC_SLICES, start_notes
+from cmrfed.launching import PlannedRun
 from cmrfed.outputs import private_folder
 
 WITHOUT_PRIVACY = "without privacy"
@@ -15,10 +16,9 @@ REAL, PHANTOM_IMAGES, NO_PATIENT, START = "real", "phantom", "foundation", "star
 start is that no longer, since public patients taught it, and those of the start."""
 
 
-class SweptRun(Stage):
-    """name: of the run and its files. arm: what it is a repetition of. epsilon: its budget; None without privacy."""
+class SweptRun(PlannedRun):
+    """arm: what it is a repetition of. epsilon: its budget; None without privacy."""
 
-    name: str
     arm: str
     epsilon: float | None
     config: RunConfig

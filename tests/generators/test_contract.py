@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from conftest import toy_plan
-from presets import PRESETS, batch_of, grid_of, hearts_of, tiny_generator, tiny_preset
+from presets import PRESETS, SIZE, batch_of, grid_of, hearts_of, tiny_generator, tiny_preset
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
@@ -15,6 +15,7 @@ from cmrfed.conditions import CONDITIONS, Categorical
 from cmrfed.config import GeneratorConfig, SamplingConfig, TrainingConfig, UserError, read_stage
 from cmrfed.generators import build_generator, refuse_batch_statistics
 from cmrfed.privacy import LocalNoise, NoPrivacy, looped_gradients, vmapped_gradients
+from cmrfed.site.compute import needs
 from cmrfed.training import LocalTask, mean_loss, train, train_publicly, trained_weights
 from cmrfed.updates import load_generator, read_weights, save_generator
 
@@ -166,6 +167,14 @@ def test_the_seed_decides_the_first_weights_and_nothing_else(preset):
     first, again = (build_generator(tiny_preset(preset), seed=2) for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_it_takes_to_compute_is_known_before_any_data_are_touched(preset):
+    config = tiny_preset(preset)
+    one, two = (needs(config, rows, SIZE) for rows in (1, 2))
+    assert one.weights == sum(weight.numel() for weight in build_generator(config, 0).parameters())
+    assert 0 < one.memory_bytes < two.memory_bytes
 
 
 def test_a_generator_on_disk_is_the_same_generator(generator, tmp_path):

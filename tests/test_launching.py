@@ -9,7 +9,8 @@ import pytest
 from tiny_runs import tiny_run_config
 
 from cmrfed.config import SweepConfig, UserError
-from cmrfed.sweep import SweptRun, launch
+from cmrfed.launching import launch
+from cmrfed.sweep import SweptRun
 
 
 def note(one, folder):
