@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
@@ -34,8 +34,9 @@ from cmrfed.parallel import map_in_order
 from cmrfed.phantom import phantom_patient
 from cmrfed.preprocessing import PreparedMask, prepare_mask
 from cmrfed.sampling import synthesise
+from cmrfed.screening import Draw, Screen
 from cmrfed.shapes import STRUCTURES, VolumeMask
-from cmrfed.slices import masks_alone
+from cmrfed.slices import Slices, masks_alone
 from cmrfed.verification.ventricles import contradict_anatomy, enclosed
 from cmrfed.volumes import is_written_by, open_cine, read_mask, write_on_grid_of, write_volume
 from cmrfed.volumes.nifti import SUFFIXES
@@ -86,7 +87,8 @@ class Order:
 
     labels: a name in `LABEL_TABLES`. frames: of a 4-D mask, counted from 0; None for all that show a structure.
     grid: "input" puts images on their masks' own voxels, "model" puts both on the generator's grid.
-    vendors, phases: every mask is drawn for each pair of them.
+    vendors, phases: every mask is drawn for each pair of them. told: what else the generator is told of all of them, by
+    condition.
     """
 
     masks: Path
@@ -97,6 +99,7 @@ class Order:
     vendors: tuple[str, ...] = ("unknown",)
     phases: tuple[str, ...] = ("unknown",)
     seed: int = 0
+    told: Mapping[str, object] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> Mapping[int, int]:
@@ -151,18 +154,46 @@ def plan_cases(order: Order, preprocessing: PreprocessingConfig, progress: Progr
     return Plan(order, preprocessing, pairs, not_drawn)
 
 
-def draw_cases(generator: Generator, plan: Plan, sampling: SamplingConfig, progress: Progress | None = None) -> None:
-    """Draw and write every pair of the plan."""
+def draw_cases(
+    generator: Generator,
+    plan: Plan,
+    sampling: SamplingConfig,
+    progress: Progress | None = None,
+    screen: Screen | None = None,
+) -> Counter[str]:
+    """Draw and write every pair of the plan, but for those that do not pass the screen; returns what that came to."""
+    screened = Counter[str]()
     for number, pair in enumerate(plan.pairs):
         path = pair.stack.path
         mask, spacing_mm = read_mask(path, plan.order.table, pair.stack.frame)
         prepared = prepare_mask(mask, spacing_mm, plan.preprocessing, str(path))
-        known = {"vendor": pair.vendor, "phase": pair.phase, "slice_level": slice_levels(prepared.masks)}
+        named = {"vendor": pair.vendor, "phase": pair.phase, "slice_level": slice_levels(prepared.masks)}
+        known = {**named, **plan.order.told}
         asked = masks_alone(prepared.masks, columns(len(prepared.masks), known), prepared.spacing_mm)
-        images = synthesise(generator, asked, sampling, _seed(plan.order.seed, pair.stack.name)).images
-        _write(pair, mask, prepared, (np.asarray(images) + 1) / 2, plan.order.grid)
+        draw = partial(_drawn, generator, asked, sampling, f"{plan.order.seed}/{pair.stack.name}")
+        images = _screened(screen, draw, screened) if screen else np.asarray(draw(0).images)
+        if images is not None:
+            _write(pair, mask, prepared, (images + 1) / 2, plan.order.grid)
         if progress:
             progress(number + 1, len(plan.pairs))
+    return screened
+
+
+def _drawn(generator: Generator, asked: Slices, sampling: SamplingConfig, name: str, number: int) -> Slices:
+    return synthesise(generator, asked, sampling, _seed(f"{name}/{number}" if number else name))
+
+
+def _screened(screen: Screen, draw: Draw, counted: Counter[str]) -> Float32[np.ndarray, "kept size size"] | None:
+    """The images of a stack; None where too little of its mask is found in them."""
+    found = screen(draw)
+    counted[DRAWN_AGAIN] += found.drawn_again
+    passed = found.mean_dice >= screen.config.dice
+    counted[LEFT_OUT] += not passed
+    return found.images if passed else None
+
+
+DRAWN_AGAIN = "slices drawn again by screening"
+LEFT_OUT = "pairs left out by screening, in whose images their masks are not found"
 
 
 @contextmanager
@@ -294,9 +325,9 @@ def _refuse_collisions(pairs: list[Pair]) -> None:
             writes[path] = pair.stack.path
 
 
-def _seed(seed: int, name: str) -> int:
+def _seed(name: str) -> int:
     """An image depends on the seed and its mask's name, not on which other masks are there."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7])
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
 
 
 def _write(

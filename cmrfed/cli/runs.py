@@ -24,6 +24,7 @@ from cmrfed.cli.stages import (
 )
 from cmrfed.config import (
     EvaluationConfig,
+    PreprocessingConfig,
     RunConfig,
     SamplingConfig,
     StoppedEarly,
@@ -113,18 +114,23 @@ def finetune(command: Finetune) -> None:
 
 
 def generate(config: Generate) -> None:
-    from cmrfed.generation import draw_cases, plan_cases
+    from cmrfed.generation import LEFT_OUT, draw_cases, plan_cases
 
     out = output_folder(config.out)
     model, sampling = _model_of(config)
-    with _orders(config, out) as orders:
+    screen = _screen(config, model.preprocessing)
+    counts = Counter[str]()
+    with _orders(config, out, model) as orders:
         with progress_bar("reading masks") as progress:
             plans = [plan_cases(order, model.preprocessing, progress) for order in orders]
         for plan in plans:
             with progress_bar("generating") as progress:
-                draw_cases(model.generator, plan, sampling, progress)
-    pairs, not_drawn = sum(len(plan.pairs) for plan in plans), sum((plan.not_drawn for plan in plans), Counter[str]())
+                counts += draw_cases(model.generator, plan, sampling, progress, screen)
+    pairs = sum(len(plan.pairs) for plan in plans) - counts[LEFT_OUT]
+    not_drawn = sum((plan.not_drawn for plan in plans), Counter[str]())
     console.print(f"{pairs} image and mask pairs in {out}", soft_wrap=True, markup=False)
+    for what, count in counts.items():
+        console.print(f"  {what} ({count})", style="yellow", soft_wrap=True, markup=False)
     for what, count in not_drawn.items():
         if count:
             console.print(f"  not drawn: {what} ({count})", style="yellow", soft_wrap=True, markup=False)
@@ -134,25 +140,53 @@ def generate(config: Generate) -> None:
         console.print(f"  images have their masks' grid, and are 0 {around}", soft_wrap=True, markup=False)
 
 
+def _screen(config: Generate, preprocessing: PreprocessingConfig) -> Any:
+    """None where nobody asked for it."""
+    from cmrfed.screening import Screen, frozen_segmenter
+
+    if config.screening is None:
+        return None
+    output_folder(cache_folder(), key="CMRFED_CACHE")
+    return Screen(frozen_segmenter(preprocessing, progress_bar), config.screening)
+
+
 @contextmanager
-def _orders(config: Generate, out: Path) -> Iterator[list[Any]]:
+def _orders(config: Generate, out: Path, model: Any) -> Iterator[list[Any]]:
     """What is to be drawn: for the masks that were given, or for the phantom's, each at its own phase."""
     from cmrfed.generation import Order, phantom_masks
 
-    order = partial(Order, out=out, grid=config.grid, vendors=config.vendor, seed=config.seed)
+    told = _told(config, model)
+    vendors = (told.pop("vendor"),) if "vendor" in told else config.vendor
+    phases = (told.pop("phase"),) if "phase" in told else config.phase
+    order = partial(Order, out=out, grid=config.grid, vendors=vendors, seed=config.seed, told=told)
     if config.masks is not None:
         masks = Path(config.masks).expanduser()
-        yield [order(masks, labels=config.labels, frames=config.frames, phases=config.phase)]
+        yield [order(masks, labels=config.labels, frames=config.frames, phases=phases)]
         return
     if config.frames is not None or config.labels != "cmrfed":
         raise UserError(
             "masks: labels= and frames= say how to read masks of your own; give them too, or leave both out"
         )
-    phases = ("ED", "ES") if config.phase == ("unknown",) else config.phase
+    phases = ("ED", "ES") if phases == ("unknown",) else phases
     if "unknown" in phases:
         raise UserError(f"phase: the phantom's hearts are at ED or ES, found {','.join(phases)}; choose of these two")
     with phantom_masks(config.hearts, config.seed, phases, progress_bar) as folders:
         yield [order(folder, phases=(phase,)) for phase, folder in folders.items()]
+
+
+def _told(config: Generate, model: Any) -> dict[str, Any]:
+    """What the text says. Raises UserError where the generator is not told of such things."""
+    from cmrfed.attributes import conditions_of
+
+    told = conditions_of(config.text) if config.text else {}
+    known = model.generator.config.conditions
+    if strangers := [name for name in told if name not in known]:
+        raise UserError(f"text: this generator is not told of {strangers[0]}; it is of {', '.join(known)}")
+    for name in ("vendor", "phase"):
+        given = getattr(config, name)
+        if name in told and given not in (("unknown",), (told[name],)):
+            raise UserError(f"text: says {name} {told[name]}, and {name}={','.join(given)}; say it once")
+    return told
 
 
 def distill(command: Distill) -> None:

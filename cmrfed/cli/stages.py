@@ -23,6 +23,7 @@ from cmrfed.config import (
     ReleasePolicy,
     RunConfig,
     Scanner,
+    ScreeningConfig,
     Seed,
     Stage,
     SweepConfig,
@@ -245,6 +246,11 @@ class Generate(OfAModel):
         description="phases of the cardiac cycle to show; all, or one or several as ED,ES",
     )
     seed: Seed = Field(default=0, description="with a mask's name it decides the image")
+    text: AsWritten | None = Field(
+        default=None,
+        description="what else the hearts are, in words: hypertrophic heart of a woman of 60 years, 3 T",
+    )
+    screening: ScreeningConfig | None = None
 
 
 class Distill(OfAModel):

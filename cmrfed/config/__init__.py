@@ -20,6 +20,7 @@ from cmrfed.config.evaluation import (
     FidelityConfig,
     LeakageConfig,
     ReleasePolicy,
+    ScreeningConfig,
     Space,
     UtilityConfig,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "RunConfig",
     "SamplingConfig",
     "Scanner",
+    "ScreeningConfig",
     "Seed",
     "Space",
     "Stage",

@@ -111,6 +111,13 @@ class EvaluationConfig(Stage):
     )
 
 
+class ScreeningConfig(Stage):
+    """Images drawn again, or left out, in which a segmenter that learnt from phantoms does not find their masks."""
+
+    dice: Fraction = Field(default=0.6, description="least Dice of what is found with what was asked for")
+    tries: Count = Field(default=4, description="how often a slice is drawn, at most")
+
+
 class ReleasePolicy(Stage):
     """What must hold before a generator may leave; else nothing is written.
 
