@@ -5,6 +5,7 @@ import re
 import pytest
 
 from cmrfed.cli.commands import COMMANDS
+from cmrfed.composition import options
 from cmrfed.console import console
 from cmrfed.keys import all_keys, keys_of
 
@@ -41,7 +42,7 @@ def test_help_shows_default_meaning_and_choices_of_a_key(helped):
     printed = " ".join(helped("simulate").split())
     assert ".target_epsilon=8 each patient's budget over the whole run; smaller is more private" in printed
     assert ".accountant=prv how epsilon is counted; rdp is looser (prv | rdp)" in printed
-    assert "generator=flow sets the keys below: ddpm | edm | flow" in printed
+    assert f"generator=flow sets the keys below: {' | '.join(options('generator'))}" in printed
     assert "recipe=local sets keys of several sections: distributed | local | none" in printed
     assert ".batch_size=192 without privacy: slices in a step" in printed, "a key that this recipe does not set"
     assert "out=... " in " ".join(helped("generate").split()), "a key that must be set"
@@ -57,7 +58,7 @@ def test_help_follows_what_is_chosen(helped):
 @pytest.mark.parametrize(
     ("command", "sections"),
     [
-        ("generate", {"sampling"}),
+        ("generate", {"sampling", "screening"}),
         ("prepare", {"data", "preprocessing"}),
         ("privacy epsilon", {"privacy", "privacy.adaptive"}),
         ("canary-audit", {"canary_audit", "privacy", "privacy.adaptive", "training", "generator"}),

@@ -1,6 +1,7 @@
 """A default stands in its stage alone; every option that is offered is one that the code takes, and says only what it
 changes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from cmrfed.cli.commands import COMMANDS
-from cmrfed.composition import put_in
+from cmrfed.composition import options, put_in
 from cmrfed.config import RunConfig, read_stage
 from cmrfed.keys import all_keys, defaults_of, find_key, keys_of
 from cmrfed.site import SitePolicy
@@ -86,8 +87,9 @@ def test_what_is_not_set_is_what_the_commands_stage_has(command):
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_an_option_sets_no_key_to_what_it_is_without_it(group, option):
     stage = COMMANDS[command_of(group, option)].stage
-    defaults, parents = defaults_of(stage), "" if group in ACROSS else f"{group}."
-    for name, value in leaves(read_yaml(group, option), parents):
+    values = read_yaml(group, option)
+    defaults, parents = defaults_of(stage), "" if group in (*ACROSS, *values) else f"{group}."
+    for name, value in leaves(values, parents):
         assert find_key(stage, name), name
         assert name == NAMED_BY.get(group) or value != value_at(defaults, name), name
 
@@ -100,11 +102,18 @@ def test_a_commands_yaml_sets_no_key_to_what_it_is_without_it(command):
         assert value != value_at(defaults_of(stage), name), name
 
 
-@pytest.mark.parametrize("group", ["aggregation", "generator", "recipe"])
+@pytest.mark.parametrize("group", ["aggregation", "recipe"])
 def test_an_option_is_what_it_is_called(group):
     for option in [path.stem for path in (CONFIGS / group).glob("*.yaml")]:
         values = composed_run("simulate", f"{group}={option}").model_dump(mode="json")
         assert value_at(values, NAMED_BY[group]) == option
+
+
+@pytest.mark.parametrize("option", options("generator"))
+def test_a_preset_of_a_generator_names_the_paper_whose_method_it_is(option):
+    comments = [line for line in (CONFIGS / "generator" / f"{option}.yaml").read_text().splitlines() if line[:1] == "#"]
+    assert re.search(r"\b(19|20)\d\d\b", " ".join(comments)), "a year"
+    assert re.search(r"arXiv:\d{4}\.\d{4,5}|doi:10\.|et al\.| and ", " ".join(comments))
 
 
 @pytest.mark.parametrize(
