@@ -61,7 +61,13 @@ FAMILIES = Members(
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 
-NETWORKS = Members(unet="cmrfed.generators.networks.unet:UNet")
+NETWORKS = Members(
+    unet="cmrfed.generators.networks.unet:UNet",
+    attention_unet="cmrfed.generators.networks.attention_unet:AttentionUNet",
+    dit="cmrfed.generators.networks.dit:DiT",
+    spade="cmrfed.generators.networks.spade:SPADEUNet",
+    controlnet="cmrfed.generators.networks.controlnet:ControlledUNet",
+)
 """Networks that walk a path."""
 
 SAMPLERS = Members(
