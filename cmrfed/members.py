@@ -58,11 +58,13 @@ FAMILIES = Members(
     flow="cmrfed.generators.flow:Flow",
     ddpm="cmrfed.generators.ddpm:DDPM",
     edm="cmrfed.generators.edm:EDM",
+    volume="cmrfed.generators.volume:Volume",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 
 NETWORKS = Members(
     unet="cmrfed.generators.networks.unet:UNet",
+    unet3d="cmrfed.generators.networks.unet3d:UNet3d",
     attention_unet="cmrfed.generators.networks.attention_unet:AttentionUNet",
     dit="cmrfed.generators.networks.dit:DiT",
     spade="cmrfed.generators.networks.spade:SPADEUNet",
@@ -80,7 +82,10 @@ SAMPLERS = Members(
 )
 """Solvers that carry noise to an image along a path."""
 
-SPACES = Members(pixel="cmrfed.generators.spaces:Pixel")
+SPACES = Members(
+    pixel="cmrfed.generators.spaces:Pixel",
+    kl="cmrfed.generators.kl:KLSpace",
+)
 """Spaces that a path runs in."""
 
 RULES = Members(

@@ -49,6 +49,12 @@ def _measured(config: GeneratorConfig, size: int) -> tuple[int, int]:
 
 
 def _saved_bytes(generator: Generator, size: int) -> int:
+    """Of the stage that keeps the most."""
+    stages = (generator.enter(round, generator.stages) for round in range(1, generator.stages + 1))
+    return max(_saved_bytes_of_stage(one, size) for one in stages)
+
+
+def _saved_bytes_of_stage(generator: Generator, size: int) -> int:
     saved = [0]
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -59,8 +65,8 @@ def _saved_bytes(generator: Generator, size: int) -> int:
         levels = generator.config.levels
         grid = (size, size) if levels == 1 else (levels, size, size)
         batch = Batch(torch.zeros(1, 1, *grid), unknown_conditions(generator.config.conditions, 1, grid), {})
-        drawn = generator.objective.drawn(batch, torch.Generator().manual_seed(0))
+        drawn = generator.objective.drawn(batch.to("meta"), torch.Generator().manual_seed(0))
     generator.requires_grad_(True)  # the most that any group of weights needs
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        generator(drawn.to("meta"))
+        generator(drawn)
     return saved[0]

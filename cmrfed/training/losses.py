@@ -80,7 +80,7 @@ def single_pixel_losses(generator: Denoiser, slices: Slices, training: TrainingC
     x = m + a s^2 / (a^2 s^2 + b^2) (x_t - a m). A network that does no better has learnt nothing about hearts.
     """
     device = choose_device(training.device)
-    objective = generator.to(device).objective
+    objective = generator.to(device).denoising
     return {
         vendor: float(_single_pixel_loss(generator, batch))
         for vendor, batch in _fixed(objective, samples_of(slices, generator.config.levels), device, seed)

@@ -54,7 +54,7 @@ class DiT(Network):
         dense = [one.to(x_t.dtype) for one in self.dense(conditions, x_t.shape[2:])]
         seen = folded(torch.cat([x_t, *dense], dim=1), self.patch)
         grid = seen.shape[2:]
-        tokens = self.first(seen.flatten(2).mT) + positions(grid, self.width).to(seen)
+        tokens = self.first(seen.flatten(2).mT) + positions(grid, self.width, seen.device)
         waves = get_timestep_embedding(1000.0 * t, _WAVES).to(seen.dtype)
         embedding = self.time(waves) + self.told(conditions)
         for block in self.blocks:
@@ -126,9 +126,9 @@ class LastLayer(nn.Module):
         return self.out(_normed(tokens) * (1 + scale) + shift)
 
 
-def positions(grid: Sequence[int], width: int) -> Float[Tensor, "place width"]:
+def positions(grid: Sequence[int], width: int, device: torch.device | None = None) -> Float[Tensor, "place width"]:
     """Sines and cosines of each place's row and column, on a grid of any size."""
-    axes = torch.meshgrid(*(torch.arange(side) for side in grid), indexing="ij")
+    axes = torch.meshgrid(*(torch.arange(side, device=device) for side in grid), indexing="ij")
     waves = torch.cat([get_timestep_embedding(axis.flatten(), width // len(grid)) for axis in axes], dim=1)
     return F.pad(waves, (0, width - waves.shape[1]))
 
