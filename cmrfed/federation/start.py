@@ -64,8 +64,8 @@ def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:
 
 
 def refuse_unusable_start(config: RunConfig) -> None:
-    """Raise UserError where the start that `generator.init` names is missing, is of another network or grid, or leaves a
-    part untrained that no round trains; and where the run says how to pretrain, and nothing would be pretrained."""
+    """Raise UserError where the start that `generator.init` names is missing, is of another network or grid, or leaves
+    a part untrained that no round trains; and where the run says how to pretrain, and nothing would be pretrained."""
     source = config.generator.init
     if source is None:
         _refuse_untrained_parts(config)

@@ -1,7 +1,7 @@
 """A space of latents that an autoencoder makes of images, for latent diffusion (Rombach et al. 2022, arXiv:2112.10752).
 
-The encoder says of each latent a mean m and a standard deviation s; the decoder learns from m + s e, e unit Gaussian, so
-that latents beside m decode alike. It is trained on
+The encoder says of each latent a mean m and a standard deviation s; the decoder learns from m + s e, e unit Gaussian,
+so that latents beside m decode alike. Both are trained on
 
     |x - x'| + EDGES |grad x - grad x'| + KL D_KL(N(m, s^2) || N(0, 1)),
 
@@ -77,7 +77,7 @@ class KLSpace(Space):
 
 
 class Reconstruction(Objective):
-    """Of public images before the first round; of patients', in a stage before that of the path, where it is private."""
+    """Of public images before the first round; where it is private, of patients' in a stage before that of the path."""
 
     name = "reconstruction"
 
@@ -103,7 +103,8 @@ class Reconstruction(Objective):
 
 def _edge_distance(images: Image, others: Image) -> Rows:
     """Of the differences of neighbours, along columns and rows."""
-    return sum(_distance(images.diff(dim=axis), others.diff(dim=axis)) for axis in (-1, -2))
+    across, down = (_distance(images.diff(dim=axis), others.diff(dim=axis)) for axis in (-1, -2))
+    return across + down
 
 
 def _distance(images: Tensor, others: Tensor) -> Rows:

@@ -1,14 +1,14 @@
 """Stacks of slices with their masks: one flow draws both, as latent diffusion does of volumes of the heart.
 
-Beside the image's latents x the path carries the mask's channels y, one for each label: 1 where a pixel has it, -1 where
-it has another, 0 where nobody has labelled it; there the loss of y is left out. The network is not told of a mask. One
-that is given is kept to its way by replacement, as RePaint (Lugmayr et al. 2022, arXiv:2201.09865) keeps what is known of
-an image: before the network is asked, the known part of y_t is signal(t) y + noise(t) e, with e the noise that y began
-from; afterwards it is y again. RePaint's second tries at each time are left out, as each would cost as much as a step.
-What is not labelled is drawn.
+Beside the image's latents x the path carries the mask's channels y, one for each label: 1 where a pixel has it, -1
+where it has another, 0 where nobody has labelled it; there the loss of y is left out. The network is not told of a
+mask. One that is given is kept to its way by replacement, as RePaint (Lugmayr et al. 2022, arXiv:2201.09865) keeps what
+is known of an image: before the network is asked, the known part of y_t is signal(t) y + noise(t) e, with e the noise
+that y began from; afterwards it is y again. RePaint's second tries at each time are left out, as each would cost as
+much as a step. What is not labelled is drawn.
 
-Training of this kind with differential privacy on short-axis volumes: Daum et al. 2024, arXiv:2407.16405. A stack is one
-phase; end diastole and end systole of one heart are drawn apart, each told of its `phase`.
+Daum et al. 2024 (arXiv:2407.16405) train a latent diffusion of short-axis volumes with differential privacy. A stack is
+one phase; end diastole and end systole of one heart are drawn apart, each told of its `phase`.
 """
 
 import torch

@@ -46,9 +46,7 @@ class ControlledUNet(UNet):
         told = {"timesteps": 1000.0 * t, "class_labels": conditions}
         (mask,) = self.control_dense(conditions, x_t.shape[2:])
         down, middle = self.control(seen, controlnet_cond=folded(mask.to(x_t.dtype), self.patch), **told)
-        prediction = self.unet(
-            seen, down_block_additional_residuals=down, mid_block_additional_residual=middle, **told
-        )
+        prediction = self.unet(seen, down_block_additional_residuals=down, mid_block_additional_residual=middle, **told)
         return unfolded(prediction, self.patch).float()
 
     def groups(self) -> dict[str, Iterator[nn.Parameter]]:

@@ -5,12 +5,14 @@ The tokens of an image are its patches. Each block is
     h <- h + g_1 attention(norm(h) (1 + s_1) + b_1),    h <- h + g_2 mlp(norm(h) (1 + s_2) + b_2),
 
 where scales s, shifts b and gates g are one linear layer of the embedding of time and conditions, which starts at zero:
-at first every block is the identity. Bubeck et al. 2025 (arXiv:2507.19186) compare transformers of this kind with
-others on cardiac MRI.
+at first every block is the identity. What tokens say of their pixels goes through one convolution at the end, as in
+U-ViT (Bao et al. 2022, arXiv:2209.12152): among pixels, without a decoder after it, patches would show. Bubeck et al.
+2025 (arXiv:2507.19186) compare transformers of these kinds with others on cardiac MRI.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +30,14 @@ from cmrfed.shapes import Latent
 
 HEADS = 6
 MLP_RATIO = 4
+SAID = 8
+"""Numbers that a token says of each of its pixels."""
 _WAVES = 256
 """Sines and cosines that a time is told by."""
 
 Tokens = Float[Tensor, "batch place width"]
 Embedding = Float[Tensor, "batch width"]
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class DiT(Network):
@@ -48,7 +53,8 @@ class DiT(Network):
         self.told = GlobalEncoder(config.conditions, self.width)
         depth = config.residual_blocks * len(config.channels)
         self.blocks = nn.ModuleList(Block(self.width) for _ in range(depth))
-        self.last = LastLayer(self.width, channels * self.patch**2)
+        self.last = LastLayer(self.width, SAID * self.patch**2)
+        self.joined = _zero(nn.Conv2d(SAID, channels, 3, padding=1))
 
     def forward(self, x_t: Latent, t: Float[Tensor, " batch"], conditions: Conditions) -> Latent:
         dense = [one.to(x_t.dtype) for one in self.dense(conditions, x_t.shape[2:])]
@@ -59,7 +65,8 @@ class DiT(Network):
         embedding = self.time(waves) + self.told(conditions)
         for block in self.blocks:
             tokens = block(tokens, embedding)
-        return unfolded(self.last(tokens, embedding).mT.unflatten(2, grid), self.patch).float()
+        said = unfolded(self.last(tokens, embedding).mT.unflatten(2, grid), self.patch)
+        return self.joined(said).float()
 
     def groups(self) -> dict[str, Iterator[nn.Parameter]]:
         """all: every weight. modulation: what scales, shifts and gates are whatever the time, which is to a transformer
@@ -74,26 +81,24 @@ class DiT(Network):
     def _modulation(self) -> Iterator[nn.Parameter]:
         for module in self.modules():
             if isinstance(module, Modulation):
-                yield module.bias
+                yield module.linear.bias
         yield from self.told.embeddings()
 
     def _adaptation(self) -> Iterator[nn.Parameter]:
         yield from self._modulation()
         yield from self.first.parameters()
-        yield from self.last.out.parameters()
+        yield from self.joined.parameters()
 
 
-class Modulation(nn.Linear):
+class Modulation(nn.Module):
     """adaLN-Zero: some numbers for each channel, all zero at first."""
 
     def __init__(self, width: int, numbers: int) -> None:
-        super().__init__(width, numbers * width)
-        self.numbers = numbers
-        nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
+        super().__init__()
+        self.numbers, self.linear = numbers, _zero(nn.Linear(width, numbers * width))
 
     def forward(self, embedding: Embedding) -> tuple[Float[Tensor, "batch 1 width"], ...]:
-        return super().forward(F.silu(embedding))[:, None].chunk(self.numbers, dim=-1)
+        return self.linear(F.silu(embedding))[:, None].chunk(self.numbers, dim=-1)
 
 
 class Block(nn.Module):
@@ -112,14 +117,12 @@ class Block(nn.Module):
 
 
 class LastLayer(nn.Module):
-    """What each token says of its patch; nothing, at first."""
+    """What each token says of its patch."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
         self.modulation = Modulation(width, 2)
         self.out = nn.Linear(width, channels)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     def forward(self, tokens: Tokens, embedding: Embedding) -> Float[Tensor, "batch place channel"]:
         shift, scale = self.modulation(embedding)
@@ -131,6 +134,12 @@ def positions(grid: Sequence[int], width: int, device: torch.device | None = Non
     axes = torch.meshgrid(*(torch.arange(side, device=device) for side in grid), indexing="ij")
     waves = torch.cat([get_timestep_embedding(axis.flatten(), width // len(grid)) for axis in axes], dim=1)
     return F.pad(waves, (0, width - waves.shape[1]))
+
+
+def _zero(layer: Layer) -> Layer:
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)
+    return layer
 
 
 def _normed(tokens: Tokens) -> Tokens:
