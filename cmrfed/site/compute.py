@@ -64,7 +64,8 @@ def _saved_bytes_of_stage(generator: Generator, size: int) -> int:
     with torch.device("cpu"):
         levels = generator.config.levels
         grid = (size, size) if levels == 1 else (levels, size, size)
-        batch = Batch(torch.zeros(1, 1, *grid), unknown_conditions(generator.config.conditions, 1, grid), {})
+        conditions = unknown_conditions(["mask", *generator.config.conditions], 1, grid)
+        batch = Batch(torch.zeros(1, 1, *grid), conditions, {})
         drawn = generator.objective.drawn(batch.to("meta"), torch.Generator().manual_seed(0))
     generator.requires_grad_(True)  # the most that any group of weights needs
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from conftest import toy_plan
-from presets import PRESETS, batch_of, grid_of, hearts_of, tiny_generator, tiny_preset
+from presets import PRESETS, SIZE, batch_of, grid_of, hearts_of, tiny_generator, tiny_preset
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
@@ -15,6 +15,7 @@ from cmrfed.conditions import CONDITIONS, Categorical
 from cmrfed.config import GeneratorConfig, SamplingConfig, TrainingConfig, UserError, read_stage
 from cmrfed.generators import build_generator, refuse_batch_statistics
 from cmrfed.privacy import LocalNoise, NoPrivacy, looped_gradients, vmapped_gradients
+from cmrfed.site.compute import needs
 from cmrfed.training import LocalTask, mean_loss, train, train_publicly, trained_weights
 from cmrfed.updates import load_generator, read_weights, save_generator
 
@@ -156,6 +157,14 @@ def test_every_round_moves_its_stages_weights_with_privacy_and_without(preset, p
         still = {name for name, one in generator.named_parameters() if id(one) not in own}
         assert all((before[name] == after[name]).all() for name in still)
         assert all(torch.from_numpy(one).isfinite().all() for one in after.values())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_what_a_site_needs_for_it_is_found_on_paper(preset):
+    config = tiny_preset(preset)
+    one, three = (needs(config, rows, SIZE) for rows in (1, 3))
+    assert one.weights == sum(weight.numel() for weight in build_generator(config, seed=0).parameters())
+    assert 0 < one.memory_bytes < three.memory_bytes
 
 
 @pytest.mark.parametrize("preset", PRESETS)
