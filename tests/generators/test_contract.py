@@ -12,11 +12,11 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from cmrfed.batches import hidden
 from cmrfed.conditions import CONDITIONS, Categorical
-from cmrfed.config import GeneratorConfig, SamplingConfig, TrainingConfig, UserError, read_stage
+from cmrfed.config import GeneratorConfig, PretrainingConfig, SamplingConfig, TrainingConfig, UserError, read_stage
 from cmrfed.generators import build_generator, refuse_batch_statistics
 from cmrfed.privacy import LocalNoise, NoPrivacy, looped_gradients, vmapped_gradients
 from cmrfed.site.compute import needs
-from cmrfed.training import LocalTask, mean_loss, train, train_publicly, trained_weights
+from cmrfed.training import LocalTask, mean_loss, pretrain, train, train_publicly, trained_weights
 from cmrfed.updates import load_generator, read_weights, save_generator
 
 TRAINING = TrainingConfig(
@@ -157,6 +157,21 @@ def test_every_round_moves_its_stages_weights_with_privacy_and_without(preset, p
         still = {name for name, one in generator.named_parameters() if id(one) not in own}
         assert all((before[name] == after[name]).all() for name in still)
         assert all(torch.from_numpy(one).isfinite().all() for one in after.values())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_pretraining_on_public_patients_moves_the_weights_of_every_objective(preset):
+    """Also of those that come before the first round, which no round trains."""
+    generator = tiny_generator(preset)
+    before = read_weights(generator)
+    steps = 2 * len({one.stage for one in generator.objectives})
+    config = PretrainingConfig(steps=steps, batch_size=2, mixed_slices=2, learning_rate=0.1)
+    pretrain(generator, lambda first: (hearts_of(generator) for _ in range(3 * steps)), config, TRAINING, seed=0)
+    names = {id(weight): name for name, weight in generator.named_parameters()}
+    after = read_weights(generator)
+    for objective in generator.objectives:
+        own = [names[id(weight)] for weight in objective.weights()]
+        assert any((before[name] != after[name]).any() for name in own), objective.name
 
 
 @pytest.mark.parametrize("preset", PRESETS)
