@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -91,4 +90,4 @@ def unknown_conditions(names: Sequence[str], rows: int, grid: Sequence[int]) -> 
 
 def _dtype(name: str) -> torch.dtype:
     """For a network, in which labels and indices are int64."""
-    return torch.int64 if np.issubdtype(TOLD[name].dtype, np.integer) else torch.float32
+    return torch.int64 if isinstance(TOLD[name].unknown, int) else torch.float32

@@ -61,10 +61,18 @@ FAMILIES = Members(
     shortcut="cmrfed.generators.shortcut:Shortcut",
     direct_flow="cmrfed.generators.sourced:DirectFlow",
     reference_adaptation="cmrfed.generators.sourced:ReferenceAdaptation",
+    volume="cmrfed.generators.volume:Volume",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 
-NETWORKS = Members(unet="cmrfed.generators.networks.unet:UNet")
+NETWORKS = Members(
+    unet="cmrfed.generators.networks.unet:UNet",
+    unet3d="cmrfed.generators.networks.unet3d:UNet3d",
+    attention_unet="cmrfed.generators.networks.attention_unet:AttentionUNet",
+    dit="cmrfed.generators.networks.dit:DiT",
+    spade="cmrfed.generators.networks.spade:SPADEUNet",
+    controlnet="cmrfed.generators.networks.controlnet:ControlledUNet",
+)
 """Networks that walk a path."""
 
 SAMPLERS = Members(
@@ -77,7 +85,10 @@ SAMPLERS = Members(
 )
 """Solvers that carry noise to an image along a path."""
 
-SPACES = Members(pixel="cmrfed.generators.spaces:Pixel")
+SPACES = Members(
+    pixel="cmrfed.generators.spaces:Pixel",
+    kl="cmrfed.generators.kl:KLSpace",
+)
 """Spaces that a path runs in."""
 
 RULES = Members(

@@ -107,6 +107,14 @@ def test_a_foundation_of_ones_own_is_a_start_by_its_path(written):
     assert all(np.allclose(start[name], array, rtol=2**-11, atol=2**-25) for name, array in weights.items())
 
 
+def test_random_weights_are_refused_where_a_part_is_trained_on_phantoms_alone(tmp_path):
+    config = tiny_run_config(tmp_path, generator={"space": "kl", "patch": 1})
+    with pytest.raises(UserError, match=r"^generator.init: null .*reconstruction.*choose generator.init=phantom"):
+        refuse_unusable_start(config)
+    refuse_unusable_start(changed(config, "generator", autoencoder="private"))
+    refuse_unusable_start(changed(config, "generator", init="phantom"))
+
+
 def test_pretraining_that_would_not_take_place_is_refused_before_a_run_begins():
     with pytest.raises(UserError, match=r"^pretraining: generator.init=foundation .*choose generator.init=phantom"):
         refuse_unusable_start(changed(DEFAULT, "pretraining", steps=5000))

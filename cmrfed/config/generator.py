@@ -59,7 +59,8 @@ class GeneratorConfig(Stage):
         default="directions",
         pattern=r"^[a-z_]{1,100}$",
         description="group of the network's weights that is trained: all; adaptation, norms, condition embeddings, "
-        "first and last layer; modulation, norms and embeddings; directions, few public ones of the modulation",
+        "first and last layer; modulation, norms and embeddings; directions, few public ones of the modulation; "
+        "control, a ControlNet's branch",
     )
     directions: int = Field(
         default=320,

@@ -369,11 +369,13 @@ class Arm:
         return round % math.ceil(rounds / 16) == 0 or round == rounds
 
     def _validate(self, state: GlobalState) -> dict[str, float]:
-        """Loss by vendor on the evaluator's own held-out slices, where it has some; no trained patient is touched."""
+        """Loss by vendor of what the round trained, on the evaluator's own held-out slices, where it has some; no
+        trained patient is touched."""
         held_out = self.folder.parents[1] / "central" / "validation.safetensors"
         if not held_out.exists():
             return {}
         generator = build_generator(self.config.generator, seed=0)
+        generator.enter(max(state.round, 1), self.config.federation.rounds)
         write_weights(generator, state.averaged)
         return validation_losses(generator, Slices.load(held_out), self.config.training, self.config.seed)
 

@@ -64,16 +64,27 @@ def initial_weights(config: RunConfig) -> tuple[Weights, dict[str, object]]:
 
 
 def refuse_unusable_start(config: RunConfig) -> None:
-    """Raise UserError where the start that `generator.init` names is missing, or is of another network or grid; and
-    where the run says how to pretrain, and nothing would be pretrained."""
+    """Raise UserError where the start that `generator.init` names is missing, is of another network or grid, or leaves
+    a part untrained that no round trains; and where the run says how to pretrain, and nothing would be pretrained."""
     source = config.generator.init
-    if source not in (None, PHANTOM):
+    if source is None:
+        _refuse_untrained_parts(config)
+    elif source != PHANTOM:
         _trained_weights(config, source)
     if source == FOUNDATION and config.pretraining != PretrainingConfig():
         raise UserError(
             "pretraining: generator.init=foundation starts from weights that are trained already, so these keys would "
             "change nothing; choose generator.init=phantom to train a start of your own, or leave them out"
         )
+
+
+def _refuse_untrained_parts(config: RunConfig) -> None:
+    for one in build_generator(config.generator, config.seed).objectives:
+        if one.stage is None:
+            raise UserError(
+                f"generator.init: null leaves at random what {one.name} teaches, in public pretraining alone; choose "
+                "generator.init=phantom, or a run's folder"
+            )
 
 
 def refuse_public_patients(config: RunConfig, slices: Slices) -> None:
@@ -172,6 +183,7 @@ def refuse_poor_start(config: RunConfig, initial: Weights, validation: Slices) -
     if not isinstance(generator, Denoiser):  # whose loss is none of pixels
         return
     write_weights(generator, initial)
+    generator.enter(generator.stages, generator.stages)  # in which the path is learnt
     loss, single_pixel = (
         _mean(losses(generator, validation, config.training, config.seed))
         for losses in (validation_losses, single_pixel_losses)

@@ -61,8 +61,12 @@ class Generator(nn.Module, ABC):
 
     It is told of the conditions that `generator.conditions` names, and of no others; of none, it is unconditional.
 
+    draws_masks: whether a mask is drawn too, where none is given, so that one is honoured though it is no condition.
+
     The weights that `requires_grad` are those of the present stage's private objective: what a site trains and sends.
     """
+
+    draws_masks: ClassVar[bool] = False
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()

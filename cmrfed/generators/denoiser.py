@@ -17,7 +17,7 @@ from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.directions import Directions
 from cmrfed.generators.networks.contract import Network
 from cmrfed.generators.path import Parts, Path, Times
-from cmrfed.generators.samplers import Sampler
+from cmrfed.generators.samplers import Sampler, Seen
 from cmrfed.generators.spaces import Space
 from cmrfed.members import NETWORKS, SAMPLERS, SPACES
 from cmrfed.shapes import STRUCTURES, Image, Latent, Mask, spread
@@ -31,7 +31,7 @@ class Denoiser(Generator):
 
     It has a *noise view*, which a generator without a path has not: `time_at`, `alpha_sigma`, `corrupt`, `losses_at`,
     `predict_x0_eps` and `ddim_step` say how well it knows an image at any noise share. Attacks ask for it. All of these
-    speak of latents, as `space.encode` makes them; in the space of pixels these are the images.
+    speak of latents, as `encoded` makes them; in the space of pixels these are the images.
     """
 
     def __init__(self, config: GeneratorConfig, path: Path) -> None:
@@ -41,7 +41,7 @@ class Denoiser(Generator):
             takes = "stacks: set it above 1" if network.spatial_dims == 3 else "slices: set it to 1"
             raise UserError(f"generator.levels: network {config.network} takes {takes} (found {config.levels})")
         self.space: Space = SPACES.load(config.space)(config)
-        self.network: Network = network(config, self.space.channels)
+        self.network: Network = network(config, self.channels)
         self.directions = self._directions() if config.trainable == DIRECTIONS else None
         self.path = path
 
@@ -50,7 +50,25 @@ class Denoiser(Generator):
 
     @property
     def objectives(self) -> Sequence[Objective]:
-        return *self.space.objectives, Denoising(self)
+        return *self.space.objectives, self.denoising
+
+    @property
+    def denoising(self) -> "Denoising":
+        """What the path is learnt by, whatever the present stage."""
+        return Denoising(self)
+
+    @property
+    def channels(self) -> int:
+        """Of what the path carries."""
+        return self.space.channels
+
+    def encoded(self, batch: Batch) -> Latent:
+        """What the path carries of a batch's rows; without noise."""
+        return self.space.encode(batch.images)
+
+    def decoded(self, latents: Latent) -> Image:
+        """The images of what the path carried, in [-1, 1] once clamped."""
+        return self.space.decode(latents)
 
     def trained(self) -> Iterable[nn.Parameter]:
         """The weights that `generator.trainable` names."""
@@ -72,19 +90,23 @@ class Denoiser(Generator):
         """The training loss of each row at the given times and unit Gaussian noises, the mean over its pixels."""
         parts = Parts(images, noises)
         prediction = self.predict(self.path.corrupt(parts, t), t, conditions)
-        return (prediction - self.path.target(parts, t)).square().flatten(1).mean(1)
+        return self.error(prediction, self.path.target(parts, t), images)
+
+    def error(self, prediction: Latent, target: Latent, images: Latent) -> Float[Tensor, " batch"]:
+        """How far a prediction is off, for each row of these images: its mean squared difference over pixels."""
+        return (prediction - target).square().flatten(1).mean(1)
 
     def predict(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Latent:
         """What the network says of x_t; with classifier-free guidance, unconditional + guidance * (conditional -
         unconditional)."""
         told = self.path.network_times(t)
-        conditional = self._asked(x_t, told, conditions)
+        conditional = self._said(x_t, told, conditions)
         if guidance == 1.0:
             return conditional
-        unconditional = self._asked(x_t, told, nothing_of(conditions))
+        unconditional = self._said(x_t, told, nothing_of(conditions))
         return unconditional + guidance * (conditional - unconditional)
 
-    def _asked(self, *told: Any) -> Latent:
+    def _said(self, *told: Any) -> Latent:
         """What the network says, moved where its directions lead."""
         moved = self.directions.moved(self.network) if self.directions else {}
         return functional_call(self.network, moved, told) if moved else self.network(*told)
@@ -103,18 +125,24 @@ class Denoiser(Generator):
     @torch.no_grad()
     def sample(self, conditions: Conditions, sampling: SamplingConfig, random: torch.Generator) -> Image:
         """Unit Gaussian noise, carried to an image in `sampling.steps` deterministic steps."""
-        masks = conditions["mask"]
+        noises = self.noises(conditions["mask"], random)
+        return self.decoded(self.denoise(noises, conditions, sampling)).clamp(-1, 1)
+
+    def noises(self, masks: Mask, random: torch.Generator) -> Latent:
+        """Unit Gaussian noises for images on the masks' grid."""
         *levels, rows, columns = masks.shape[1:]
         grid = (*levels, rows // self.space.stride, columns // self.space.stride)
-        noises = torch.randn((len(masks), self.space.channels, *grid), generator=random).to(masks.device)
-        return self.space.decode(self.denoise(noises, conditions, sampling)).clamp(-1, 1)
+        return torch.randn((len(masks), self.channels, *grid), generator=random).to(masks.device)
 
     def denoise(self, noises: Latent, conditions: Conditions, sampling: SamplingConfig) -> Latent:
         """What unit Gaussian noises are carried to."""
         times = self.path.sampling_times(sampling.steps).to(noises.device)
-        seen = partial(self.seen, conditions=conditions, guidance=sampling.guidance)
         sampler: Sampler = SAMPLERS.load(sampling.sampler)
-        return sampler(self.path, seen, noises, times)
+        return sampler(self.path, self.asked(noises, conditions, sampling.guidance), noises, times)
+
+    def asked(self, noises: Latent, conditions: Conditions, guidance: float) -> Seen:
+        """What a sampler asks at each of its times, on the way from these noises."""
+        return partial(self.seen, conditions=conditions, guidance=guidance)
 
     def seen(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
         """`predict_x0_eps` as a sampler takes it: the image within its bounds where the path keeps it there."""
@@ -141,7 +169,7 @@ class Denoising(Objective):
 
     def drawn(self, batch: Batch, random: torch.Generator) -> Batch:
         with torch.no_grad():
-            images, config = self.generator.space.encode(batch.images), self.generator.config
+            images, config = self.generator.encoded(batch), self.generator.config
         draws = {
             "times": self.generator.path.draw_times(len(images), random),
             "noises": torch.randn(images.shape, generator=random),

@@ -43,10 +43,10 @@ class Shortcut(Denoiser):
     def velocity(self, x_t: Latent, t: Times, d: Times, conditions: Conditions, guidance: float = 1.0) -> Latent:
         """s(x_t, t, d); guidance steers it as it does a flow's."""
         told = conditions | {"step": d}
-        conditional = self._asked(x_t, t, told)
+        conditional = self._said(x_t, t, told)
         if guidance == 1.0:
             return conditional
-        unconditional = self._asked(x_t, t, nothing_of(conditions) | {"step": d})
+        unconditional = self._said(x_t, t, nothing_of(conditions) | {"step": d})
         return unconditional + guidance * (conditional - unconditional)
 
     def predict(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Latent:

@@ -36,7 +36,8 @@ class Sourced(Denoiser):
 
 
 class DirectFlow(Sourced):
-    """Direct flow matching (Moschetto et al. 2025, arXiv:2507.14575): a rectified flow from the source's latents to the image's.
+    """Direct flow matching (Moschetto et al. 2025, arXiv:2507.14575): a rectified flow from the source's latents to the
+    image's.
 
     The way begins at x_0 = source + `BLUR` e, e unit Gaussian noise, since one source has many images; where there is
     no source, at e, as other flows do. Everything that asks it at a noise of its own sees the flow from noise.
@@ -74,8 +75,8 @@ class _FromSource(Denoising):
 
 
 class ReferenceAdaptation(Sourced):
-    """Sampling that is refined towards a reference (SD-DM, Wong et al. 2025, arXiv:2508.06327; by ILVR's step: Choi et al. 2021,
-    arXiv:2108.02938).
+    """Sampling that is refined towards a reference (SD-DM, Wong et al. 2025, arXiv:2508.06327; by ILVR's step: Choi et al.
+    2021, arXiv:2108.02938).
 
     It learns as a DDPM, of patients of any scanner. To draw in the look of the source image, it begins from that image
     at noise share `BEGIN`, and at each step keeps of what it sees all but the coarse part, means over `COARSE` pixels a

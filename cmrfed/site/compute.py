@@ -45,12 +45,16 @@ def _measured(config: GeneratorConfig, size: int) -> tuple[int, int]:
     """(Weights, bytes that one row's forward pass keeps for the backward pass)."""
     with torch.device("meta"):
         generator = build_generator(config, seed=0)
-        weights = sum(weight.numel() for weight in generator.parameters())
-        stages = range(1, generator.stages + 1)
-        return weights, max(_saved_bytes(generator.enter(stage, generator.stages), size) for stage in stages)
+        return sum(weight.numel() for weight in generator.parameters()), _saved_bytes(generator, size)
 
 
 def _saved_bytes(generator: Generator, size: int) -> int:
+    """Of the stage that keeps the most."""
+    stages = (generator.enter(round, generator.stages) for round in range(1, generator.stages + 1))
+    return max(_saved_bytes_of_stage(one, size) for one in stages)
+
+
+def _saved_bytes_of_stage(generator: Generator, size: int) -> int:
     saved = [0]
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -60,9 +64,9 @@ def _saved_bytes(generator: Generator, size: int) -> int:
     with torch.device("cpu"):
         levels = generator.config.levels
         grid = (size, size) if levels == 1 else (levels, size, size)
-        told = unknown_conditions(("mask", *generator.config.conditions), 1, grid)
-        batch = Batch(torch.zeros(1, 1, *grid), told, {}).to("meta")
-        drawn = generator.objective.drawn(batch, torch.Generator().manual_seed(0))
+        conditions = unknown_conditions(["mask", *generator.config.conditions], 1, grid)
+        batch = Batch(torch.zeros(1, 1, *grid), conditions, {})
+        drawn = generator.objective.drawn(batch.to("meta"), torch.Generator().manual_seed(0))
     generator.requires_grad_(True)  # the most that any group of weights needs
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         generator(drawn)

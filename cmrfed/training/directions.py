@@ -71,7 +71,7 @@ def _rows(
     with closing(patients(0)) as coming:
         for _ in range(count):
             stream = torch_generator(random)
-            batch = generator.objective.drawn(_told(pool.draw(1, coming, random), stream).to(device), stream)
+            batch = generator.denoising.drawn(_told(pool.draw(1, coming, random), stream).to(device), stream)
             gradients = torch.autograd.grad(
                 _projected(generator, batch, stream), weights, allow_unused=True, materialize_grads=True
             )

@@ -43,7 +43,7 @@ class FewSteps(Objective):
     @torch.no_grad()
     def drawn(self, batch: Batch, random: torch.Generator) -> Batch:
         """Each row `steps` times, once for each step; rows of one step beside each other."""
-        latents = self.teacher.space.encode(batch.images)
+        latents = self.teacher.encoded(batch)
         noises = torch.randn(latents.shape, generator=random).to(latents.device)
         conditions = _of_any_scanner(batch.conditions, random)
         with autocast(noises.device, self.precision):

@@ -76,11 +76,12 @@ def validation_losses(generator: Generator, slices: Slices, training: TrainingCo
 def single_pixel_losses(generator: Denoiser, slices: Slices, training: TrainingConfig, seed: int) -> dict[str, float]:
     """What `validation_losses` would be of a predictor that sees one pixel at a time: no neighbour and no mask.
 
-    It is the best linear one, Wiener's, for pixels of the slices' mean m and variance s^2: of x_t = a x + b e it makes
-    x = m + a s^2 / (a^2 s^2 + b^2) (x_t - a m). A network that does no better has learnt nothing about hearts.
+    It is the best linear one, Wiener's, for pixels of the slices' mean m and variance s^2, those of each channel: of
+    x_t = a x + b e it makes x = m + a s^2 / (a^2 s^2 + b^2) (x_t - a m). A network that does no better has learnt
+    nothing about hearts.
     """
     device = choose_device(training.device)
-    objective = generator.to(device).objective
+    objective = generator.to(device).denoising
     return {
         vendor: float(_single_pixel_loss(generator, batch))
         for vendor, batch in _fixed(objective, samples_of(slices, generator.config.levels), device, seed)
@@ -91,10 +92,11 @@ def _single_pixel_loss(generator: Denoiser, batch: Batch) -> Tensor:
     images, noises, times = batch.images, batch.draws["noises"], batch.draws["times"]
     signal, noise = (spread(scale, images) for scale in generator.alpha_sigma(times))
     x_t = generator.corrupt(images, noises, times)
-    mean, variance = images.mean(), images.var()
+    all_but_channels = [0, *range(2, images.ndim)]
+    mean, variance = (one(images, dim=all_but_channels, keepdim=True) for one in (torch.mean, torch.var))
     guess = mean + signal * variance / (signal**2 * variance + noise**2) * (x_t - signal * mean)
     guessed = generator.path.target(Parts(guess, (x_t - signal * guess) / noise), times)
-    return (guessed - generator.path.target(Parts(images, noises), times)).square().mean()
+    return generator.error(guessed, generator.path.target(Parts(images, noises), times), images).mean()
 
 
 def _fixed(

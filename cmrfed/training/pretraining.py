@@ -133,7 +133,7 @@ class _Run:
     ) -> None:
         self.config, self.training, self.device = config, training, choose_device(training.device)
         self.objectives = objectives
-        self.generator = generator.to(self.device).train()
+        self.generator = generator.to(self.device).train().requires_grad_(True)  # whatever its stage
         self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizers = [
             torch.optim.Adam(one.weights(), lr=config.learning_rate, betas=one.betas) for one in objectives

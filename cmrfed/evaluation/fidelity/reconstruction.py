@@ -42,7 +42,7 @@ def restore(generator: Denoiser, slices: Slices, subject: Subject, progress: Pro
     for start in range(0, len(samples), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(samples)))
         batch = samples.batch(rows, subject.device)
-        images = generator.space.encode(batch.images)
+        images = generator.encoded(batch)
         noises = torch.randn(images.shape, generator=random).to(subject.device)
         times = [
             torch.full((len(images),), generator.time_at(share), device=subject.device)
@@ -54,7 +54,7 @@ def restore(generator: Denoiser, slices: Slices, subject: Subject, progress: Pro
                 x_t = generator.ddim_step(x_t, t, to, batch.conditions)
         signal, _ = generator.path.alpha_sigma(times[-1])  # not 1 at no noise on a path that keeps the variance
         restored = x_t.float() / spread(signal, x_t)
-        batches.append(generator.space.decode(restored)[:, 0].clamp(-1, 1).cpu().numpy())
+        batches.append(generator.decoded(restored)[:, 0].clamp(-1, 1).cpu().numpy())
         if progress is not None:
             progress(int(rows[-1]) + 1, len(samples))
     found = np.concatenate(batches)

@@ -103,9 +103,12 @@ class Scene:
         """The slices that are scored, or the stacks that they make up for a generator of stacks; as latents."""
         levels = generator.config.levels
         found = self.slices if levels == 1 else patient_slices(Stacks(self.few, levels))
-        space = generator.to(self.subject.device).space
+        device, starts = self.subject.device, range(0, len(found.images), _ENCODED_AT_ONCE)
+        generator.to(device)
         with torch.no_grad():
-            parts = [space.encode(part.to(self.subject.device)) for part in found.images.split(_ENCODED_AT_ONCE)]
+            parts = [
+                generator.encoded(found.batch.rows(start, start + _ENCODED_AT_ONCE).to(device)) for start in starts
+            ]
         return replace(found, batch=found.batch._replace(images=torch.cat(parts).to(found.images)))
 
     @cached_property

@@ -1,10 +1,10 @@
 """MONAI's diffusion U-Net, told of its conditions."""
 
-from collections.abc import Iterator
-from typing import cast
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder
+from cmrfed.generators.folding import folded, unfolded
 from cmrfed.generators.networks.contract import Network
 from cmrfed.shapes import Latent
+
+Diffusion = TypeVar("Diffusion", bound=nn.Module)
 
 
 class UNet(Network):
@@ -24,41 +27,75 @@ class UNet(Network):
         super().__init__(config, channels)
         self.patch = config.patch
         self.dense = DenseEncoder(config.conditions, config.tissue_classes)
-        self.unet = DiffusionModelUNet(
-            spatial_dims=2,
-            in_channels=(channels + self.dense.channels) * config.patch**2,
-            out_channels=channels * config.patch**2,
-            channels=config.channels,
-            attention_levels=(False,) * len(config.channels),
-            num_res_blocks=config.residual_blocks,
-            norm_num_groups=config.norm_groups,
-            num_head_channels=config.channels[-1],  # of the one attention block, at the coarsest level: a single head
-            num_class_embeds=1,  # MONAI then calls `class_embedding`, which is ours
-        )
-        self.unet.register_module("class_embedding", GlobalEncoder(config.conditions, 4 * config.channels[0]))
+        self.unet = self._built(config, channels)
+
+    def _built(self, config: GeneratorConfig, channels: int) -> nn.Module:
+        return self._plain(config, channels)
+
+    def _plain(
+        self, config: GeneratorConfig, channels: int, attention: Sequence[bool] | None = None, heads: int = 1
+    ) -> DiffusionModelUNet:
+        sizes = {
+            "spatial_dims": self.spatial_dims,
+            "in_channels": (channels + self.dense.channels) * config.patch**2,
+            "out_channels": channels * config.patch**2,
+        }
+        return diffusion_network(DiffusionModelUNet, config, sizes, attention, heads)
 
     def forward(self, x_t: Latent, t: Float[Tensor, " batch"], conditions: Conditions) -> Latent:
-        dense = [one.to(x_t.dtype) for one in self.dense(conditions, x_t.shape[2:])]
-        folded = F.pixel_unshuffle(torch.cat([x_t, *dense], dim=1), self.patch)
-        prediction = self.unet(folded, timesteps=1000.0 * t, class_labels=conditions)
-        return F.pixel_shuffle(prediction, self.patch).float()
+        seen = folded(torch.cat([x_t, *self._dense_on(x_t, conditions)], dim=1), self.patch)
+        prediction = self.unet(seen, timesteps=1000.0 * t, class_labels=conditions)
+        return unfolded(prediction, self.patch).float()
+
+    def _dense_on(self, x_t: Latent, conditions: Conditions) -> list[Float[Tensor, "batch channels *place"]]:
+        return [one.to(x_t.dtype) for one in self.dense(conditions, x_t.shape[2:])]
 
     def groups(self) -> dict[str, Iterator[nn.Parameter]]:
         """all: every weight. modulation: norms and the embeddings of conditions. adaptation: these, and the first and
         the last layer."""
         return {
             "all": self.parameters(),
-            "modulation": self._modulation(),
+            "modulation": modulation(self),
             "adaptation": self._adaptation(),
         }
 
-    def _modulation(self) -> Iterator[nn.Parameter]:
-        for module in self.modules():
-            if isinstance(module, nn.GroupNorm):
-                yield from module.parameters()
-        yield from cast(GlobalEncoder, self.unet.class_embedding).embeddings()
-
     def _adaptation(self) -> Iterator[nn.Parameter]:
-        yield from self._modulation()
-        yield from self.unet.conv_in.parameters()
-        yield from self.unet.out[2].parameters()
+        yield from modulation(self)
+        yield from self.unet.get_submodule("conv_in").parameters()
+        yield from self.unet.get_submodule("out.2").parameters()
+
+
+def diffusion_network(
+    kind: type[Diffusion],
+    config: GeneratorConfig,
+    sizes: Mapping[str, Any],
+    attention: Sequence[bool] | None = None,
+    heads: int = 1,
+) -> Diffusion:
+    """One of MONAI's networks, of the configured widths, told of conditions of the whole image.
+
+    sizes: what this kind takes beside the widths. attention: the levels, finest first, with self-attention of so many
+    heads, as far as they divide the width; none where it is None. Between the way down and the way up there is always
+    a block of it.
+    """
+    network = kind(
+        channels=config.channels,
+        attention_levels=attention or (False,) * len(config.channels),
+        num_head_channels=tuple(width // math.gcd(width, heads) for width in config.channels),
+        num_res_blocks=config.residual_blocks,
+        norm_num_groups=config.norm_groups,
+        num_class_embeds=1,  # MONAI then calls `class_embedding`, which is ours
+        **sizes,
+    )
+    network.register_module("class_embedding", GlobalEncoder(config.conditions, 4 * config.channels[0]))
+    return network
+
+
+def modulation(network: nn.Module) -> Iterator[nn.Parameter]:
+    """Its group norms, and the embeddings of conditions."""
+    for module in network.modules():
+        if isinstance(module, nn.GroupNorm):
+            yield from module.parameters()
+    for module in network.modules():
+        if isinstance(module, GlobalEncoder):
+            yield from module.embeddings()

@@ -169,7 +169,7 @@ class Probe:
 
     def pictures(self, latents: Latent) -> Image:
         """The images of latents, one for each slice."""
-        return self.over_slices(lambda some, _: self.generator.space.decode(some), latents)
+        return self.over_slices(lambda some, _: self.generator.decoded(some), latents)
 
     @torch.no_grad()
     def over_slices(
