@@ -58,6 +58,7 @@ FAMILIES = Members(
     flow="cmrfed.generators.flow:Flow",
     ddpm="cmrfed.generators.ddpm:DDPM",
     edm="cmrfed.generators.edm:EDM",
+    cvae="cmrfed.generators.cvae:CVAE",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 
