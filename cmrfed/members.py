@@ -59,6 +59,8 @@ FAMILIES = Members(
     ddpm="cmrfed.generators.ddpm:DDPM",
     edm="cmrfed.generators.edm:EDM",
     cvae="cmrfed.generators.cvae:CVAE",
+    maskgit="cmrfed.generators.maskgit:MaskGIT",
+    masked_ar="cmrfed.generators.masked_ar:MaskedAR",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 

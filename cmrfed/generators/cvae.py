@@ -38,6 +38,8 @@ SCALE = 0.1
 """Of the Laplace likelihood, b: about what images of these sizes are missed by, where they run from -1 to 1."""
 WAVES = 4
 """Of rows and columns: how finely a code can say where in an image something is."""
+_SURE = -4.0
+"""Log variance of what an encoder says before it has learnt: a decoder that sees noise first learns to ignore it."""
 
 Code = Float[Tensor, "batch code"]
 Contrasts = Float[Tensor, "batch contrast row column"]
@@ -105,12 +107,14 @@ class Expert(nn.Module):
             attention_levels=[False] * len(config.channels),
             with_nonlocal_attn=False,
         )
+        self.norm = nn.LayerNorm(config.channels[-1] * WAVES**2)
         self.out = nn.Linear(config.channels[-1] * WAVES**2, 2 * CODE)
+        nn.init.constant_(self.out.bias[CODE:], _SURE)
 
     def forward(self, images: Image, anatomy: Float[Tensor, "batch channel row column"]) -> Gaussian:
         seen = torch.cat([images.nan_to_num(), (~images.isnan()).to(anatomy.dtype), anatomy], dim=1)
         features = self.features(F.pixel_unshuffle(seen, self.patch))
-        return _gaussian(self.out(moments(features, WAVES)))
+        return _gaussian(self.out(self.norm(moments(features, WAVES))))
 
 
 class Decoder(nn.Module):
