@@ -59,8 +59,10 @@ FAMILIES = Members(
     ddpm="cmrfed.generators.ddpm:DDPM",
     edm="cmrfed.generators.edm:EDM",
     cvae="cmrfed.generators.cvae:CVAE",
+    multicontrast="cmrfed.generators.multicontrast:MultiContrast",
     maskgit="cmrfed.generators.maskgit:MaskGIT",
     masked_ar="cmrfed.generators.masked_ar:MaskedAR",
+    mask_diffusion="cmrfed.generators.mask_diffusion:MaskDiffusion",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 

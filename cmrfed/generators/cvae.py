@@ -1,9 +1,9 @@
 """A conditional VAE with a code of the anatomy and one of the look, after the feature-factorised domain VAE of DiffuSeg
 (Zhang et al. 2025, IEEE Journal of Biomedical and Health Informatics).
 
-The anatomy is read off the mask, at every level of a U-Net; the domain code z, one vector an image, modulates each of its
-blocks. With p(z|c) a Gaussian whose mean and variance follow from the conditions c of the whole image, the loss is the
-negative evidence lower bound
+The anatomy is read off the mask, at every level of a U-Net; the domain code z, one vector an image, modulates each of
+its blocks. With p(z|c) a Gaussian whose mean and variance follow from the conditions c of the whole image, the loss is
+the negative evidence lower bound
 
     -E_q [log p(x | z, mask)] + KL(q(z | x, c) || p(z | c)),
 
@@ -32,12 +32,14 @@ from cmrfed.generators.hiding import all_hidden, draw_hidden, told_conditions, w
 from cmrfed.generators.places import cosines, moments
 from cmrfed.shapes import Image, spread
 
-CODE = 32
+CODE = 64
 """Numbers of a domain code; those that images do not need keep to the prior, and cost nothing."""
-SCALE = 0.1
-"""Of the Laplace likelihood, b: about what images of these sizes are missed by, where they run from -1 to 1."""
-WAVES = 4
+SCALE = 0.05
+"""Of the Laplace likelihood, b; images run from -1 to 1."""
+WAVES = 6
 """Of rows and columns: how finely a code can say where in an image something is."""
+MAPS = 16
+"""Of a look: sums of so slow waves, each by its own part of the code, which the decoder sees beside the anatomy."""
 _SURE = -4.0
 """Log variance of what an encoder says before it has learnt: a decoder that sees noise first learns to ignore it."""
 
@@ -118,14 +120,15 @@ class Expert(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The contrasts of an anatomy in a look: MONAI's diffusion U-Net, in which z takes the place of time."""
+    """The contrasts of an anatomy in a look: MONAI's diffusion U-Net, in which z takes the place of time, and says at
+    the entry what is where."""
 
     def __init__(self, config: GeneratorConfig, anatomy: int, contrasts: int) -> None:
         super().__init__()
         self.patch, width = config.patch, 4 * config.channels[0]
         self.unet = DiffusionModelUNet(
             spatial_dims=2,
-            in_channels=anatomy * config.patch**2 + WAVES**2,
+            in_channels=anatomy * config.patch**2 + MAPS,
             out_channels=contrasts * config.patch**2,
             channels=config.channels,
             attention_levels=(False,) * len(config.channels),
@@ -134,14 +137,17 @@ class Decoder(nn.Module):
             num_head_channels=config.channels[-1],
             num_class_embeds=1,  # MONAI then calls `class_embedding`, which is ours
         )
+        self.maps = nn.Linear(CODE, MAPS * WAVES**2)
         look = nn.Sequential(nn.Linear(CODE, width), nn.SiLU(), nn.Linear(width, width))
         self.unet.register_module("class_embedding", look)
 
     def forward(self, anatomy: Float[Tensor, "batch channel row column"], codes: Code) -> Contrasts:
         folded = F.pixel_unshuffle(anatomy, self.patch)
-        places = cosines(folded.shape[2:], WAVES, folded).expand(len(folded), -1, -1, -1)
+        maps = torch.einsum(
+            "bmw,wij->bmij", self.maps(codes).unflatten(1, (MAPS, -1)), cosines(folded.shape[2:], WAVES, folded)
+        )
         no_time = torch.zeros(len(folded), device=folded.device)
-        contrasts = self.unet(torch.cat([folded, places], dim=1), timesteps=no_time, class_labels=codes)
+        contrasts = self.unet(torch.cat([folded, maps], dim=1), timesteps=no_time, class_labels=codes)
         return F.pixel_shuffle(contrasts, self.patch).float()
 
 
@@ -199,9 +205,7 @@ class CVAE(Generator):
         return self.prior(conditions)
 
     @torch.no_grad()
-    def sample_contrasts(
-        self, conditions: Conditions, sampling: SamplingConfig, random: torch.Generator
-    ) -> Contrasts:
+    def sample_contrasts(self, conditions: Conditions, sampling: SamplingConfig, random: torch.Generator) -> Contrasts:
         """A look, and what it makes of the anatomy; guidance leads away from what the same noise makes of nothing."""
         masks = conditions["mask"]
         noise = torch.randn(len(masks), CODE, generator=random).to(masks.device)

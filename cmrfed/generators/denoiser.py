@@ -34,13 +34,14 @@ class Denoiser(Generator):
     speak of latents, as `space.encode` makes them; in the space of pixels these are the images.
     """
 
-    def __init__(self, config: GeneratorConfig, path: Path) -> None:
+    def __init__(self, config: GeneratorConfig, path: Path, space: Space | None = None) -> None:
+        """space: the one of that name in the configuration, where no other is given."""
         super().__init__(config)
         network = NETWORKS.load(config.network)
         if (network.spatial_dims == 3) != (config.levels > 1):
             takes = "stacks: set it above 1" if network.spatial_dims == 3 else "slices: set it to 1"
             raise UserError(f"generator.levels: network {config.network} takes {takes} (found {config.levels})")
-        self.space: Space = SPACES.load(config.space)(config)
+        self.space: Space = space or SPACES.load(config.space)(config)
         self.network: Network = network(config, self.space.channels)
         self.directions = self._directions() if config.trainable == DIRECTIONS else None
         self.path = path
@@ -104,10 +105,13 @@ class Denoiser(Generator):
     def sample(self, conditions: Conditions, sampling: SamplingConfig, random: torch.Generator) -> Image:
         """Unit Gaussian noise, carried to an image in `sampling.steps` deterministic steps."""
         masks = conditions["mask"]
-        *levels, rows, columns = masks.shape[1:]
-        grid = (*levels, rows // self.space.stride, columns // self.space.stride)
-        noises = torch.randn((len(masks), self.space.channels, *grid), generator=random).to(masks.device)
+        noises = torch.randn((len(masks), *self.latent_shape(masks.shape[1:])), generator=random).to(masks.device)
         return self.space.decode(self.denoise(noises, conditions, sampling)).clamp(-1, 1)
+
+    def latent_shape(self, grid: Sequence[int]) -> tuple[int, ...]:
+        """Of one latent of an image on that grid."""
+        *levels, rows, columns = grid
+        return self.space.channels, *levels, rows // self.space.stride, columns // self.space.stride
 
     def denoise(self, noises: Latent, conditions: Conditions, sampling: SamplingConfig) -> Latent:
         """What unit Gaussian noises are carried to."""
@@ -134,7 +138,7 @@ class Denoising(Objective):
 
     def __init__(self, generator: Denoiser) -> None:
         self.generator = generator
-        self.stage = 1 + max((one.stage for one in generator.space.objectives if one.stage is not None), default=-1)
+        self.stage = generator.space.first_stage
 
     def weights(self) -> Iterator[nn.Parameter]:
         yield from self.generator.trained()

@@ -1,17 +1,18 @@
-"""Masked autoregression over continuous latents (MAR, Li et al. 2024, arXiv:2406.11838), told of the heart's phenotypes as
-in CPGG (Li et al. 2025, arXiv:2505.03426).
+"""Masked autoregression over continuous latents (MAR, Li et al. 2024, arXiv:2406.11838), told of the heart's phenotypes
+as in CPGG (Li et al. 2025, arXiv:2505.03426).
 
 A transformer says what it knows of each hidden place; a small network that is told of it carries noise to the place's
 latent, by itself. In training the share of hidden places is normal about 1, cut off below 0.7; the loss is the small
-network's, at several times for each place. A sample is filled in over `sampling.steps` rounds in an order drawn at random,
-so many places in each as the cosine schedule has.
+network's, at several times for each place. A sample is filled in over `sampling.steps` rounds in an order drawn at
+random, so many places in each as the cosine schedule has.
 
-Ours: the small network walks a rectified flow and not DDPM's path; seen and hidden places go through one transformer, that
-of MaskGIT; latents are normalised for each image by itself.
+Ours: the small network walks a rectified flow and not DDPM's path; seen and hidden places go through one transformer,
+that of MaskGIT; latents are normalised for each image by itself.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +24,14 @@ from cmrfed.config import GeneratorConfig, SamplingConfig
 from cmrfed.generators.contract import Generator, Objective, refuse_stacks
 from cmrfed.generators.hiding import all_hidden, draw_hidden, told_conditions, with_nothing_hidden
 from cmrfed.generators.masked import (
-    MaskedTransformer, ModulatedNorm, Places, RowStreams, Seen, first_places, hidden_places,
-)  # fmt: skip
+    MaskedTransformer,
+    ModulatedNorm,
+    Places,
+    RowStreams,
+    Seen,
+    first_places,
+    hidden_places,
+)
 from cmrfed.generators.tokenizer import Autoencoder, Normalised, Tokenizing
 from cmrfed.shapes import Image, Latent
 
@@ -41,7 +48,7 @@ WAVES = 8
 
 
 class PlaceFlow(nn.Module):
-    """v(x_t, t, z) of one place, where x_t = t x_1 + (1 - t) x_0 between noise x_0 and latent x_1, and v = x_1 - x_0."""
+    """v(x_t, t, z) of one place: x_t = t x_1 + (1 - t) x_0 between noise x_0 and latent x_1, and v = x_1 - x_0."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -84,7 +91,7 @@ class MaskedAR(Generator):
         latents = streams.normal((places, self.autoencoder.channels))
         seen = torch.zeros(rows, places, dtype=torch.bool, device=masks.device)
         ends = [places - hidden_places(step / sampling.steps, places) for step in range(sampling.steps + 1)]
-        for start, end in zip(ends, ends[1:], strict=False):
+        for start, end in pairwise(ends):
             if end > start:
                 latents = self._filled_in(latents, seen, order[:, start:end], grid, conditions, sampling.guidance)
                 seen = seen.scatter(1, order[:, start:end], True)

@@ -4,9 +4,9 @@ In training so many tokens are hidden as the cosine schedule has at a uniform ti
 those. A sample begins with all hidden, and is filled in over `sampling.steps` rounds: each hidden token is drawn, and
 those are kept of which the network is surest, with Gumbel noise that grows less from round to round.
 
-Bubeck et al. 2025 ("Reconstruct or generate: exploring the spectrum of generative modeling for cardiac MRI") compare such
-models with diffusion on cardiac MRI. Ours: tokens are of finite scalar quantisation, and enter as its codes, so that
-neighbouring levels look alike; the mask of the heart is told place by place.
+Bubeck et al. 2025 ("Reconstruct or generate: exploring the spectrum of generative modeling for cardiac MRI") compare
+such models with diffusion. Ours: tokens are of finite scalar quantisation and enter as its codes, so that neighbouring
+levels look alike; the mask of the heart is told place by place.
 """
 
 from collections.abc import Iterator, Sequence

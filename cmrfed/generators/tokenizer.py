@@ -2,8 +2,8 @@
 
 The bottlenecks have no codebook and no statistics, which would be taken across patients:
 
-- `FSQ`, finite scalar quantisation (Mentzer et al. 2023, arXiv:2309.15505): each channel is bounded and rounded to one of
-  a few levels, and a token is the combination of them. Gradients go straight through the rounding.
+- `FSQ`, finite scalar quantisation (Mentzer et al. 2023, arXiv:2309.15505): each channel is bounded and rounded to one
+  of a few levels, and a token is the combination of them. Gradients go straight through the rounding.
 - `Normalised`: each image's latents have mean 0 and variance 1, and a little noise in training, so that a decoder makes
   images also of latents that are nearly right.
 """
@@ -11,6 +11,7 @@ The bottlenecks have no codebook and no statistics, which would be taken across 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -110,7 +111,7 @@ class Autoencoder(nn.Module):
         self.stride = config.patch * 2 ** (len(config.channels) - 1)
         self.is_private = config.autoencoder == "private"
         self.bottleneck = bottleneck
-        shape = {
+        shape: dict[str, Any] = {
             "spatial_dims": 2,
             "channels": config.channels,
             "num_res_blocks": [config.residual_blocks] * len(config.channels),

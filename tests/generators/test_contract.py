@@ -171,6 +171,8 @@ def test_the_seed_decides_the_first_weights_and_nothing_else(preset):
 
 
 def test_a_generator_on_disk_is_the_same_generator(generator, tmp_path):
+    """At the same stage: on a CPU, whether a weight is trained decides by which kernel a convolution is rounded."""
+    generator.enter(1, 1)
     save_generator(tmp_path / "model.safetensors", generator, read_weights(generator))
     loaded, _ = load_generator(tmp_path / "model.safetensors")
     conditions = batch_of(generator).conditions
