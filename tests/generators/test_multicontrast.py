@@ -72,12 +72,9 @@ def test_an_image_is_drawn_from_its_other_contrast_where_that_is_known(generator
     conditions = batch_of(generator).conditions
     known = conditions["source_image"].clone()
     known[1] = torch.nan
-    other = -known
+    told = [conditions | {"source_image": source} for source in (known, -known)]
     one, another = (
-        generator.sample_contrasts(
-            conditions | {"source_image": source}, SamplingConfig(), torch.Generator().manual_seed(0)
-        )
-        for source in (known, other)
+        generator.sample_contrasts(each, SamplingConfig(), torch.Generator().manual_seed(0)) for each in told
     )
     assert one.shape == (3, 2, 16, 16)
     assert [torch.equal(*rows) for rows in zip(one, another, strict=True)] == [False, True, False]
