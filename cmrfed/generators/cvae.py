@@ -30,7 +30,7 @@ from cmrfed.generators.contract import Generator, Objective, refuse_stacks
 from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder
 from cmrfed.generators.hiding import all_hidden, draw_hidden, told_conditions, with_nothing_hidden
 from cmrfed.generators.places import cosines, moments
-from cmrfed.shapes import Image, spread
+from cmrfed.shapes import Image, at_least_single, spread
 
 CODE = 64
 """Numbers of a domain code; those that images do not need keep to the prior, and cost nothing."""
@@ -73,7 +73,7 @@ class Gaussian:
 
 def _gaussian(numbers: Float[Tensor, "batch twice"]) -> Gaussian:
     """Half of the numbers are the mean; the variance is kept away from 0 and from infinity."""
-    mean, log_variance = numbers.float().chunk(2, dim=1)
+    mean, log_variance = at_least_single(numbers).chunk(2, dim=1)
     return Gaussian(mean, 6 * (log_variance / 6).tanh())
 
 
@@ -148,7 +148,7 @@ class Decoder(nn.Module):
         )
         no_time = torch.zeros(len(folded), device=folded.device)
         contrasts = self.unet(torch.cat([folded, maps], dim=1), timesteps=no_time, class_labels=codes)
-        return F.pixel_shuffle(contrasts, self.patch).float()
+        return at_least_single(F.pixel_shuffle(contrasts, self.patch))
 
 
 class CVAE(Generator):

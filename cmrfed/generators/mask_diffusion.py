@@ -33,7 +33,7 @@ class OneHot(Space):
 
     def encode(self, images: Image) -> Latent:
         labels = torch.arange(self.channels, device=images.device).reshape(-1, *[1] * (images.ndim - 2))
-        return 2 * (images == labels).float() - 1
+        return 2 * (images == labels).to(images.dtype) - 1
 
     def decode(self, latents: Latent) -> Image:
         return latents.argmax(dim=1, keepdim=True).float()
@@ -90,7 +90,7 @@ class MaskDenoising(Denoising):
     name = "mask denoising"
 
     def drawn(self, batch: Batch, random: torch.Generator) -> Batch:
-        return super().drawn(batch._replace(images=batch.masks[:, None].float()), random)
+        return super().drawn(batch._replace(images=batch.masks[:, None].to(batch.images.dtype)), random)
 
     def losses(self, batch: Batch) -> Float[Tensor, " batch"]:
         labelled = (batch.masks != UNLABELLED).flatten(1).all(1)

@@ -33,7 +33,7 @@ from cmrfed.generators.masked import (
     hidden_places,
 )
 from cmrfed.generators.tokenizer import Autoencoder, Normalised, Tokenizing
-from cmrfed.shapes import Image, Latent
+from cmrfed.shapes import Image, Latent, at_least_single
 
 LEAST_HIDDEN = 0.7
 SPREAD = 0.25
@@ -66,7 +66,7 @@ class PlaceFlow(nn.Module):
         told, hidden = F.silu(self.known(known) + self.time(waves)), self.first(x_t)
         for norm, layer in zip(self.norms, self.layers, strict=False):
             hidden = hidden + layer(norm(hidden, told))
-        return self.last(self.norms[-1](hidden, told)).float()
+        return at_least_single(self.last(self.norms[-1](hidden, told)))
 
 
 class MaskedAR(Generator):

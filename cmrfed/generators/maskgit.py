@@ -22,7 +22,7 @@ from cmrfed.generators.contract import Generator, Objective, refuse_stacks
 from cmrfed.generators.hiding import all_hidden, draw_hidden, told_conditions, with_nothing_hidden
 from cmrfed.generators.masked import MaskedTransformer, RowStreams, Seen, first_places, hidden_places
 from cmrfed.generators.tokenizer import Autoencoder, Tokenizing, Tokens, quantiser
-from cmrfed.shapes import Image
+from cmrfed.shapes import Image, at_least_single
 
 CHOICE_TEMPERATURE = 4.5
 """Of the noise by which tokens are kept, in the first round; the paper's."""
@@ -49,10 +49,10 @@ class MaskGIT(Generator):
     ) -> Logits:
         """Of each place's token; with guidance, unconditional + guidance * (conditional - unconditional)."""
         codes = self.quantiser.codes(tokens, grid).to(self.out.weight.dtype)
-        conditional = self.out(self.transformer(codes, seen, conditions)).float()
+        conditional = at_least_single(self.out(self.transformer(codes, seen, conditions)))
         if guidance == 1.0:
             return conditional
-        unconditional = self.out(self.transformer(codes, seen, all_hidden(conditions))).float()
+        unconditional = at_least_single(self.out(self.transformer(codes, seen, all_hidden(conditions))))
         return unconditional + guidance * (conditional - unconditional)
 
     @torch.no_grad()

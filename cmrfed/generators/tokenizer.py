@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cmrfed.batches import Batch
 from cmrfed.config import GeneratorConfig, UserError
 from cmrfed.generators.contract import Objective
-from cmrfed.shapes import Image, Latent
+from cmrfed.shapes import Image, Latent, at_least_single
 
 LEVELS = {2: (8, 8), 3: (8, 6, 5), 4: (8, 5, 5, 5), 5: (7, 5, 5, 5, 5), 6: (8, 8, 8, 6, 5)}
 """Of each channel, by their number: those that the paper recommends for 2^6, 2^8, 2^10, 2^12 and 2^14 tokens."""
@@ -135,10 +135,10 @@ class Autoencoder(nn.Module):
 
     def encode(self, images: Image) -> Latent:
         self.grid(images.shape[2:])
-        return self.bottleneck(self.encoder(F.pixel_unshuffle(images, self.patch)).float())
+        return self.bottleneck(at_least_single(self.encoder(F.pixel_unshuffle(images, self.patch))))
 
     def decode(self, codes: Latent) -> Image:
-        return F.pixel_shuffle(self.decoder(codes), self.patch).float()
+        return at_least_single(F.pixel_shuffle(self.decoder(codes), self.patch))
 
 
 class Tokenizing(Objective):
