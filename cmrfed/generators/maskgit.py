@@ -5,8 +5,8 @@ those. A sample begins with all hidden, and is filled in over `sampling.steps` r
 those are kept of which the network is surest, with Gumbel noise that grows less from round to round.
 
 Bubeck et al. 2025 ("Reconstruct or generate: exploring the spectrum of generative modeling for cardiac MRI") compare
-such models with diffusion. Ours: tokens are of finite scalar quantisation and enter as its codes, so that neighbouring
-levels look alike; the mask of the heart is told place by place.
+such models with diffusion. Ours: tokens are of finite scalar quantisation and enter and leave by their codes, so
+that neighbouring levels are alike; the mask of the heart is told place by place.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,29 @@ from cmrfed.batches import Batch, Conditions
 from cmrfed.config import GeneratorConfig, SamplingConfig
 from cmrfed.generators.contract import Generator, Objective, refuse_stacks
 from cmrfed.generators.hiding import all_hidden, draw_hidden, told_conditions, with_nothing_hidden
-from cmrfed.generators.masked import MaskedTransformer, RowStreams, Seen, first_places, hidden_places
-from cmrfed.generators.tokenizer import Autoencoder, Tokenizing, Tokens, quantiser
+from cmrfed.generators.masked import MaskedTransformer, Places, RowStreams, Seen, first_places, hidden_places
+from cmrfed.generators.tokenizer import FSQ, Autoencoder, Tokenizing, Tokens, quantiser
 from cmrfed.shapes import Image, at_least_single
 
 CHOICE_TEMPERATURE = 4.5
 """Of the noise by which tokens are kept, in the first round; the paper's."""
 
 Logits = Float[Tensor, "batch place token"]
+
+
+class TokenLogits(nn.Module):
+    """Of each token by itself, and by its code, so that what is learnt of one also says something of its neighbours."""
+
+    def __init__(self, quantiser: FSQ, width: int) -> None:
+        super().__init__()
+        self.quantiser = quantiser
+        self.by_itself = nn.Linear(width, quantiser.size)
+        self.of_code = nn.Sequential(nn.Linear(len(quantiser.levels), width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, known: Places) -> Logits:
+        tokens = torch.arange(self.quantiser.size, device=known.device)[None]
+        codes = self.quantiser.codes(tokens, (1, self.quantiser.size))[0, :, 0].T
+        return self.by_itself(known) + known @ self.of_code(codes.to(known.dtype)).T
 
 
 class MaskGIT(Generator):
@@ -37,7 +52,7 @@ class MaskGIT(Generator):
         self.quantiser = quantiser(config)
         self.autoencoder = Autoencoder(config, self.quantiser)
         self.transformer = MaskedTransformer(config, self.autoencoder.channels, self.autoencoder.stride)
-        self.out = nn.Linear(self.transformer.width, self.quantiser.size)
+        self.out = TokenLogits(self.quantiser, self.transformer.width)
 
     @property
     def objectives(self) -> Sequence[Objective]:
@@ -48,7 +63,7 @@ class MaskGIT(Generator):
         self, tokens: Tokens, seen: Seen, grid: Sequence[int], conditions: Conditions, guidance: float = 1.0
     ) -> Logits:
         """Of each place's token; with guidance, unconditional + guidance * (conditional - unconditional)."""
-        codes = self.quantiser.codes(tokens, grid).to(self.out.weight.dtype)
+        codes = self.quantiser.codes(tokens, grid).to(next(self.parameters()).dtype)
         conditional = at_least_single(self.out(self.transformer(codes, seen, conditions)))
         if guidance == 1.0:
             return conditional
