@@ -63,7 +63,8 @@ class PlaceFlow(nn.Module):
         self, x_t: Float[Tensor, "*places channel"], t: Float[Tensor, "*places"], known: Float[Tensor, "*places width"]
     ) -> Float[Tensor, "*places channel"]:
         waves = (math.pi * t[..., None] * torch.arange(WAVES, device=t.device)).cos().to(x_t.dtype)
-        told, hidden = F.silu(self.known(known) + self.time(waves)), self.first(x_t)
+        known = self.known(known) + self.time(waves)
+        hidden, told = self.first(x_t) + known, F.silu(known)
         for norm, layer in zip(self.norms, self.layers, strict=False):
             hidden = hidden + layer(norm(hidden, told))
         return at_least_single(self.last(self.norms[-1](hidden, told)))

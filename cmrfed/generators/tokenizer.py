@@ -26,7 +26,7 @@ from cmrfed.shapes import Image, Latent, at_least_single
 
 LEVELS = {2: (8, 8), 3: (8, 6, 5), 4: (8, 5, 5, 5), 5: (7, 5, 5, 5, 5), 6: (8, 8, 8, 6, 5)}
 """Of each channel, by their number: those that the paper recommends for 2^6, 2^8, 2^10, 2^12 and 2^14 tokens."""
-NOISE = 0.1
+NOISE = 0.2
 """Standard deviation of what is added to normalised latents in training."""
 
 Tokens = Int[Tensor, "batch place"]

@@ -4,11 +4,14 @@ import math
 
 import pytest
 import torch
-from presets import tiny_generator, tiny_preset
+from presets import batch_of, tiny_generator, tiny_preset
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from cmrfed.config import UserError
 from cmrfed.generators import build_generator
 from cmrfed.generators.tokenizer import FSQ, LEVELS, Normalised
+from cmrfed.privacy import vmapped_gradients
+from cmrfed.training import trained_weights
 
 
 @pytest.mark.parametrize("levels", LEVELS.values())
@@ -66,6 +69,24 @@ def test_patients_touch_an_autoencoder_only_where_it_is_private_and_then_in_a_st
     own = {id(weight) for weight in private.autoencoder.parameters()}
     assert {id(weight) for weight in private.enter(1, 2).objective.weights()} == own
     assert not own & {id(weight) for weight in private.enter(2, 2).objective.weights()}
+
+
+@pytest.mark.parametrize("preset", ["maskgit", "masked_ar"])
+def test_patients_gradients_of_an_autoencoder_are_the_same_alone_and_together(preset):
+    generator = tiny_generator(preset, autoencoder="private").enter(1, 2)
+    objective, weights = generator.objective, trained_weights(generator)
+    patients = [objective.drawn(batch_of(generator, 2, seed), torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    _, structure = tree_flatten(patients[0])
+
+    def loss(call, *rows):
+        return call(tree_unflatten(rows, structure)).mean()
+
+    chunk = tuple(torch.stack(rows) for rows in zip(*map(tree_leaves, patients), strict=True))
+    (together,) = vmapped_gradients(generator, loss, [chunk], together=2)
+    for number, patient in enumerate(patients):
+        alone = torch.autograd.grad(objective.losses(patient).mean(), weights)
+        for expected, found in zip(alone, together, strict=True):
+            torch.testing.assert_close(found[number], expected, rtol=2e-3, atol=2e-5)
 
 
 def test_what_cannot_be_tokens_is_refused_with_what_can():
