@@ -73,7 +73,8 @@ def hidden(conditions: Conditions, where: Bool[Tensor, " batch"], names: Sequenc
 
 
 def nothing_of(conditions: Conditions) -> Conditions:
-    """The conditions, all UNKNOWN."""
+    """The conditions, all UNKNOWN: what the unconditional branch of classifier-free guidance is told (Ho and Salimans
+    2022, arXiv:2207.12598)."""
     return {name: torch.full_like(one, TOLD[name].unknown) for name, one in conditions.items()}
 
 

@@ -62,6 +62,11 @@ FAMILIES = Members(
     direct_flow="cmrfed.generators.sourced:DirectFlow",
     reference_adaptation="cmrfed.generators.sourced:ReferenceAdaptation",
     volume="cmrfed.generators.volume:Volume",
+    cvae="cmrfed.generators.cvae:CVAE",
+    multicontrast="cmrfed.generators.multicontrast:MultiContrast",
+    maskgit="cmrfed.generators.maskgit:MaskGIT",
+    masked_ar="cmrfed.generators.masked_ar:MaskedAR",
+    mask_diffusion="cmrfed.generators.mask_diffusion:MaskDiffusion",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 

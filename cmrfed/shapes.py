@@ -50,6 +50,11 @@ def spread(values: Shaped[Tensor, " batch"], images: Shaped[Tensor, "batch ..."]
     return values.reshape(-1, *[1] * (images.ndim - 1))
 
 
+def at_least_single(values: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Numbers that mixed precision made coarser, in single precision again; what is in double stays so."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def structures_of(mask: Mask) -> Mask:
     """The mask with classes of tissue as background, as segmenters and scores see it."""
     return torch.where((mask >= FIRST_TISSUE) & (mask != UNLABELLED), Label.BACKGROUND, mask)

@@ -114,3 +114,9 @@ def refuse_batch_statistics(network: nn.Module) -> None:
                 f"generator layer {name} is a {type(module).__name__}: it mixes patients in one statistic, so that "
                 "clipping by patient promises nothing; use group norm"
             )
+
+
+def refuse_stacks(config: GeneratorConfig) -> None:
+    """Raise UserError where stacks are asked of a family that draws slices."""
+    if config.levels > 1:
+        raise UserError(f"generator.levels: family {config.family} draws slices: set it to 1 (found {config.levels})")

@@ -6,21 +6,21 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from cmrfed.batches import Batch, Conditions, hidden, nothing_of
-from cmrfed.conditions import CONDITIONS, UNLABELLED
+from cmrfed.batches import Batch, Conditions, nothing_of
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError
 from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.directions import Directions
+from cmrfed.generators.hiding import draw_hidden, told_conditions, with_nothing_hidden
 from cmrfed.generators.networks.contract import Network
 from cmrfed.generators.path import Parts, Path, Times
 from cmrfed.generators.samplers import Sampler, Seen
 from cmrfed.generators.spaces import Space
 from cmrfed.members import NETWORKS, SAMPLERS, SPACES
-from cmrfed.shapes import STRUCTURES, Image, Latent, Mask, spread
+from cmrfed.shapes import Image, Latent, Mask
 
 DIRECTIONS = "directions"
 """The value of `generator.trainable` by which a network is moved in few directions of its modulation."""
@@ -34,13 +34,14 @@ class Denoiser(Generator):
     speak of latents, as `encoded` makes them; in the space of pixels these are the images.
     """
 
-    def __init__(self, config: GeneratorConfig, path: Path) -> None:
+    def __init__(self, config: GeneratorConfig, path: Path, space: Space | None = None) -> None:
+        """space: the one of that name in the configuration, where no other is given."""
         super().__init__(config)
         network = NETWORKS.load(config.network)
         if (network.spatial_dims == 3) != (config.levels > 1):
             takes = "stacks: set it above 1" if network.spatial_dims == 3 else "slices: set it to 1"
             raise UserError(f"generator.levels: network {config.network} takes {takes} (found {config.levels})")
-        self.space: Space = SPACES.load(config.space)(config)
+        self.space: Space = space or SPACES.load(config.space)(config)
         self.network: Network = network(config, self.channels)
         self.directions = self._directions() if config.trainable == DIRECTIONS else None
         self.path = path
@@ -130,9 +131,12 @@ class Denoiser(Generator):
 
     def noises(self, masks: Mask, random: torch.Generator) -> Latent:
         """Unit Gaussian noises for images on the masks' grid."""
-        *levels, rows, columns = masks.shape[1:]
-        grid = (*levels, rows // self.space.stride, columns // self.space.stride)
-        return torch.randn((len(masks), self.channels, *grid), generator=random).to(masks.device)
+        return torch.randn((len(masks), *self.latent_shape(masks.shape[1:])), generator=random).to(masks.device)
+
+    def latent_shape(self, grid: Sequence[int]) -> tuple[int, ...]:
+        """Of one latent of an image on that grid."""
+        *levels, rows, columns = grid
+        return self.channels, *levels, rows // self.space.stride, columns // self.space.stride
 
     def denoise(self, noises: Latent, conditions: Conditions, sampling: SamplingConfig) -> Latent:
         """What unit Gaussian noises are carried to."""
@@ -162,7 +166,7 @@ class Denoising(Objective):
 
     def __init__(self, generator: Denoiser) -> None:
         self.generator = generator
-        self.stage = 1 + max((one.stage for one in generator.space.objectives if one.stage is not None), default=-1)
+        self.stage = generator.space.first_stage
 
     def weights(self) -> Iterator[nn.Parameter]:
         yield from self.generator.trained()
@@ -173,43 +177,13 @@ class Denoising(Objective):
         draws = {
             "times": self.generator.path.draw_times(len(images), random),
             "noises": torch.randn(images.shape, generator=random),
-            _HIDDEN: torch.rand(len(images), generator=random) < config.condition_dropout,
+            **draw_hidden(config, len(images), random),
         }
-        for name in config.conditions:
-            if dropout := CONDITIONS[name].dropout:
-                draws[_HIDDEN + name] = torch.rand(len(images), generator=random) < dropout
-        if config.label_dropout:
-            draws[_HIDDEN + "labels"] = (
-                torch.rand(len(images), len(STRUCTURES), generator=random) < config.label_dropout
-            )
         return batch._replace(images=images, draws={name: one.to(images.device) for name, one in draws.items()})
 
     def told(self, batch: Batch) -> Batch:
-        shown = {name: torch.zeros_like(one) for name, one in batch.draws.items() if name.startswith(_HIDDEN)}
-        return batch._replace(draws=batch.draws | shown)
+        return with_nothing_hidden(batch)
 
     def losses(self, batch: Batch) -> Float[Tensor, " batch"]:
-        conditions = self.with_hidden(batch.conditions, batch.draws)
-        return self.generator.losses_at(batch.images, batch.draws["noises"], batch.draws["times"], conditions)
-
-    def with_hidden(self, conditions: Conditions, draws: dict[str, Tensor]) -> Conditions:
-        """The conditions as the network is told of them: less those that were drawn to be hidden."""
-        conditions = hidden(conditions, draws[_HIDDEN])
-        for name in self.generator.config.conditions:
-            if _HIDDEN + name in draws:
-                conditions = hidden(conditions, draws[_HIDDEN + name], [name])
-        if _HIDDEN + "labels" in draws:
-            conditions = conditions | {"mask": _with_hidden_labels(conditions["mask"], draws[_HIDDEN + "labels"])}
-        return conditions
-
-
-_HIDDEN = "hidden "
-"""Of a draw: the rows in which a condition of that name is hidden; of no name: all conditions."""
-
-
-def _with_hidden_labels(masks: Mask, which: Bool[Tensor, "batch structure"]) -> Mask:
-    """Masks of the structures that are left. Where one is hidden so is whatever is not one of them: a hole in the
-    background would tell where it is."""
-    left = [(masks == label) & spread(~one, masks) for label, one in zip(STRUCTURES, which.unbind(1), strict=True)]
-    shown = torch.stack(left).any(dim=0) | spread(~which.any(dim=1), masks)
-    return torch.where(shown, masks, torch.full_like(masks, UNLABELLED))
+        draws = batch.draws
+        return self.generator.losses_at(batch.images, draws["noises"], draws["times"], told_conditions(batch))

@@ -20,6 +20,7 @@ from cmrfed.config import GeneratorConfig, SamplingConfig
 from cmrfed.generators.contract import Objective
 from cmrfed.generators.denoiser import Denoiser, Denoising
 from cmrfed.generators.flow import Flow
+from cmrfed.generators.hiding import told_conditions
 from cmrfed.generators.path import Times
 from cmrfed.shapes import Latent, spread
 
@@ -81,7 +82,7 @@ class _Shortcuts(Denoising):
         return drawn._replace(draws=drawn.draws | draws)
 
     def losses(self, batch: Batch) -> Float[Tensor, " batch"]:
-        conditions = self.with_hidden(batch.conditions, batch.draws)
+        conditions = told_conditions(batch)
         t, d, noises = (batch.draws[name] for name in ("times", "step", "noises"))
         x_t = self.generator.corrupt(batch.images, noises, t)
         half = d / 2

@@ -14,6 +14,7 @@ from cmrfed.generators.contract import Objective
 from cmrfed.generators.ddpm import DDPM
 from cmrfed.generators.denoiser import Denoiser, Denoising
 from cmrfed.generators.flow import Flow
+from cmrfed.generators.hiding import told_conditions
 from cmrfed.generators.path import Path
 from cmrfed.shapes import Image, Latent, spread
 
@@ -68,15 +69,15 @@ class _FromSource(Denoising):
 
     def drawn(self, batch: Batch, random: torch.Generator) -> Batch:
         drawn = super().drawn(batch, random)
-        told = self.with_hidden(drawn.conditions, drawn.draws)
+        told = told_conditions(drawn)
         with torch.no_grad():
             starts = self.generator.starts(drawn.draws["noises"], told)
         return drawn._replace(draws=drawn.draws | {"noises": starts})
 
 
 class ReferenceAdaptation(Sourced):
-    """Sampling that is refined towards a reference (SD-DM, Wong et al. 2025, arXiv:2508.06327; by ILVR's step: Choi et al.
-    2021, arXiv:2108.02938).
+    """Sampling that is refined towards a reference (SD-DM, Wong et al. 2025, arXiv:2508.06327) by ILVR's step (Choi
+    et al. 2021, arXiv:2108.02938).
 
     It learns as a DDPM, of patients of any scanner. To draw in the look of the source image, it begins from that image
     at noise share `BEGIN`, and at each step keeps of what it sees all but the coarse part, means over `COARSE` pixels a

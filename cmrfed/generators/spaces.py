@@ -30,6 +30,11 @@ class Space(nn.Module, ABC):
         """How it learns, where it does: before the path that runs in it, in public or in a stage of its own."""
         return ()
 
+    @property
+    def first_stage(self) -> int:
+        """That of what runs in it: after its own."""
+        return 1 + max((one.stage for one in self.objectives if one.stage is not None), default=-1)
+
     @abstractmethod
     def encode(self, images: Image) -> Latent:
         """The latents of images, of about unit size; decided by the image alone."""

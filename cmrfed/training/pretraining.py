@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,9 @@ class _Run:
     ) -> None:
         self.config, self.training, self.device = config, training, choose_device(training.device)
         self.objectives = objectives
-        self.generator = generator.to(self.device).train().requires_grad_(True)  # whatever its stage
+        self.generator = generator.to(self.device).train()
+        for weight in chain.from_iterable(one.weights() for one in objectives):
+            weight.requires_grad_(True)  # also those that come before the first round, and those of later stages
         self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizers = [
             torch.optim.Adam(one.weights(), lr=config.learning_rate, betas=one.betas) for one in objectives
