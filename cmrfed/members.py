@@ -58,6 +58,9 @@ FAMILIES = Members(
     flow="cmrfed.generators.flow:Flow",
     ddpm="cmrfed.generators.ddpm:DDPM",
     edm="cmrfed.generators.edm:EDM",
+    dcgan="cmrfed.generators.gans.dcgan:DCGAN",
+    spade_gan="cmrfed.generators.gans.spade:SpadeGAN",
+    wgan_covariates="cmrfed.generators.gans.wgan_covariates:CovariateWGAN",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 

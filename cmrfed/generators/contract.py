@@ -14,7 +14,6 @@ stays as it is.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -33,10 +32,10 @@ class Objective(ABC):
     only public patients are. betas: Adam's, wherever the objective is trained in public.
     """
 
-    name: ClassVar[str]
+    name: str
     private: bool = True
     stage: int | None = 0
-    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    betas: tuple[float, float] = (0.9, 0.999)
 
     @abstractmethod
     def weights(self) -> Iterator[nn.Parameter]:

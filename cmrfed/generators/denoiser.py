@@ -6,21 +6,21 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from cmrfed.batches import Batch, Conditions, hidden
-from cmrfed.conditions import CONDITIONS, UNLABELLED
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError
 from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.directions import Directions
+from cmrfed.generators.hiding import hiding, nothing_hidden, told
 from cmrfed.generators.networks.contract import Network
 from cmrfed.generators.path import Parts, Path, Times
 from cmrfed.generators.samplers import Sampler
 from cmrfed.generators.spaces import Space
 from cmrfed.members import NETWORKS, SAMPLERS, SPACES
-from cmrfed.shapes import STRUCTURES, Image, Latent, Mask, spread
+from cmrfed.shapes import Image, Latent
 
 DIRECTIONS = "directions"
 """The value of `generator.trainable` by which a network is moved in few directions of its modulation."""
@@ -77,18 +77,18 @@ class Denoiser(Generator):
     def predict(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Latent:
         """What the network says of x_t; with classifier-free guidance, unconditional + guidance * (conditional -
         unconditional)."""
-        told = self.path.network_times(t)
-        conditional = self._asked(x_t, told, conditions)
+        times = self.path.network_times(t)
+        conditional = self._asked(x_t, times, conditions)
         if guidance == 1.0:
             return conditional
         nothing = hidden(conditions, torch.ones(len(x_t), dtype=torch.bool, device=x_t.device))
-        unconditional = self._asked(x_t, told, nothing)
+        unconditional = self._asked(x_t, times, nothing)
         return unconditional + guidance * (conditional - unconditional)
 
-    def _asked(self, *told: Any) -> Latent:
+    def _asked(self, *asked: Any) -> Latent:
         """What the network says, moved where its directions lead."""
         moved = self.directions.moved(self.network) if self.directions else {}
-        return functional_call(self.network, moved, told) if moved else self.network(*told)
+        return functional_call(self.network, moved, asked) if moved else self.network(*asked)
 
     def predict_x0_eps(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
         """The image and the unit noise that the network sees in x_t."""
@@ -146,38 +146,13 @@ class Denoising(Objective):
         draws = {
             "times": self.generator.path.draw_times(len(images), random),
             "noises": torch.randn(images.shape, generator=random),
-            _HIDDEN: torch.rand(len(images), generator=random) < config.condition_dropout,
+            **hiding(config, len(images), random),
         }
-        for name in config.conditions:
-            if dropout := CONDITIONS[name].dropout:
-                draws[_HIDDEN + name] = torch.rand(len(images), generator=random) < dropout
-        if config.label_dropout:
-            draws[_HIDDEN + "labels"] = (
-                torch.rand(len(images), len(STRUCTURES), generator=random) < config.label_dropout
-            )
         return batch._replace(images=images, draws={name: one.to(images.device) for name, one in draws.items()})
 
     def told(self, batch: Batch) -> Batch:
-        shown = {name: torch.zeros_like(one) for name, one in batch.draws.items() if name.startswith(_HIDDEN)}
-        return batch._replace(draws=batch.draws | shown)
+        return batch._replace(draws=nothing_hidden(batch.draws))
 
     def losses(self, batch: Batch) -> Float[Tensor, " batch"]:
-        draws, conditions = batch.draws, hidden(batch.conditions, batch.draws[_HIDDEN])
-        for name in self.generator.config.conditions:
-            if _HIDDEN + name in draws:
-                conditions = hidden(conditions, draws[_HIDDEN + name], [name])
-        if _HIDDEN + "labels" in draws:
-            conditions = conditions | {"mask": _with_hidden_labels(conditions["mask"], draws[_HIDDEN + "labels"])}
-        return self.generator.losses_at(batch.images, draws["noises"], draws["times"], conditions)
-
-
-_HIDDEN = "hidden "
-"""Of a draw: the rows in which a condition of that name is hidden; of no name: all conditions."""
-
-
-def _with_hidden_labels(masks: Mask, which: Bool[Tensor, "batch structure"]) -> Mask:
-    """Masks of the structures that are left. Where one is hidden so is whatever is not one of them: a hole in the
-    background would tell where it is."""
-    left = [(masks == label) & spread(~one, masks) for label, one in zip(STRUCTURES, which.unbind(1), strict=True)]
-    shown = torch.stack(left).any(dim=0) | spread(~which.any(dim=1), masks)
-    return torch.where(shown, masks, torch.full_like(masks, UNLABELLED))
+        draws = batch.draws
+        return self.generator.losses_at(batch.images, draws["noises"], draws["times"], told(batch.conditions, draws))
