@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from cmrfed.batches import Batch, Conditions, hidden
+from cmrfed.batches import Batch, Conditions
 from cmrfed.config import GeneratorConfig, SamplingConfig, UserError
 from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.directions import Directions
-from cmrfed.generators.hiding import hiding, nothing_hidden, told
+from cmrfed.generators.hiding import all_hidden, draw_hidden, told_conditions, with_nothing_hidden
 from cmrfed.generators.networks.contract import Network
 from cmrfed.generators.path import Parts, Path, Times
 from cmrfed.generators.samplers import Sampler
@@ -77,18 +77,17 @@ class Denoiser(Generator):
     def predict(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Latent:
         """What the network says of x_t; with classifier-free guidance, unconditional + guidance * (conditional -
         unconditional)."""
-        times = self.path.network_times(t)
-        conditional = self._asked(x_t, times, conditions)
+        told = self.path.network_times(t)
+        conditional = self._asked(x_t, told, conditions)
         if guidance == 1.0:
             return conditional
-        nothing = hidden(conditions, torch.ones(len(x_t), dtype=torch.bool, device=x_t.device))
-        unconditional = self._asked(x_t, times, nothing)
+        unconditional = self._asked(x_t, told, all_hidden(conditions))
         return unconditional + guidance * (conditional - unconditional)
 
-    def _asked(self, *asked: Any) -> Latent:
+    def _asked(self, *told: Any) -> Latent:
         """What the network says, moved where its directions lead."""
         moved = self.directions.moved(self.network) if self.directions else {}
-        return functional_call(self.network, moved, asked) if moved else self.network(*asked)
+        return functional_call(self.network, moved, told) if moved else self.network(*told)
 
     def predict_x0_eps(self, x_t: Latent, t: Times, conditions: Conditions, guidance: float = 1.0) -> Parts:
         """The image and the unit noise that the network sees in x_t."""
@@ -146,13 +145,13 @@ class Denoising(Objective):
         draws = {
             "times": self.generator.path.draw_times(len(images), random),
             "noises": torch.randn(images.shape, generator=random),
-            **hiding(config, len(images), random),
+            **draw_hidden(config, len(images), random),
         }
         return batch._replace(images=images, draws={name: one.to(images.device) for name, one in draws.items()})
 
     def told(self, batch: Batch) -> Batch:
-        return batch._replace(draws=nothing_hidden(batch.draws))
+        return with_nothing_hidden(batch)
 
     def losses(self, batch: Batch) -> Float[Tensor, " batch"]:
         draws = batch.draws
-        return self.generator.losses_at(batch.images, draws["noises"], draws["times"], told(batch.conditions, draws))
+        return self.generator.losses_at(batch.images, draws["noises"], draws["times"], told_conditions(batch))

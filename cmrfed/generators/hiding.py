@@ -1,51 +1,53 @@
-"""Conditions hidden in rows of training: all of them together, each by itself, and single structures of the mask.
-
-What is hidden is decided by an objective's draws, whose names begin with `HIDDEN`, so that a row's loss is known from
-its batch alone.
-"""
+"""Conditions that are hidden now and then in training: all of them together for guidance, and each by itself for those
+who do not know it."""
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from cmrfed.batches import Conditions, hidden
+from cmrfed.batches import Batch, Conditions, hidden
 from cmrfed.conditions import CONDITIONS, UNLABELLED
 from cmrfed.config import GeneratorConfig
 from cmrfed.shapes import STRUCTURES, Mask, spread
 
-HIDDEN = "hidden "
+_HIDDEN = "hidden "
 """Of a draw: the rows in which a condition of that name is hidden; of no name: all conditions."""
-_LABELS = "labels"
+_LABELS = _HIDDEN + "labels"
 
 
-def hiding(config: GeneratorConfig, rows: int, random: torch.Generator) -> dict[str, Bool[Tensor, "batch ..."]]:
-    """Draws of what is hidden in each row: all conditions together for guidance, each by itself for those who do not
-    know it, and structures of the mask."""
-    draws = {HIDDEN: torch.rand(rows, generator=random) < config.condition_dropout}
+def draw_hidden(config: GeneratorConfig, rows: int, random: torch.Generator) -> dict[str, Tensor]:
+    """Draws that say which conditions are hidden in which rows."""
+    draws = {_HIDDEN: torch.rand(rows, generator=random) < config.condition_dropout}
     for name in config.conditions:
         if dropout := CONDITIONS[name].dropout:
-            draws[HIDDEN + name] = torch.rand(rows, generator=random) < dropout
+            draws[_HIDDEN + name] = torch.rand(rows, generator=random) < dropout
     if config.label_dropout:
-        draws[HIDDEN + _LABELS] = torch.rand(rows, len(STRUCTURES), generator=random) < config.label_dropout
+        draws[_LABELS] = torch.rand(rows, len(STRUCTURES), generator=random) < config.label_dropout
     return draws
 
 
-def nothing_hidden(draws: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same draws, by which everything is told."""
-    return draws | {name: torch.zeros_like(one) for name, one in draws.items() if name.startswith(HIDDEN)}
+def with_nothing_hidden(batch: Batch) -> Batch:
+    """The same draws, but for those that hide conditions."""
+    shown = {name: torch.zeros_like(one) for name, one in batch.draws.items() if name.startswith(_HIDDEN)}
+    return batch._replace(draws=batch.draws | shown)
 
 
-def told(conditions: Conditions, draws: dict[str, Tensor]) -> Conditions:
-    """The conditions as a network is told them, by what was drawn."""
-    for draw, where in draws.items():
-        name = draw.removeprefix(HIDDEN)
-        if draw == HIDDEN:
-            conditions = hidden(conditions, where)
-        elif draw == HIDDEN + _LABELS:
-            conditions = conditions | {"mask": _with_hidden_labels(conditions["mask"], where)}
-        elif draw.startswith(HIDDEN):
+def told_conditions(batch: Batch) -> Conditions:
+    """The conditions of a batch that was drawn, as the network is told of them."""
+    conditions = hidden(batch.conditions, batch.draws[_HIDDEN])
+    for draw, where in batch.draws.items():
+        name = draw.removeprefix(_HIDDEN)
+        if name != draw and name in conditions:
             conditions = hidden(conditions, where, [name])
+    if _LABELS in batch.draws:
+        conditions = conditions | {"mask": _with_hidden_labels(conditions["mask"], batch.draws[_LABELS])}
     return conditions
+
+
+def all_hidden(conditions: Conditions) -> Conditions:
+    """What the unconditional branch of classifier-free guidance is told (Ho and Salimans 2022, arXiv:2207.12598)."""
+    some = next(iter(conditions.values()))
+    return hidden(conditions, torch.ones(len(some), dtype=torch.bool, device=some.device))
 
 
 def _with_hidden_labels(masks: Mask, which: Bool[Tensor, "batch structure"]) -> Mask:

@@ -134,6 +134,8 @@ class _Run:
         self.config, self.training, self.device = config, training, choose_device(training.device)
         self.objectives = objectives
         self.generator = generator.to(self.device).train()
+        for weight in (weight for one in objectives for weight in one.weights()):
+            weight.requires_grad_(True)  # whatever stage's round the generator is ready for
         self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizers = [
             torch.optim.Adam(one.weights(), lr=config.learning_rate, betas=one.betas) for one in objectives

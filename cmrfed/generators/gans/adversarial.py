@@ -20,7 +20,7 @@ from cmrfed.batches import Batch, Conditions
 from cmrfed.config import SamplingConfig
 from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.gans.layers import NOISES
-from cmrfed.generators.hiding import hiding, nothing_hidden, told
+from cmrfed.generators.hiding import draw_hidden, told_conditions, with_nothing_hidden
 from cmrfed.shapes import Image, spread
 
 Noise: TypeAlias = Float[Tensor, "batch _"]
@@ -61,7 +61,7 @@ def steepness(judge: Judge, images: Image) -> Rows:
     return slopes.flatten(1).square().sum(1)
 
 
-def r1(judge: Judge, acquired: Image, painted: Image, between: Rows) -> Rows:
+def r1(judge: Judge, acquired: Image) -> Rows:
     """|slope|^2 / 2 at acquired images (Mescheder et al. 2018, arXiv:1801.04406)."""
     return steepness(judge, acquired) / 2
 
@@ -79,16 +79,15 @@ _TINY = 1e-12
 
 
 class Adversarial(Generator):
-    """A family says what `painter` and `critic` are, the game they play, and how the critic is kept from steep slopes.
+    """A family says what `painter` and `critic` are, the game they play, and what keeps the critic from steep slopes.
 
-    penalty: called with the critic, acquired images, painted ones, and a number in [0, 1] for each row.
+    Stages are as long as one another; most families have but one.
     """
 
     painter: nn.Module
     critic: nn.Module
     game: ClassVar[Game] = HINGE
-    penalty: ClassVar[Callable[[Judge, Image, Image, Rows], Rows]] = staticmethod(r1)
-    penalty_weight: ClassVar[float]
+    penalty_weight: ClassVar[float] = 1.0
 
     @property
     def objectives(self) -> Sequence[Objective]:
@@ -115,6 +114,10 @@ class Adversarial(Generator):
         scores: Scores = self.critic(images, conditions)
         return scores
 
+    def penalty(self, judge: Judge, acquired: Image, painted: Image, between: Rows) -> Rows:
+        """What a critic's slope costs; `between` in [0, 1] is drawn for each row. R1 where a family has no other."""
+        return r1(judge, acquired)
+
     def criticism(self, judge: Judge, acquired: Image, painted: Image, between: Rows) -> Rows:
         """The critic's loss of each row."""
         told_apart = mean_of(self.game.acquired, judge(acquired)) + mean_of(self.game.painted, judge(painted))
@@ -132,6 +135,7 @@ class _Played(Objective):
     """A side of the game: noise for each row, and conditions hidden now and then, from painter and critic alike."""
 
     betas = BETAS
+    stage: int
 
     def __init__(self, gan: Adversarial, stage: int = 0) -> None:
         self.gan, self.stage = gan, stage
@@ -141,12 +145,12 @@ class _Played(Objective):
         draws = {
             "noise": torch.randn(batch.size, NOISES, generator=random),
             "between": torch.rand(batch.size, generator=random),
-            **hiding(self.gan.config, batch.size, random),
+            **draw_hidden(self.gan.config, batch.size, random),
         }
         return batch._replace(draws={name: one.to(batch.images.device) for name, one in draws.items()})
 
     def told(self, batch: Batch) -> Batch:
-        return batch._replace(draws=nothing_hidden(batch.draws))
+        return with_nothing_hidden(batch)
 
 
 class Criticising(_Played):
@@ -158,7 +162,7 @@ class Criticising(_Played):
         return self.gan.critics(self.stage)
 
     def losses(self, batch: Batch) -> Rows:
-        conditions = told(batch.conditions, batch.draws)
+        conditions = told_conditions(batch)
         with torch.no_grad():
             painted = self.gan.painted(batch.draws["noise"], conditions, self.stage)
         acquired = self.gan.seen(batch.images, self.stage)
@@ -176,6 +180,6 @@ class Painting(_Played):
         return self.gan.painters(self.stage)
 
     def losses(self, batch: Batch) -> Rows:
-        conditions = told(batch.conditions, batch.draws)
+        conditions = told_conditions(batch)
         painted = self.gan.painted(batch.draws["noise"], conditions, self.stage)
         return mean_of(self.gan.game.own, self.gan.judged(painted, conditions, self.stage))

@@ -8,8 +8,9 @@ from torch import nn
 from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators.encoders import GlobalEncoder
+from cmrfed.generators.folding import folded
 from cmrfed.generators.gans.adversarial import Scores
-from cmrfed.generators.gans.layers import Dense, Features, averaged, conv, folded, halved, rectified, spatial_dims
+from cmrfed.generators.gans.layers import Dense, Features, averaged, conv, halved, rectified, spatial_dims
 from cmrfed.shapes import Image
 
 _HALF = 2**-0.5

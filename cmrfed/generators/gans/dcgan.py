@@ -11,7 +11,6 @@ class DCGAN(Adversarial):
     critic."""
 
     game = NON_SATURATING
-    penalty_weight = 1.0
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)

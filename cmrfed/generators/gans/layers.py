@@ -5,7 +5,7 @@ columns alone. No layer sees more than one row of a batch.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder
+from cmrfed.generators.folding import folded
 
 Features: TypeAlias = Float[Tensor, "batch _ ..."]
 """Channels at each place of a grid, which differs from layer to layer."""
@@ -37,9 +38,9 @@ def spatial_dims(config: GeneratorConfig) -> int:
 def conv(dims: int, inside: int, outside: int, side: int = 3) -> nn.Module:
     """A convolution that keeps the grid, with weights by He's rule (He et al. 2015, arXiv:1502.01852): there is not
     always a norm to mend their size."""
-    layer: nn.Module = Conv["conv", dims](inside, outside, side, padding=side // 2)
+    layer = cast(nn.Conv2d | nn.Conv3d, Conv["conv", dims](inside, outside, side, padding=side // 2))
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(cast(Tensor, layer.bias))
     return layer
 
 
@@ -68,20 +69,6 @@ def smoothly_stretched(features: Features, grid: Grid) -> Features:
 def averaged(features: Features, grid: Grid) -> Features:
     """On a coarser grid, the mean of what falls into each place."""
     return features if tuple(features.shape[2:]) == tuple(grid) else F.interpolate(features, size=grid, mode="area")
-
-
-def folded(features: Features, patch: int) -> Features:
-    """`patch` x `patch` places of rows and columns as channels of one."""
-    if features.ndim == 5:
-        return F.pixel_unshuffle(features.movedim(2, 1), patch).movedim(1, 2)
-    return F.pixel_unshuffle(features, patch)
-
-
-def unfolded(features: Features, patch: int) -> Features:
-    """The inverse of `folded`."""
-    if features.ndim == 5:
-        return F.pixel_shuffle(features.movedim(2, 1), patch).movedim(1, 2)
-    return F.pixel_shuffle(features, patch)
 
 
 def grids(grid: Grid, patch: int, count: int) -> list[tuple[int, ...]]:

@@ -8,6 +8,7 @@ from torch import nn
 from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators.encoders import GlobalEncoder
+from cmrfed.generators.folding import unfolded
 from cmrfed.generators.gans.adversarial import Noise
 from cmrfed.generators.gans.layers import (
     CoarseMap,
@@ -23,7 +24,6 @@ from cmrfed.generators.gans.layers import (
     rectified,
     spatial_dims,
     stretched,
-    unfolded,
 )
 from cmrfed.shapes import Image
 
@@ -38,12 +38,11 @@ class StyledPainter(nn.Module):
         self.patch, self.dense, told = config.patch, Dense(config), widths[0]
         self.style = Style(config, told)
         self.coarse = CoarseMap(config, told, widths[0])
-        self.levels = nn.ModuleList(
-            nn.ModuleList(
-                ModulatedBlock(config, before if number == 0 else width, width, told, self.dense.channels)
-                for number in range(config.residual_blocks)
-            )
-            for before, width in pairwise((widths[0], *widths))
+        self.blocks_a_level = config.residual_blocks
+        wide = [width for width in widths for _ in range(config.residual_blocks)]
+        self.blocks = nn.ModuleList(
+            ModulatedBlock(config, before, width, told, self.dense.channels)
+            for before, width in pairwise((widths[0], *wide))
         )
         self.norm = ModulatedNorm(config, widths[-1], told, self.dense.channels)
         self.last = conv(dims, widths[-1], config.patch**2)
@@ -51,12 +50,11 @@ class StyledPainter(nn.Module):
     def forward(self, noise: Noise, conditions: Conditions) -> Image:
         grid = conditions["mask"].shape[1:]
         style, dense = self.style(noise, conditions), self.dense(conditions, grid)
-        steps = grids(grid, self.patch, len(self.levels))
+        steps = grids(grid, self.patch, len(self.blocks) // self.blocks_a_level)
         features: Features = self.coarse(style, steps[0])
-        for step, blocks in zip(steps, self.levels, strict=True):
-            features, told = stretched(features, step), [averaged(one, step) for one in dense]
-            for block in blocks:
-                features = block(features, style, told)
+        for number, block in enumerate(self.blocks):
+            step = steps[number // self.blocks_a_level]
+            features = block(stretched(features, step), style, [averaged(one, step) for one in dense])
         return unfolded(self.last(rectified(self.norm(features, style, dense))), self.patch).tanh()
 
 

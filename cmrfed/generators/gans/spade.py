@@ -16,7 +16,6 @@ class SpadeGAN(Adversarial):
     features of acquired images would have the painter meet patients: there are none."""
 
     game = HINGE
-    penalty_weight = 1.0
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)

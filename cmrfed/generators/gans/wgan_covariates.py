@@ -5,19 +5,22 @@ The critic's slope is kept to one by a penalty between images (Gulrajani et al. 
 """
 
 from cmrfed.config import GeneratorConfig
-from cmrfed.generators.gans.adversarial import WASSERSTEIN, Adversarial, gradient_penalty
+from cmrfed.generators.gans.adversarial import WASSERSTEIN, Adversarial, Judge, Rows, gradient_penalty
 from cmrfed.generators.gans.critics import PatchCritic
 from cmrfed.generators.gans.painters import ConvPainter
+from cmrfed.shapes import Image
 
 
 class CovariateWGAN(Adversarial):
     """The paper ages a given heart; here hearts are painted from noise."""
 
     game = WASSERSTEIN
-    penalty = staticmethod(gradient_penalty)
     penalty_weight = 10.0
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
         self.painter = ConvPainter(config, biased=True)
         self.critic = PatchCritic(config)
+
+    def penalty(self, judge: Judge, acquired: Image, painted: Image, between: Rows) -> Rows:
+        return gradient_penalty(judge, acquired, painted, between)
