@@ -59,7 +59,10 @@ FAMILIES = Members(
     ddpm="cmrfed.generators.ddpm:DDPM",
     edm="cmrfed.generators.edm:EDM",
     dcgan="cmrfed.generators.gans.dcgan:DCGAN",
+    progressive_gan="cmrfed.generators.gans.progressive:ProgressiveGAN",
     spade_gan="cmrfed.generators.gans.spade:SpadeGAN",
+    reconstruction_gan="cmrfed.generators.gans.reconstruction:ReconstructionGAN",
+    volume_gan="cmrfed.generators.gans.volume:VolumeGAN",
     wgan_covariates="cmrfed.generators.gans.wgan_covariates:CovariateWGAN",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""

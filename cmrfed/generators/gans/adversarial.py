@@ -101,7 +101,7 @@ class Adversarial(Generator):
         """The critic's."""
         return self.critic.parameters()
 
-    def seen(self, images: Image, stage: int) -> Image:
+    def seen(self, images: Image, stage: int) -> Float[Tensor, "batch 1 ..."]:
         """Acquired images as a stage sees them."""
         return images
 
@@ -118,11 +118,6 @@ class Adversarial(Generator):
         """What a critic's slope costs; `between` in [0, 1] is drawn for each row. R1 where a family has no other."""
         return r1(judge, acquired)
 
-    def criticism(self, judge: Judge, acquired: Image, painted: Image, between: Rows) -> Rows:
-        """The critic's loss of each row."""
-        told_apart = mean_of(self.game.acquired, judge(acquired)) + mean_of(self.game.painted, judge(painted))
-        return told_apart + self.penalty_weight * self.penalty(judge, acquired, painted, between)
-
     @torch.no_grad()
     def sample(self, conditions: Conditions, sampling: SamplingConfig, random: torch.Generator) -> Image:
         """Painted at once: `sampling` has steps and guidance for those who take them."""
@@ -131,7 +126,7 @@ class Adversarial(Generator):
         return self.painted(noise, conditions, self.stages - 1).float().clamp(-1, 1)
 
 
-class _Played(Objective):
+class Played(Objective):
     """A side of the game: noise for each row, and conditions hidden now and then, from painter and critic alike."""
 
     betas = BETAS
@@ -152,8 +147,16 @@ class _Played(Objective):
     def told(self, batch: Batch) -> Batch:
         return with_nothing_hidden(batch)
 
+    def criticism(self, batch: Batch, conditions: Conditions, painted: Image) -> Rows:
+        """The critic's loss, of a batch's images and of painted ones under the same conditions."""
+        judge = partial(self.gan.judged, conditions=conditions, stage=self.stage)
+        acquired = self.gan.seen(batch.images, self.stage)
+        told_apart = mean_of(self.gan.game.acquired, judge(acquired)) + mean_of(self.gan.game.painted, judge(painted))
+        steep = self.gan.penalty(judge, acquired, painted, batch.draws["between"])
+        return told_apart + self.gan.penalty_weight * steep
 
-class Criticising(_Played):
+
+class Criticising(Played):
     """The critic on patients' images and on painted ones for the same conditions: what patients pay for."""
 
     name = "criticising"
@@ -165,12 +168,10 @@ class Criticising(_Played):
         conditions = told_conditions(batch)
         with torch.no_grad():
             painted = self.gan.painted(batch.draws["noise"], conditions, self.stage)
-        acquired = self.gan.seen(batch.images, self.stage)
-        judge = partial(self.gan.judged, conditions=conditions, stage=self.stage)
-        return self.gan.criticism(judge, acquired, painted, batch.draws["between"])
+        return self.criticism(batch, conditions, painted)
 
 
-class Painting(_Played):
+class Painting(Played):
     """The painter against the critic that the sites have paid for; the images of a batch are not looked at."""
 
     name = "painting"

@@ -44,6 +44,15 @@ def conv(dims: int, inside: int, outside: int, side: int = 3) -> nn.Module:
     return layer
 
 
+def to_pixels(config: GeneratorConfig, inside: int, side: int = 3) -> nn.Module:
+    """A convolution to an image's folded pixels, all of a patch alike at first: otherwise each has weights of its own,
+    and paintings begin as a chequerboard (Aitken et al. 2017, arXiv:1707.02937)."""
+    layer = conv(spatial_dims(config), inside, config.patch**2, side)
+    for weight in layer.parameters():
+        weight.data.copy_(weight.data[:1].expand_as(weight))
+    return layer
+
+
 def rectified(features: Tensor) -> Tensor:
     return F.leaky_relu(features, SLOPE)
 

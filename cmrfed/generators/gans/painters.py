@@ -1,5 +1,6 @@
 """Painters: from noise and conditions to an image in [-1, 1], on the grid of the mask."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -14,9 +15,11 @@ from cmrfed.generators.gans.layers import (
     CoarseMap,
     Dense,
     Features,
+    Grid,
     ModulatedBlock,
     ModulatedNorm,
     Style,
+    Vectors,
     averaged,
     biased,
     conv,
@@ -24,38 +27,48 @@ from cmrfed.generators.gans.layers import (
     rectified,
     spatial_dims,
     stretched,
+    to_pixels,
 )
 from cmrfed.shapes import Image
 
 
+class StyledBlocks(nn.Module):
+    """Residual blocks from a coarse map to the image's grid, modulated by a vector and, at each place, by dense
+    conditions. dense: how many channels these have, folded."""
+
+    def __init__(self, config: GeneratorConfig, width: int, dense: int) -> None:
+        super().__init__()
+        widths = config.channels[::-1]
+        self.patch, self.blocks_a_level = config.patch, config.residual_blocks
+        self.coarse = CoarseMap(config, width, widths[0])
+        outsides = [one for one in widths for _ in range(config.residual_blocks)]
+        self.blocks = nn.ModuleList(
+            ModulatedBlock(config, *pair, width, dense) for pair in pairwise((widths[0], *outsides))
+        )
+        self.norm = ModulatedNorm(config, widths[-1], width, dense)
+        self.last = to_pixels(config, widths[-1])
+
+    def forward(self, vectors: Vectors, dense: Sequence[Features], grid: Grid) -> Image:
+        steps = grids(grid, self.patch, len(self.blocks) // self.blocks_a_level)
+        features: Features = self.coarse(vectors, steps[0])
+        for number, block in enumerate(self.blocks):
+            step = steps[number // self.blocks_a_level]
+            features = block(stretched(features, step), vectors, [averaged(one, step) for one in dense])
+        return unfolded(self.last(rectified(self.norm(features, vectors, dense))), self.patch).tanh()
+
+
 class StyledPainter(nn.Module):
-    """Residual blocks from a coarse map to the image's grid, modulated by a style of noise and conditions and, at each
-    place, by dense conditions."""
+    """Styled blocks, told by a style of noise and the conditions of the whole image, and by dense ones."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        dims, widths = spatial_dims(config), config.channels[::-1]
-        self.patch, self.dense, told = config.patch, Dense(config), widths[0]
-        self.style = Style(config, told)
-        self.coarse = CoarseMap(config, told, widths[0])
-        self.blocks_a_level = config.residual_blocks
-        wide = [width for width in widths for _ in range(config.residual_blocks)]
-        self.blocks = nn.ModuleList(
-            ModulatedBlock(config, before, width, told, self.dense.channels)
-            for before, width in pairwise((widths[0], *wide))
-        )
-        self.norm = ModulatedNorm(config, widths[-1], told, self.dense.channels)
-        self.last = conv(dims, widths[-1], config.patch**2)
+        width, self.dense = config.channels[-1], Dense(config)
+        self.style, self.blocks = Style(config, width), StyledBlocks(config, width, self.dense.channels)
 
     def forward(self, noise: Noise, conditions: Conditions) -> Image:
         grid = conditions["mask"].shape[1:]
-        style, dense = self.style(noise, conditions), self.dense(conditions, grid)
-        steps = grids(grid, self.patch, len(self.blocks) // self.blocks_a_level)
-        features: Features = self.coarse(style, steps[0])
-        for number, block in enumerate(self.blocks):
-            step = steps[number // self.blocks_a_level]
-            features = block(stretched(features, step), style, [averaged(one, step) for one in dense])
-        return unfolded(self.last(rectified(self.norm(features, style, dense))), self.patch).tanh()
+        image: Image = self.blocks(self.style(noise, conditions), self.dense(conditions, grid), grid)
+        return image
 
 
 class ConvPainter(nn.Module):
@@ -81,7 +94,7 @@ class ConvPainter(nn.Module):
         )
         self.norms = nn.ModuleList(nn.GroupNorm(config.norm_groups, width) for width in widths)
         self.biases = nn.ModuleList(GlobalEncoder(config.conditions, width) for width in widths if biased)
-        self.last = conv(dims, widths[-1], config.patch**2)
+        self.last = to_pixels(config, widths[-1])
 
     def forward(self, noise: Noise, conditions: Conditions) -> Image:
         grid = conditions["mask"].shape[1:]
