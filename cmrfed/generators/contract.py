@@ -29,13 +29,15 @@ class Objective(ABC):
 
     name: unique within the generator. private: whether patients' data touch it. stage: counted from 0; each stage has
     one private objective, whose step is the mechanism, and any number of others; None is before the first round, where
-    only public patients are. betas: Adam's, wherever the objective is trained in public.
+    only public patients are. betas: Adam's, and pace: a factor of its learning rate, wherever the objective is trained
+    in public.
     """
 
     name: str
     private: bool = True
     stage: int | None = 0
     betas: tuple[float, float] = (0.9, 0.999)
+    pace: float = 1.0
 
     @abstractmethod
     def weights(self) -> Iterator[nn.Parameter]:

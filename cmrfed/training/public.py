@@ -26,7 +26,9 @@ def train_publicly(
     pool = Mixed(training.batch_size, generator.config.levels)
     generator.to(device).train().requires_grad_(True)
     objectives = [one for one in generator.objectives if not one.private and one.stage == generator.stage]
-    optimizers = [torch.optim.Adam(one.weights(), lr=training.learning_rate, betas=one.betas) for one in objectives]
+    optimizers = [
+        torch.optim.Adam(one.weights(), lr=training.learning_rate * one.pace, betas=one.betas) for one in objectives
+    ]
     for _ in range(training.local_steps):
         for objective, optimizer in zip(objectives, optimizers, strict=True):
             batch = pool.draw(training.batch_size, patients, random).to(device)

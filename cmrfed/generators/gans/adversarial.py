@@ -32,6 +32,10 @@ Judge: TypeAlias = Callable[[Image], Scores]
 BETAS = (0.0, 0.99)
 """Adam's for both: no momentum, for each runs after the other (Karras et al. 2018, arXiv:1710.10196)."""
 
+PAINTERS_PACE = 0.25
+"""The painter's learning rate beside the critic's (Heusel et al. 2017, arXiv:1706.08500, as SPADE has it): where it is
+the quicker one, it runs from a critic that never learns what is wrong."""
+
 
 @dataclass(frozen=True)
 class Game:
@@ -176,6 +180,7 @@ class Painting(Played):
 
     name = "painting"
     private = False
+    pace = PAINTERS_PACE
 
     def weights(self) -> Iterator[nn.Parameter]:
         return self.gan.painters(self.stage)
