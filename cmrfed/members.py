@@ -67,6 +67,12 @@ FAMILIES = Members(
     maskgit="cmrfed.generators.maskgit:MaskGIT",
     masked_ar="cmrfed.generators.masked_ar:MaskedAR",
     mask_diffusion="cmrfed.generators.mask_diffusion:MaskDiffusion",
+    dcgan="cmrfed.generators.gans.dcgan:DCGAN",
+    progressive_gan="cmrfed.generators.gans.progressive:ProgressiveGAN",
+    spade_gan="cmrfed.generators.gans.spade:SpadeGAN",
+    reconstruction_gan="cmrfed.generators.gans.reconstruction:ReconstructionGAN",
+    volume_gan="cmrfed.generators.gans.volume:VolumeGAN",
+    wgan_covariates="cmrfed.generators.gans.wgan_covariates:CovariateWGAN",
 )
 """Generator families: paths from noise to image, which every network walks, or generators of another kind."""
 

@@ -14,7 +14,6 @@ stays as it is.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -30,13 +29,15 @@ class Objective(ABC):
 
     name: unique within the generator. private: whether patients' data touch it. stage: counted from 0; each stage has
     one private objective, whose step is the mechanism, and any number of others; None is before the first round, where
-    only public patients are. betas: Adam's, wherever the objective is trained in public.
+    only public patients are. betas: Adam's, and pace: a factor of its learning rate, wherever the objective is trained
+    in public.
     """
 
-    name: ClassVar[str]
+    name: str
     private: bool = True
     stage: int | None = 0
-    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    betas: tuple[float, float] = (0.9, 0.999)
+    pace: float = 1.0
 
     @abstractmethod
     def weights(self) -> Iterator[nn.Parameter]:
@@ -66,7 +67,7 @@ class Generator(nn.Module, ABC):
     The weights that `requires_grad` are those of the present stage's private objective: what a site trains and sends.
     """
 
-    draws_masks: ClassVar[bool] = False
+    draws_masks: bool = False
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()

@@ -3,8 +3,11 @@ on made-up tensors without memory (torch's meta device), before any patient's da
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from cmrfed.batches import Batch, unknown_conditions
 from cmrfed.config import GeneratorConfig, TrainingConfig
@@ -55,19 +58,27 @@ def _saved_bytes(generator: Generator, size: int) -> int:
 
 
 def _saved_bytes_of_stage(generator: Generator, size: int) -> int:
-    saved = [0]
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        saved[0] += tensor.numel() * tensor.element_size()
-        return tensor
-
     with torch.device("cpu"):
         levels = generator.config.levels
         grid = (size, size) if levels == 1 else (levels, size, size)
-        conditions = unknown_conditions(["mask", *generator.config.conditions], 1, grid)
-        batch = Batch(torch.zeros(1, 1, *grid), conditions, {})
+        names = dict.fromkeys(("mask", *generator.config.conditions))
+        batch = Batch(torch.zeros(1, 1, *grid), unknown_conditions(list(names), 1, grid), {})
         drawn = generator.objective.drawn(batch.to("meta"), torch.Generator().manual_seed(0))
     generator.requires_grad_(True)  # the most that any group of weights needs
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with _BytesMade() as made:
         generator(drawn)
-    return saved[0]
+    return made.total
+
+
+class _BytesMade(TorchDispatchMode):
+    """Counts what operations make, of which a forward pass keeps most. Autograd's own hooks would tell what it keeps,
+    but are refused where a loss has a gradient in it, as a critic's penalty has."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            tensors = (one for one in tree_leaves(found) if isinstance(one, torch.Tensor))
+            self.total += sum(one.numel() * one.element_size() for one in tensors)
+        return found

@@ -167,7 +167,7 @@ class _Run:
         losses = []
         for objective, optimizer in zip(self.objectives, self.optimizers, strict=True):
             if objective.stage == stage:
-                optimizer.param_groups[0]["lr"] = rate
+                optimizer.param_groups[0]["lr"] = rate * objective.pace
                 losses.append(plain_gradient(objective, batch, self.training, self.random, self.device))
                 optimizer.step()
         return sum(losses) / len(losses)

@@ -27,7 +27,7 @@ def train_publicly(
     generator.to(device).train().requires_grad_(True)
     objectives = [one for one in generator.objectives if not one.private and one.stage == generator.stage]
     rate = training.public_learning_rate
-    optimizers = [torch.optim.Adam(one.weights(), lr=rate, betas=one.betas) for one in objectives]
+    optimizers = [torch.optim.Adam(one.weights(), lr=rate * one.pace, betas=one.betas) for one in objectives]
     for _ in range(training.local_steps):
         for objective, optimizer in zip(objectives, optimizers, strict=True):
             batch = pool.draw(training.batch_size, patients, random).to(device)
