@@ -107,22 +107,25 @@ class Shortcut(nn.Module):
         super().__init__()
         self.down, self.up = nn.Conv2d(side**2, latents, 1), nn.Conv2d(latents, side**2, 1)
         waves = _lowest_waves(side, latents)
-        size, level = torch.full((latents, 1), _DETAIL), torch.zeros(latents)
+        size, level = np.full((latents, 1), _DETAIL), np.zeros(latents)
         size[0], level[0] = _CONTRAST, _LEVEL
-        with torch.no_grad():
-            self.down.weight.copy_((waves / size)[..., None, None])
-            self.down.get_parameter("bias").copy_(-level / size[:, 0])
-            self.up.weight.copy_((waves * size).T[..., None, None])
-            self.up.get_parameter("bias").copy_(level @ waves)
+        _set(self.down, waves / size, -level / size[:, 0])
+        _set(self.up, (waves * size).T, level @ waves)
 
 
-def _lowest_waves(side: int, count: int) -> Float[Tensor, "count pixel"]:
+@torch.no_grad()
+def _set(layer: nn.Conv2d, weight: np.ndarray, bias: np.ndarray) -> None:
+    layer.weight.copy_(torch.from_numpy(weight)[..., None, None])
+    layer.get_parameter("bias").copy_(torch.from_numpy(bias))
+
+
+def _lowest_waves(side: int, count: int) -> Float[np.ndarray, "count pixel"]:
     """Orthonormal cosines of a patch, those of the longest waves first; zeros once all are there."""
     wave = dct(np.eye(side), axis=0, norm="ortho")
     both = np.einsum("ui,vj->uvij", wave, wave).reshape(side**2, side**2)
     frequency = np.add.outer(np.arange(side) ** 2, np.arange(side) ** 2).ravel()
     lowest = both[np.argsort(frequency, kind="stable")][:count]
-    return torch.from_numpy(np.pad(lowest, ((0, count - len(lowest)), (0, 0)))).float()
+    return np.pad(lowest, ((0, count - len(lowest)), (0, 0)))
 
 
 class Reconstruction(Objective):
