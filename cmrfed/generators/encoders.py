@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from cmrfed.batches import Conditions, unknown_conditions
 from cmrfed.conditions import TOLD, Categorical, Dense, Scalar, Vector
+from cmrfed.config import GeneratorConfig
+from cmrfed.generators.folding import folded
+from cmrfed.members import SPACES
 from cmrfed.shapes import Label
 
 _FREQUENCIES = 8
@@ -108,19 +111,22 @@ def _encoder(name: str, width: int) -> nn.Module:
 
 class DenseEncoder:
     """Channels beside the image: labels one-hot, all zeros where UNLABELLED (which differs from all background); an
-    intensity and whether it is known."""
+    intensity and whether it is known.
 
-    def __init__(self, names: Sequence[str], tissue_classes: int) -> None:
+    stride: pixels a side that are folded into channels, so that nothing is lost where a latent stands for as many.
+    """
+
+    def __init__(self, names: Sequence[str], tissue_classes: int, stride: int = 1) -> None:
         self.names = tuple(name for name in names if isinstance(TOLD[name], Dense))
-        self.labels = len(Label) + tissue_classes
+        self.labels, self.stride = len(Label) + tissue_classes, stride
 
     @property
     def channels(self) -> int:
-        return sum(self.labels if _is_labels(name) else 2 for name in self.names)
+        return self.stride**2 * sum(self.labels if _is_labels(name) else 2 for name in self.names)
 
     def __call__(self, conditions: Conditions, grid: Sequence[int]) -> list[Float[Tensor, "batch channels *grid"]]:
-        """On `grid`, that of the latents: where it is coarser than the image's, each place has the mean of its own."""
-        return [_on(grid, self._encoded(name, conditions[name])) for name in self.names]
+        """On `grid`: where it is coarser still than the folded image's, each place has the mean of its own."""
+        return [_on(grid, folded(self._encoded(name, conditions[name]), self.stride)) for name in self.names]
 
     def _encoded(self, name: str, values: Tensor) -> Float[Tensor, "batch channels *grid"]:
         if _is_labels(name):
@@ -128,6 +134,11 @@ class DenseEncoder:
             return (values[:, None] == labels).float()
         known = ~values.isnan()
         return torch.stack([values.nan_to_num(), known.float()], dim=1)
+
+
+def dense_encoder(names: Sequence[str], config: GeneratorConfig) -> DenseEncoder:
+    """For a network of latents, in the configured space."""
+    return DenseEncoder(names, config.tissue_classes, SPACES.load(config.space).stride)
 
 
 def _on(grid: Sequence[int], channels: Float[Tensor, "batch channels ..."]) -> Float[Tensor, "batch channels *grid"]:

@@ -6,50 +6,63 @@ so that latents beside m decode alike. Both are trained on
     |x - x'| + EDGES |grad x - grad x'| + KL D_KL(N(m, s^2) || N(0, 1)),
 
 means over pixels and latents; the differences of neighbours stand for the paper's perceptual and adversarial losses,
-which would need a network that others trained, or a critic. A path runs among the means m, each image's shifted and
-scaled to mean 0 and standard deviation 1, whoever else is encoded.
+which would need a network that others trained, or a critic. A path runs among the means m.
+
+Beside each network a linear layer leads from a patch of pixels to its latents, and back, as shortcuts do in Chen et al.
+2024 (arXiv:2410.10733). At first there is nothing else: latents are the lowest waves of the patch, scaled so that they
+are of about unit size, and they decode to what these say of it. So an image is never lost, however few the steps.
 """
 
 from collections.abc import Iterator, Sequence
+from math import log
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from monai.networks.nets import AutoencoderKL
+from scipy.fft import dct
 from torch import Tensor, nn
 
 from cmrfed.batches import Batch
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators.contract import Objective
+from cmrfed.generators.folding import folded, unfolded
 from cmrfed.generators.spaces import Space
 from cmrfed.shapes import Image, Latent
 
-LEVELS = 3
+FOLDED = 2
+"""Pixels a side that are channels to the autoencoder: layers among single pixels would cost the most."""
+LEVELS = 2
 """Of the autoencoder; each but the last halves rows and columns."""
 EDGES = 1.0
-KL = 1e-3
-_LEAST_STD = 1e-3
-"""Of an image's latents, below which they are not scaled up."""
+KL = 1e-2
+LARGEST = 4.0
+"""That a mean can be, in absolute value."""
+FIRST_DEVIATION = 0.1
+"""What standard deviations begin at."""
+_LEVEL, _CONTRAST, _DETAIL = -2.0, 1.5, 0.5
+"""Of phantoms in orthonormal waves: mean and standard deviation of the zeroth, standard deviation of the next."""
 
 Slices = Float[Tensor, "slice channel row column"]
 Rows = Float[Tensor, " batch"]
 
 
 class KLSpace(Space):
-    """Slice by slice, also of a stack. It has the first three widths of `channels`, of which the last stands for any
-    that are missing."""
+    """Slice by slice, also of a stack. Its widths are the first and the last of `channels`."""
 
-    stride = 2 ** (LEVELS - 1)
+    stride = FOLDED * 2 ** (LEVELS - 1)
     bounded: ClassVar[bool] = False
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
         self.channels = config.latent_channels
         self.private = config.autoencoder == "private"
-        last = len(config.channels) - 1
         self.autoencoder = AutoencoderKL(
             spatial_dims=2,
-            channels=[config.channels[min(level, last)] for level in range(LEVELS)],
+            in_channels=FOLDED**2,
+            out_channels=FOLDED**2,
+            channels=(config.channels[0], config.channels[-1]),
             latent_channels=config.latent_channels,
             num_res_blocks=config.residual_blocks,
             attention_levels=(False,) * LEVELS,
@@ -57,6 +70,15 @@ class KLSpace(Space):
             with_encoder_nonlocal_attn=False,
             with_decoder_nonlocal_attn=False,
         )
+        self.shortcut = Shortcut(config.latent_channels, self.stride)
+        self._begin_as_shortcut()
+
+    def _begin_as_shortcut(self) -> None:
+        *_, last = self.autoencoder.decoder.get_submodule("blocks").children()
+        for layer in (self.autoencoder.quant_conv_mu, self.autoencoder.quant_conv_log_sigma, last):
+            for weight in layer.parameters():
+                nn.init.zeros_(weight)
+        nn.init.constant_(self.autoencoder.quant_conv_log_sigma.get_parameter("conv.bias"), 2 * log(FIRST_DEVIATION))
 
     @property
     def objectives(self) -> Sequence[Objective]:
@@ -66,14 +88,44 @@ class KLSpace(Space):
         return self.posterior(images)[0]
 
     def posterior(self, images: Image) -> tuple[Latent, Latent]:
-        """Means, of mean 0 and standard deviation 1 for each slice, and standard deviations."""
-        means, deviations = self.autoencoder.encode(_as_slices(images))
-        centred = means - means.mean((1, 2, 3), keepdim=True)
-        size = centred.square().mean((1, 2, 3), keepdim=True).add(_LEAST_STD**2).sqrt()
-        return _as_stacks(centred / size, images), _as_stacks(deviations, images)
+        """Means, within `LARGEST`, and standard deviations."""
+        slices = _as_slices(images)
+        means, deviations = self.autoencoder.encode(folded(slices, FOLDED))
+        means = LARGEST * ((means + self.shortcut.down(folded(slices, self.stride))) / LARGEST).tanh()
+        return _as_stacks(means, images), _as_stacks(deviations, images)
 
     def decode(self, latents: Latent) -> Image:
-        return _as_stacks(self.autoencoder.decode(_as_slices(latents)), latents)
+        slices = _as_slices(latents)
+        straight = unfolded(self.shortcut.up(slices), self.stride)
+        return _as_stacks(unfolded(self.autoencoder.decode(slices), FOLDED) + straight, latents)
+
+
+class Shortcut(nn.Module):
+    """Linear layers from the pixels of a patch to its latents, and back."""
+
+    def __init__(self, latents: int, side: int) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(side**2, latents, 1), nn.Conv2d(latents, side**2, 1)
+        waves = _lowest_waves(side, latents)
+        size, level = np.full((latents, 1), _DETAIL), np.zeros(latents)
+        size[0], level[0] = _CONTRAST, _LEVEL
+        _set(self.down, waves / size, -level / size[:, 0])
+        _set(self.up, (waves * size).T, level @ waves)
+
+
+@torch.no_grad()
+def _set(layer: nn.Conv2d, weight: np.ndarray, bias: np.ndarray) -> None:
+    layer.weight.copy_(torch.from_numpy(weight)[..., None, None])
+    layer.get_parameter("bias").copy_(torch.from_numpy(bias))
+
+
+def _lowest_waves(side: int, count: int) -> Float[np.ndarray, "count pixel"]:
+    """Orthonormal cosines of a patch, those of the longest waves first; zeros once all are there."""
+    wave = dct(np.eye(side), axis=0, norm="ortho")
+    both = np.einsum("ui,vj->uvij", wave, wave).reshape(side**2, side**2)
+    frequency = np.add.outer(np.arange(side) ** 2, np.arange(side) ** 2).ravel()
+    lowest = both[np.argsort(frequency, kind="stable")][:count]
+    return np.pad(lowest, ((0, count - len(lowest)), (0, 0)))
 
 
 class Reconstruction(Objective):

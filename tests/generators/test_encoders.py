@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from cmrfed.conditions import CONDITIONS
+from cmrfed.conditions import CONDITIONS, UNLABELLED
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators import build_generator
-from cmrfed.generators.encoders import GlobalEncoder, NumberEncoder, PointEncoder
+from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder, NumberEncoder, PointEncoder
 
 WIDTH = 6
 
@@ -68,3 +68,17 @@ def test_a_site_adapts_what_values_mean_and_not_the_space_of_looks():
 @pytest.mark.parametrize("value", [None, "0.5", [0.5], [0.5] * 27 + [1.5], [0.5] * 27 + [math.nan], 0.5, ["x"] * 28])
 def test_what_is_no_point_of_the_space_is_unknown(value):
     assert math.isnan(CONDITIONS["style"].read(value))
+
+
+@pytest.mark.parametrize("grid", [(8, 12), (3, 8, 12)])
+def test_a_mask_loses_nothing_on_the_coarser_grid_of_latents(grid):
+    """Every pixel's label is one of the channels of its place; nothing where it is unlabelled."""
+    masks = torch.randint(0, 4, (2, *grid), generator=torch.Generator().manual_seed(0))
+    masks[..., 0] = UNLABELLED
+    encoder = DenseEncoder(["mask", "vendor"], 0, stride=4)
+    (channels,) = encoder({"mask": masks}, (*grid[:-2], 2, 3))
+    assert channels.shape == (2, encoder.channels, *grid[:-2], 2, 3) and encoder.channels == 64
+    for row, column in ((0, 0), (5, 7), (7, 11)):
+        place = channels[..., row // 4, column // 4].unflatten(1, (4, 4, 4))[:, :, row % 4, column % 4]
+        shown = torch.where(place.any(1), place.argmax(1), UNLABELLED)
+        assert torch.equal(shown, masks[..., row, column])

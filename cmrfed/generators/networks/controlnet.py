@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig, UserError
-from cmrfed.generators.encoders import DenseEncoder
+from cmrfed.generators.encoders import dense_encoder
 from cmrfed.generators.folding import folded, unfolded
 from cmrfed.generators.networks.unet import UNet, diffusion_network, modulation
 from cmrfed.shapes import Latent
@@ -32,7 +32,7 @@ class ControlledUNet(UNet):
             )
         others = tuple(name for name in config.conditions if name != CONTROLLING)
         super().__init__(config.model_copy(update={"conditions": others}), channels)
-        self.control_dense = DenseEncoder([CONTROLLING], config.tissue_classes)
+        self.control_dense = dense_encoder([CONTROLLING], config)
         sizes = {
             "spatial_dims": self.spatial_dims,
             "in_channels": (channels + self.dense.channels) * config.patch**2,

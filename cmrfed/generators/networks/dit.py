@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig
-from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder
+from cmrfed.generators.encoders import GlobalEncoder, dense_encoder
 from cmrfed.generators.folding import folded, unfolded
 from cmrfed.generators.networks.contract import Network
 from cmrfed.shapes import Latent
@@ -47,7 +47,7 @@ class DiT(Network):
     def __init__(self, config: GeneratorConfig, channels: int) -> None:
         super().__init__(config, channels)
         self.patch, self.width = config.patch, config.channels[-1]
-        self.dense = DenseEncoder(config.conditions, config.tissue_classes)
+        self.dense = dense_encoder(config.conditions, config)
         self.first = nn.Linear((channels + self.dense.channels) * self.patch**2, self.width)
         self.time = nn.Sequential(nn.Linear(_WAVES, self.width), nn.SiLU(), nn.Linear(self.width, self.width))
         self.told = GlobalEncoder(config.conditions, self.width)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig
-from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder
+from cmrfed.generators.encoders import GlobalEncoder, dense_encoder
 from cmrfed.generators.folding import folded, unfolded
 from cmrfed.generators.networks.contract import Network
 from cmrfed.shapes import Latent
@@ -26,7 +26,7 @@ class UNet(Network):
     def __init__(self, config: GeneratorConfig, channels: int) -> None:
         super().__init__(config, channels)
         self.patch = config.patch
-        self.dense = DenseEncoder(config.conditions, config.tissue_classes)
+        self.dense = dense_encoder(config.conditions, config)
         self.unet = self._built(config, channels)
 
     def _built(self, config: GeneratorConfig, channels: int) -> nn.Module:
