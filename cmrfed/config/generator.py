@@ -92,6 +92,9 @@ class SamplingConfig(Stage):
         description="solver: euler, which is DDIM's; heun and midpoint, of second order, at two questions a step; "
         "dpm_solver, DPM-Solver++(2M), at one; adaptive, which takes long steps where it may",
     )
-    steps: Count = Field(default=20, description="steps of the solver; of the adaptive one, at most")
+    steps: Count = Field(
+        default=20,
+        description="steps of the solver; of the adaptive one, at most; rounds in which tokens are filled in",
+    )
     guidance: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="classifier-free guidance; 1 is none")
     batch_size: Count = Field(default=64, description="images drawn at once")

@@ -2,6 +2,9 @@
 
 A denoising generator (`denoiser.py`) is a path from noise to image (`flow.py`, `ddpm.py`, `edm.py`) and a network that
 walks it (`networks/`), which is told of its conditions by `encoders.py`.
+
+Of another kind are conditional VAEs (`cvae.py`, `multicontrast.py`), and models that fill in the tokens or the latents
+of an autoencoder (`tokenizer.py`): `maskgit.py`, `masked_ar.py`. `mask_diffusion.py` denoises masks, then their images.
 """
 
 import torch

@@ -161,8 +161,9 @@ class CVAE(Generator):
         super().__init__(config)
         self.dense = DenseEncoder(self.anatomy_conditions, config.tissue_classes)
         self.prior = Prior(config)
-        self.experts = nn.ModuleList(Expert(config, self.dense.channels) for _ in range(self.contrasts))
-        self.decoder = Decoder(config, self.dense.channels, self.contrasts)
+        anatomy = 1 + self.dense.channels
+        self.experts = nn.ModuleList(Expert(config, anatomy) for _ in range(self.contrasts))
+        self.decoder = Decoder(config, anatomy, self.contrasts)
 
     @property
     def objectives(self) -> Sequence[Objective]:
@@ -178,15 +179,16 @@ class CVAE(Generator):
         return images
 
     def anatomy(self, conditions: Conditions) -> Float[Tensor, "batch channel row column"]:
+        """What is where; and 1 everywhere, which is all that is known of it where no condition says more."""
         masks = conditions["mask"]
-        nothing = torch.zeros(len(masks), 0, *masks.shape[1:], device=masks.device)
+        everywhere = torch.ones(len(masks), 1, *masks.shape[1:], device=masks.device)
         weight = next(self.parameters())
-        return torch.cat([nothing, *self.dense(conditions, masks.shape[1:])], dim=1).to(weight.dtype)
+        return torch.cat([everywhere, *self.dense(conditions, masks.shape[1:])], dim=1).to(weight.dtype)
 
     def posterior(self, contrasts: Contrasts, conditions: Conditions) -> Gaussian:
         """q(z|x,c): the prior times what each contrast says, where any pixel of it is known."""
         codes, anatomy = self.prior(conditions), self.anatomy(conditions)
-        for expert, images in zip(self.experts, contrasts.split(1, dim=1), strict=False):
+        for expert, images in zip(self.experts, contrasts.split(1, dim=1), strict=True):
             codes = codes.times(expert(images, anatomy), ~images.isnan().flatten(1).all(1))
         return codes
 
