@@ -29,12 +29,10 @@ Scores: TypeAlias = list[Float[Tensor, "batch _"]]
 """A critic's scores of images, at each of its scales one a place; the higher, the more an image looks acquired."""
 Judge: TypeAlias = Callable[[Image], Scores]
 
-BETAS = (0.0, 0.99)
-"""Adam's for both: no momentum, for each runs after the other (Karras et al. 2018, arXiv:1710.10196)."""
-
-PAINTERS_PACE = 0.25
-"""The painter's learning rate beside the critic's (Heusel et al. 2017, arXiv:1706.08500, as SPADE has it): where it is
-the quicker one, it runs from a critic that never learns what is wrong."""
+BETAS = (0.5, 0.99)
+"""Adam's for both, of little momentum (Radford et al. 2016, arXiv:1511.06434)."""
+PAINTERS_PACE = 0.5
+"""The painter's learning rate beside the critic's (Heusel et al. 2017, arXiv:1706.08500)."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ class Adversarial(Generator):
     painter: nn.Module
     critic: nn.Module
     game: ClassVar[Game] = HINGE
-    penalty_weight: ClassVar[float] = 1.0
+    penalty_weight: ClassVar[float] = 0.1
 
     @property
     def objectives(self) -> Sequence[Objective]:
