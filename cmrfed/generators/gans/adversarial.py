@@ -29,12 +29,8 @@ Scores: TypeAlias = list[Float[Tensor, "batch _"]]
 """A critic's scores of images, at each of its scales one a place; the higher, the more an image looks acquired."""
 Judge: TypeAlias = Callable[[Image], Scores]
 
-BETAS = (0.0, 0.99)
-"""Adam's for both: no momentum, for each runs after the other (Karras et al. 2018, arXiv:1710.10196)."""
-
-PAINTERS_PACE = 0.25
-"""The painter's learning rate beside the critic's (Heusel et al. 2017, arXiv:1706.08500, as SPADE has it): where it is
-the quicker one, it runs from a critic that never learns what is wrong."""
+BETAS = (0.5, 0.99)
+"""Adam's for both, of little momentum (Radford et al. 2016, arXiv:1511.06434)."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +46,10 @@ HINGE = Game(lambda score: F.relu(1 - score), lambda score: F.relu(1 + score), t
 """Lim and Ye 2017 (arXiv:1705.02894)."""
 NON_SATURATING = Game(lambda score: F.softplus(-score), F.softplus, lambda score: F.softplus(-score))
 """Goodfellow et al. 2014: the critic's score is the logit of its belief."""
-WASSERSTEIN = Game(torch.neg, lambda score: score, torch.neg)
-"""Arjovsky et al. 2017 (arXiv:1701.07875), for a critic whose slope is kept to one."""
+DRIFT = 1e-3
+WASSERSTEIN = Game(lambda score: DRIFT * score.square() - score, lambda score: score, torch.neg)
+"""Arjovsky et al. 2017 (arXiv:1701.07875), for a critic whose slope is kept to one; a little of the square keeps scores
+near zero (Karras et al. 2018, arXiv:1710.10196)."""
 
 
 def mean_of(outcome: Callable[[Tensor], Tensor], scores: Scores) -> Rows:
@@ -85,13 +83,15 @@ _TINY = 1e-12
 class Adversarial(Generator):
     """A family says what `painter` and `critic` are, the game they play, and what keeps the critic from steep slopes.
 
-    Stages are as long as one another; most families have but one.
+    painters_pace: the painter's learning rate beside the critic's (Heusel et al. 2017, arXiv:1706.08500): too quick, it
+    runs away from a critic that never finds out what is wrong.
     """
 
     painter: nn.Module
     critic: nn.Module
     game: ClassVar[Game] = HINGE
-    penalty_weight: ClassVar[float] = 1.0
+    penalty_weight: ClassVar[float] = 0.1
+    painters_pace: ClassVar[float] = 0.5
 
     @property
     def objectives(self) -> Sequence[Objective]:
@@ -180,7 +180,10 @@ class Painting(Played):
 
     name = "painting"
     private = False
-    pace = PAINTERS_PACE
+
+    def __init__(self, gan: Adversarial, stage: int = 0) -> None:
+        super().__init__(gan, stage)
+        self.pace = gan.painters_pace
 
     def weights(self) -> Iterator[nn.Parameter]:
         return self.gan.painters(self.stage)

@@ -172,8 +172,3 @@ class ModulatedBlock(nn.Module):
     def forward(self, features: Features, vectors: Vectors, dense: Sequence[Features]) -> Features:
         hidden = self.first(rectified(self.first_norm(features, vectors, dense)))
         return self.shortcut(features) + self.second(rectified(self.second_norm(hidden, vectors, dense)))
-
-
-def biased(features: Features, vectors: Vectors) -> Features:
-    """The same vector added at every place."""
-    return features + vectors.reshape(*vectors.shape, *[1] * (features.ndim - 2))

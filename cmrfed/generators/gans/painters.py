@@ -8,7 +8,6 @@ from torch import nn
 
 from cmrfed.batches import Conditions
 from cmrfed.config import GeneratorConfig
-from cmrfed.generators.encoders import GlobalEncoder
 from cmrfed.generators.folding import unfolded
 from cmrfed.generators.gans.adversarial import Noise
 from cmrfed.generators.gans.layers import (
@@ -21,7 +20,6 @@ from cmrfed.generators.gans.layers import (
     Style,
     Vectors,
     averaged,
-    biased,
     conv,
     grids,
     rectified,
@@ -72,40 +70,35 @@ class StyledPainter(nn.Module):
 
 
 class ConvPainter(nn.Module):
-    """Plain convolutions from a coarse map to the image's grid, each with a group norm and a rectifier.
+    """Plain convolutions from a coarse map to the image's grid, each with a group norm and a rectifier; two a block.
 
     Dense conditions are channels beside the features of each.
 
     Grids are made finer by repeating places, and not by transposed convolutions, which leave a chequerboard (Odena et
     al. 2016, doi:10.23915/distill.00003).
-
-    biased: whether what is told of the whole image is added to the features of every level too, and not only to the
-    style that the image begins with.
     """
 
-    def __init__(self, config: GeneratorConfig, biased: bool = False) -> None:
+    def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         dims, widths = spatial_dims(config), config.channels[::-1]
         self.patch, self.dense = config.patch, Dense(config)
         self.style = Style(config, widths[0])
         self.coarse = CoarseMap(config, widths[0], widths[0])
+        self.layers_a_level = 2 * config.residual_blocks
+        outsides = [one for one in widths for _ in range(self.layers_a_level)]
         self.layers = nn.ModuleList(
-            conv(dims, before + self.dense.channels, width) for before, width in pairwise((widths[0], *widths))
+            conv(dims, inside + self.dense.channels, outside) for inside, outside in pairwise((widths[0], *outsides))
         )
-        self.norms = nn.ModuleList(nn.GroupNorm(config.norm_groups, width) for width in widths)
-        self.biases = nn.ModuleList(GlobalEncoder(config.conditions, width) for width in widths if biased)
+        self.norms = nn.ModuleList(nn.GroupNorm(config.norm_groups, outside) for outside in outsides)
         self.last = to_pixels(config, widths[-1])
 
     def forward(self, noise: Noise, conditions: Conditions) -> Image:
         grid = conditions["mask"].shape[1:]
         dense = self.dense(conditions, grid)
-        steps = grids(grid, self.patch, len(self.layers))
+        steps = grids(grid, self.patch, len(self.layers) // self.layers_a_level)
         features: Features = self.coarse(self.style(noise, conditions), steps[0])
-        for level, step in enumerate(steps):
+        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            step = steps[number // self.layers_a_level]
             beside = [averaged(one, step) for one in dense]
-            features = self.layers[level](torch.cat([stretched(features, step), *beside], dim=1))
-            features = self.norms[level](features)
-            if self.biases:
-                features = biased(features, self.biases[level](conditions))
-            features = rectified(features)
+            features = rectified(norm(layer(torch.cat([stretched(features, step), *beside], dim=1))))
         return unfolded(self.last(features), self.patch).tanh()

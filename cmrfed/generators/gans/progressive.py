@@ -170,6 +170,7 @@ class ProgressiveGAN(Adversarial):
 
     game = WASSERSTEIN
     penalty_weight = 10.0
+    painters_pace = 0.2  # for a critic of several steps to each of the painter's
 
     painter: ProgressivePainter
     critic: ProgressiveCritic

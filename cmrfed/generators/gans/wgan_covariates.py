@@ -1,5 +1,5 @@
 """A Wasserstein GAN biased by covariates (Campello et al. 2022, doi:10.3389/fcvm.2022.983091): what is known of a
-patient, age and body mass index among it, as sines and cosines, is added to the features of every level.
+patient, age and body mass index among it, as sines and cosines, scales and biases the features of every level.
 
 The critic's slope is kept to one by a penalty between images (Gulrajani et al. 2017, arXiv:1704.00028).
 """
@@ -7,7 +7,7 @@ The critic's slope is kept to one by a penalty between images (Gulrajani et al. 
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators.gans.adversarial import WASSERSTEIN, Adversarial, Judge, Rows, gradient_penalty
 from cmrfed.generators.gans.critics import PatchCritic
-from cmrfed.generators.gans.painters import ConvPainter
+from cmrfed.generators.gans.painters import StyledPainter
 from cmrfed.shapes import Image
 
 
@@ -16,10 +16,11 @@ class CovariateWGAN(Adversarial):
 
     game = WASSERSTEIN
     penalty_weight = 10.0
+    painters_pace = 0.2  # for a critic of several steps to each of the painter's
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
-        self.painter = ConvPainter(config, biased=True)
+        self.painter = StyledPainter(config)
         self.critic = PatchCritic(config)
 
     def penalty(self, judge: Judge, acquired: Image, painted: Image, between: Rows) -> Rows:
