@@ -7,7 +7,7 @@ LOCKED := $(BIN)/uv pip compile --upgrade --quiet --generate-hashes --no-annotat
     --custom-compile-command "make lock" --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
     --only-binary :all: --no-binary antlr4-python3-runtime
 
-.PHONY: simulate test e2e oldest-flower lint bench gpu-check gpu-foundation lock clean
+.PHONY: simulate test e2e oldest-flower lint bench bench-generators gpu-check gpu-foundation lock clean
 
 simulate: $(INSTALLED)          ## the federation on the built-in phantom, up to report.html; interrupted, it goes on
 	$(BIN)/cmrfed simulate resume=auto
@@ -32,6 +32,9 @@ lint: $(INSTALLED)              ## style, types and layers
 
 bench: $(INSTALLED)             ## what privacy costs in time
 	$(BIN)/python -m benches.privacy
+
+bench-generators: $(INSTALLED)  ## every family of generators, small, on the phantom: runs/generators/families.html
+	$(BIN)/cmrfed compare families=all experiment=generators_demo out=runs/generators
 
 gpu-check: $(INSTALLED)         ## that nobody's gradient depends on who shares a step, on this machine's GPU (else its CPU)
 	$(BIN)/python -m benches.gpu_check

@@ -54,8 +54,9 @@ def value_at(values, name):
 
 
 def command_of(group, option):
-    """Whose option it is: an experiment may be a sweep."""
-    return "sweep" if "sweep" in read_yaml(group, option) else "simulate"
+    """Whose option it is: an experiment may be a sweep, or a comparison."""
+    others = {"sweep": "sweep", "comparison": "compare"}
+    return next((other for key, other in others.items() if key in read_yaml(group, option)), "simulate")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

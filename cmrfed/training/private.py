@@ -82,13 +82,19 @@ def _gradients(
     objective = generator.objective
     for first in islice(batches, 1):
         drawn = chain([first], batches)
-        if gradient_path(generator, training, device, tuple(first.images.shape)) == "loop":
+        if gradient_path(generator, training, device, _image_shape(first)) == "loop":
             losses = (partial(mean_loss, objective, batch, training, device) for batch in drawn)
             yield from looped_gradients(trained_weights(generator), losses)
         else:
             together = _patients_together(training)
             chunks = (tuple(tree_leaves(joined(some, _stacked))) for some in _chunks(drawn, together))
             yield from vmapped_gradients(generator, _patient_loss(first, training, device), chunks, together)
+
+
+def _image_shape(drawn: Batch) -> tuple[int, ...]:
+    """Of the images that a batch was drawn from, which may hold what they were encoded to; masks stay as they are."""
+    rows, *grid = drawn.masks.shape
+    return rows, 1, *grid
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:
@@ -152,7 +158,7 @@ def gradient_path(generator: Generator, training: TrainingConfig, device: torch.
     auto = training.patient_gradients == "auto"
     if training.patient_gradients == "loop" or (auto and device.type == "cpu"):
         return "loop"
-    asked = (generator.config, training, str(device), shape)
+    asked = (generator.config, generator.stage, training, str(device), shape)
     if not _places_are_alike(*asked):
         return "loop"
     return _faster_path(*asked) if auto else "vmap"
@@ -160,21 +166,24 @@ def gradient_path(generator: Generator, training: TrainingConfig, device: torch.
 
 @lru_cache
 def _places_are_alike(
-    config: GeneratorConfig, training: TrainingConfig, device_name: str, shape: tuple[int, ...]
+    config: GeneratorConfig, stage: int, training: TrainingConfig, device_name: str, shape: tuple[int, ...]
 ) -> bool:
-    """Tries it on made-up patients, once for each network, device and shape."""
+    """Tries it on made-up patients, once for each network, stage, device and shape."""
     device, stream = torch.device(device_name), torch.Generator().manual_seed(0)
-    generator = made_up_generator(config, device)
+    generator = made_up_generator(config, device, stage)
     one, other = (made_up_patient(generator, shape, stream, device) for _ in range(2))
     loss, together = _patient_loss(one, training, device), _patients_together(training)
     return places_are_alike(generator, loss, tree_leaves(one), tree_leaves(other), together)
 
 
 @lru_cache
-def _faster_path(config: GeneratorConfig, training: TrainingConfig, device_name: str, shape: tuple[int, ...]) -> str:
-    """Times both ways on made-up patients, once for each network and device; patients' data do not sway the choice."""
+def _faster_path(
+    config: GeneratorConfig, stage: int, training: TrainingConfig, device_name: str, shape: tuple[int, ...]
+) -> str:
+    """Times both ways on made-up patients, once for each network, stage and device; patients' data do not sway the
+    choice."""
     device = torch.device(device_name)
-    generator = build_generator(config, seed=0).to(device)
+    generator = made_up_generator(config, device, stage)
     seconds = {path: _seconds_of(generator, training, path, device, shape) for path in ("loop", "vmap")}
     return min(seconds, key=lambda path: seconds[path])
 
@@ -194,12 +203,12 @@ def _seconds_of(
     return seconds
 
 
-def made_up_generator(config: GeneratorConfig, device: torch.device) -> Generator:
-    """With no weight at zero, where it would hide the gradients of those before it."""
+def made_up_generator(config: GeneratorConfig, device: torch.device, stage: int = 0) -> Generator:
+    """At that stage, with no weight at zero, where it would hide the gradients of those before it."""
     generator, stream = build_generator(config, seed=0), torch.Generator().manual_seed(0)
     for weight in generator.parameters():
         torch.nn.init.normal_(weight, std=0.1, generator=stream)
-    return generator.to(device).train()
+    return generator.enter(stage + 1, generator.stages).to(device).train()
 
 
 def made_up_patient(

@@ -14,9 +14,11 @@ from cmrfed.batches import hidden
 from cmrfed.conditions import CONDITIONS, Categorical
 from cmrfed.config import GeneratorConfig, PretrainingConfig, SamplingConfig, TrainingConfig, UserError, read_stage
 from cmrfed.generators import build_generator, refuse_batch_statistics
-from cmrfed.privacy import LocalNoise, NoPrivacy, looped_gradients, vmapped_gradients
+from cmrfed.privacy import Clipping, LocalNoise, NoPrivacy, SeededRandom, looped_gradients, vmapped_gradients
 from cmrfed.site.compute import needs
-from cmrfed.training import LocalTask, mean_loss, pretrain, train, train_publicly, trained_weights
+from cmrfed.stacks import samples_of
+from cmrfed.training import LocalTask, mean_loss, patient_batch, pretrain, train, train_publicly, trained_weights
+from cmrfed.training.private import clipped_sum
 from cmrfed.updates import load_generator, read_weights, save_generator
 
 TRAINING = TrainingConfig(
@@ -95,6 +97,21 @@ def test_patients_gradients_are_plain_autograds_alone_or_together(generator):
                 torch.testing.assert_close(alone[0], known)
                 torch.testing.assert_close(among[number], known, rtol=2e-3, atol=2e-5)
         assert any(part.abs().sum() > 0 for part in expected[0])
+
+
+@pytest.mark.parametrize("preset", ["latent", "mask_diffusion", "progressive_gan", "volume"])  # whose rows change shape
+def test_a_private_sum_is_the_same_a_patient_at_a_time_and_several_at_once(preset):
+    generator = tiny_generator(preset)
+    clipping, device = Clipping(max_grad_norm=0.1), torch.device("cpu")
+    for one in stages(generator):
+        found = {}
+        for path in ("loop", "vmap"):
+            training = TRAINING.model_copy(update={"patient_gradients": path, "rows_at_once": 4})
+            hearts, random = samples_of(hearts_of(one), one.config.levels), SeededRandom(3)
+            drawn = (patient_batch(one.objective, hearts, patient, training, random, device) for patient in range(3))
+            found[path] = clipped_sum(one, drawn, training, clipping, device)
+        torch.testing.assert_close(found["loop"], found["vmap"], rtol=5e-3, atol=1e-5)
+        assert 0 < found["loop"].norm() <= 0.3
 
 
 def test_what_it_is_told_of_matters_and_nothing_else(generator):
