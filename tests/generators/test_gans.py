@@ -3,9 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from presets import batch_of, tiny_generator
+from presets import batch_of, hearts_of, tiny_generator, tiny_preset
 
+from cmrfed.config import PretrainingConfig, TrainingConfig
 from cmrfed.generators.gans.adversarial import HINGE, NON_SATURATING, WASSERSTEIN, gradient_penalty, mean_of, r1
+from cmrfed.site.compute import needs
+from cmrfed.training import pretrain
 
 GANS = ("dcgan", "progressive_gan", "spade_gan", "volume_gan", "wgan_covariates")
 """Those whose critic alone meets patients."""
@@ -133,3 +136,26 @@ def test_a_painter_paints_on_any_grid(preset, size):
         "mask": torch.zeros(2, *grid, dtype=torch.int64)
     }
     assert gan.painted(noise, conditions, gan.stages - 1).shape == (2, 1, *grid)
+
+
+@pytest.mark.parametrize("preset", (*GANS, "reconstruction_gan"))
+def test_pretraining_trains_painter_and_critic_each_at_its_pace(preset):
+    gan = tiny_generator(preset)
+    before = {name: weight.detach().clone() for name, weight in gan.named_parameters()}
+    hearts = hearts_of(gan)
+
+    def patients(first):
+        yield from (hearts.subset([name]) for name in 20 * hearts.patient_names)
+
+    config = PretrainingConfig(steps=2 * gan.stages, batch_size=2, mixed_slices=2)
+    pretrain(gan, patients, config, TrainingConfig(device="cpu", precision="fp32"), seed=0)
+    for side in ("painter", "critic"):
+        moved = [name for name, one in gan.named_parameters() if not torch.equal(one, before[name])]
+        assert any(name.startswith(side) for name in moved)
+
+
+@pytest.mark.parametrize("preset", (*GANS, "reconstruction_gan"))
+def test_a_site_can_say_beforehand_what_a_gan_takes(preset):
+    """On paper, though there is a gradient in its loss, and with no condition that it is told of."""
+    small, large = (needs(tiny_preset(preset), rows, size=16).memory_bytes for rows in (1, 3))
+    assert 0 < small < large

@@ -29,9 +29,6 @@ Scores: TypeAlias = list[Float[Tensor, "batch _"]]
 """A critic's scores of images, at each of its scales one a place; the higher, the more an image looks acquired."""
 Judge: TypeAlias = Callable[[Image], Scores]
 
-BETAS = (0.5, 0.99)
-"""Adam's for both, of little momentum (Radford et al. 2016, arXiv:1511.06434)."""
-
 
 @dataclass(frozen=True)
 class Game:
@@ -83,14 +80,16 @@ _TINY = 1e-12
 class Adversarial(Generator):
     """A family says what `painter` and `critic` are, the game they play, and what keeps the critic from steep slopes.
 
-    painters_pace: the painter's learning rate beside the critic's (Heusel et al. 2017, arXiv:1706.08500): too quick, it
-    runs away from a critic that never finds out what is wrong.
+    betas, critics_pace, painters_pace: how both are trained in public. A painter that is too quick runs away from a
+    critic that never finds out what is wrong (Heusel et al. 2017, arXiv:1706.08500).
     """
 
     painter: nn.Module
     critic: nn.Module
     game: ClassVar[Game] = HINGE
     penalty_weight: ClassVar[float] = 0.1
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.99)
+    critics_pace: ClassVar[float] = 1.0
     painters_pace: ClassVar[float] = 0.5
 
     @property
@@ -133,11 +132,11 @@ class Adversarial(Generator):
 class Played(Objective):
     """A side of the game: noise for each row, and conditions hidden now and then, from painter and critic alike."""
 
-    betas = BETAS
     stage: int
 
     def __init__(self, gan: Adversarial, stage: int = 0) -> None:
         self.gan, self.stage = gan, stage
+        self.betas, self.pace = gan.betas, gan.critics_pace
         self.name = f"{self.name} {stage + 1}" if stage else self.name
 
     def drawn(self, batch: Batch, random: torch.Generator) -> Batch:

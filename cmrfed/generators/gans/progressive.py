@@ -170,7 +170,8 @@ class ProgressiveGAN(Adversarial):
 
     game = WASSERSTEIN
     penalty_weight = 10.0
-    painters_pace = 0.2  # for a critic of several steps to each of the painter's
+    betas = (0.0, 0.99)  # a penalty of slopes wants no momentum, and shorter steps
+    critics_pace = painters_pace = 0.3
 
     painter: ProgressivePainter
     critic: ProgressiveCritic

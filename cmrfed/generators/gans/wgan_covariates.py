@@ -16,7 +16,8 @@ class CovariateWGAN(Adversarial):
 
     game = WASSERSTEIN
     penalty_weight = 10.0
-    painters_pace = 0.2  # for a critic of several steps to each of the painter's
+    betas = (0.0, 0.99)  # a penalty of slopes wants no momentum, and shorter steps
+    critics_pace = painters_pace = 0.3
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__(config)
