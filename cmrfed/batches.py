@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from cmrfed.conditions import TOLD
+from cmrfed.conditions import TOLD, VENDORS
 from cmrfed.shapes import Latent, Mask, spread
 
 Conditions: TypeAlias = dict[str, Tensor]
@@ -80,6 +80,21 @@ def nothing_of(conditions: Conditions) -> Conditions:
 
 def _hidden(column: Tensor, unknown: float | int, where: Bool[Tensor, " batch"]) -> Tensor:
     return torch.where(spread(where, column), torch.full_like(column, unknown), column)
+
+
+def of_any_scanner(conditions: Conditions, random: torch.Generator) -> Conditions:
+    """Phantoms have a style and no vendor; what is drawn later has a vendor, or neither. Both, in equal shares."""
+    rows = len(conditions["mask"])
+    told = torch.rand(rows, generator=random) < 0.5
+    found = dict(conditions)
+    if "vendor" in found:
+        drawn = torch.randint(len(VENDORS), (rows,), generator=random)
+        unknown_vendor = torch.full_like(drawn, TOLD["vendor"].unknown)
+        found["vendor"] = torch.where(told, unknown_vendor, drawn).to(found["vendor"].device)
+    if "style" in found:
+        unknown = torch.full_like(found["style"], TOLD["style"].unknown)
+        found["style"] = torch.where(told.to(unknown.device)[:, None], found["style"], unknown)
+    return found
 
 
 def unknown_conditions(names: Sequence[str], rows: int, grid: Sequence[int]) -> Conditions:

@@ -21,8 +21,7 @@ def compare(command: CompareFamilies) -> None:
 
     settings, config = command.comparison, command.config
     folder = open_folder(output_folder(command.out, api.ROOM_FOR_A_RUN_BYTES), config, settings)
-    planned = _planned(command, folder)
-    runs, speeds = planned
+    runs, speeds = _planned(command, folder)
     console.print(f"{len(runs)} runs, in {folder}", soft_wrap=True, markup=False)
     if told := total_of([one.config for one in runs]):
         console.print(told, soft_wrap=True, markup=False)
@@ -49,7 +48,7 @@ def _planned(command: CompareFamilies, folder: Path) -> tuple[list[Any], dict[st
     batch = int(without_privacy["training"]["batch_size"])
     runs, speeds = [], {}
     configs = {name: family_config(command.config, _option("generator", name)) for name in command.families}
-    for config in configs.values():
+    for config in {config.preprocessing: config for config in configs.values()}.values():
         api.load_data(config, folder)  # once, before several runs look for it at once
     with progress_bar("measuring speeds") as progress:
         for name, config in counted(iter(configs.items()), len(configs), progress):

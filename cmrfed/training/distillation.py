@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cmrfed.batches import Batch, Conditions, joined
-from cmrfed.conditions import CONDITIONS, VENDORS
+from cmrfed.batches import Batch, Conditions, joined, of_any_scanner
 from cmrfed.config import SamplingConfig
 from cmrfed.generators import Denoiser, Objective, Parts
 from cmrfed.shapes import Latent, spread
@@ -45,7 +44,7 @@ class FewSteps(Objective):
         """Each row `steps` times, once for each step; rows of one step beside each other."""
         latents = self.teacher.encoded(batch)
         noises = torch.randn(latents.shape, generator=random).to(latents.device)
-        conditions = _of_any_scanner(batch.conditions, random)
+        conditions = of_any_scanner(batch.conditions, random)
         with autocast(noises.device, self.precision):
             points = [point.float() for point in self._way(noises, conditions)]
         times = self._times(noises.device)
@@ -94,18 +93,3 @@ def _lesson(student: Denoiser, points: list[Latent], times: Float[Tensor, " n"],
 def _scales(generator: Denoiser, t: Float[Tensor, " batch"], like: Latent) -> tuple[Tensor, Tensor]:
     signal, noise = generator.alpha_sigma(t)
     return spread(signal, like), spread(noise, like)
-
-
-def _of_any_scanner(conditions: Conditions, random: torch.Generator) -> Conditions:
-    """Phantoms have a style and no vendor; what is drawn later has a vendor, or neither. Both, in equal shares."""
-    rows = len(conditions["mask"])
-    told = torch.rand(rows, generator=random) < 0.5
-    found = dict(conditions)
-    if "vendor" in found:
-        drawn = torch.randint(len(VENDORS), (rows,), generator=random)
-        unknown_vendor = torch.full_like(drawn, CONDITIONS["vendor"].unknown)
-        found["vendor"] = torch.where(told, unknown_vendor, drawn).to(found["vendor"].device)
-    if "style" in found:
-        unknown = torch.full_like(found["style"], CONDITIONS["style"].unknown)
-        found["style"] = torch.where(told.to(unknown.device)[:, None], found["style"], unknown)
-    return found

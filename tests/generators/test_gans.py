@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from presets import batch_of, hearts_of, tiny_generator, tiny_preset
 
+from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import PretrainingConfig, TrainingConfig
 from cmrfed.generators.gans.adversarial import HINGE, NON_SATURATING, WASSERSTEIN, gradient_penalty, mean_of, r1
 from cmrfed.site.compute import needs
@@ -124,6 +125,14 @@ def test_what_is_hidden_in_a_row_is_hidden_from_painter_and_critic(gan):
         batch = batch._replace(draws=batch.draws | nobody)
         other = batch._replace(conditions=batch_of(gan, seed=8).conditions)
         assert torch.equal(objective.losses(batch), objective.losses(other))
+
+
+def test_a_painter_learns_of_vendors_though_phantoms_have_none(gan):
+    criticising, painting = sides(gan)
+    batch = batch_of(gan, 200, vendor=VENDORS.index(UNKNOWN))
+    vendors = drawn(painting, batch).conditions["vendor"]
+    assert set(vendors.tolist()) == set(range(len(VENDORS)))
+    assert torch.equal(drawn(criticising, batch).conditions["vendor"], batch.conditions["vendor"])
 
 
 @pytest.mark.parametrize("size", [16, 32, 24])

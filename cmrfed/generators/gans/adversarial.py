@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import grad
 
-from cmrfed.batches import Batch, Conditions
+from cmrfed.batches import Batch, Conditions, of_any_scanner
 from cmrfed.config import SamplingConfig
 from cmrfed.generators.contract import Generator, Objective
 from cmrfed.generators.gans.layers import NOISES
@@ -183,6 +183,10 @@ class Painting(Played):
     def __init__(self, gan: Adversarial, stage: int = 0) -> None:
         super().__init__(gan, stage)
         self.pace = gan.painters_pace
+
+    def drawn(self, batch: Batch, random: torch.Generator) -> Batch:
+        """For scanners of any vendor, though phantoms have none: the critic knows them, from patients."""
+        return super().drawn(batch._replace(conditions=of_any_scanner(batch.conditions, random)), random)
 
     def weights(self) -> Iterator[nn.Parameter]:
         return self.gan.painters(self.stage)
