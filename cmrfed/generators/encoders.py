@@ -125,8 +125,18 @@ class DenseEncoder:
         return self.stride**2 * sum(self.labels if _is_labels(name) else 2 for name in self.names)
 
     def __call__(self, conditions: Conditions, grid: Sequence[int]) -> list[Float[Tensor, "batch channels *grid"]]:
-        """On `grid`: where it is coarser still than the folded image's, each place has the mean of its own."""
-        return [_on(grid, folded(self._encoded(name, conditions[name]), self.stride)) for name in self.names]
+        """On `grid`: where it is coarser still than the folded image's, each place has the mean of its own. What is not
+        among the conditions is unknown."""
+        if not self.names:
+            return []
+        told = self._with_missing(conditions)
+        return [_on(grid, folded(self._encoded(name, told[name]), self.stride)) for name in self.names]
+
+    def _with_missing(self, conditions: Conditions) -> Conditions:
+        like = next(conditions[name] for name in ("mask", *self.names) if name in conditions)
+        rows, *grid = like.shape
+        missing = unknown_conditions([name for name in self.names if name not in conditions], rows, grid)
+        return conditions | {name: one.to(like.device) for name, one in missing.items()}
 
     def _encoded(self, name: str, values: Tensor) -> Float[Tensor, "batch channels *grid"]:
         if _is_labels(name):

@@ -127,6 +127,10 @@ def test_what_it_is_told_of_matters_and_nothing_else(generator):
         assert any(not torch.equal(*images) for images in one_and_other) == told, name
         shown, unshown = (sample(generator, hidden(one, nobody)) for one in (conditions, other))
         assert torch.equal(shown, unshown), name
+        if name != "mask":  # whose grid is the image's
+            absent = {other: one for other, one in conditions.items() if other != name}
+            unknown = hidden(conditions, nobody, [name])
+            assert torch.equal(sample(generator, absent), sample(generator, unknown)), name
 
 
 def another(name, values):
