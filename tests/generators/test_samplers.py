@@ -58,7 +58,7 @@ def test_a_solver_is_of_its_order(tiny_generator_config, family, sampler, order)
         chosen = SamplingConfig(steps=steps, sampler=sampler)
         return generator.double().denoise(noises(batch.images).double(), batch.conditions, chosen)
 
-    exact = drawn(2000, "heun")
+    exact = drawn(1200, "heun")
     coarse, fine = ((drawn(steps) - exact).square().mean().sqrt() for steps in (40, 80))
     assert order - 0.35 < math.log2(coarse / fine) < order + 1.2
 
