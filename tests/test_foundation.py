@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from refusals import refuses
 from tiny_runs import tiny_run_config
 
 from cmrfed import foundation
 from cmrfed.api import load_model
 from cmrfed.config import RunConfig, UserError
-from cmrfed.federation.start import initial_weights, refuse_unusable_start
+from cmrfed.federation.start import initial_weights, refuse_few_rounds, refuse_unusable_start
 from cmrfed.foundation import LARGEST_BYTES, SHIPPED, card_of, is_foundation, load_foundation, save_foundation
 from cmrfed.generators import build_generator
 from cmrfed.generators.directions import NAME as DIRECTIONS
@@ -126,3 +127,10 @@ def test_it_can_be_drawn_from_as_it_is():
     assert model.preprocessing == DEFAULT.preprocessing
     half = {name: array.astype(np.float32) for name, array in load_arrays(SHIPPED)[0].items()}
     assert all(np.array_equal(half[name], array) for name, array in read_weights(model.generator).items())
+
+
+def test_each_part_of_a_generator_has_a_round_to_learn_in(tmp_path):
+    two_parts = {"family": "mask_diffusion", "init": None}
+    refuse_few_rounds(tiny_run_config(tmp_path, generator=two_parts, federation={"rounds": 2}))
+    with refuses("federation.rounds: this generator", "in 2 stages, found 1"):
+        refuse_few_rounds(tiny_run_config(tmp_path, generator=two_parts, federation={"rounds": 1}))

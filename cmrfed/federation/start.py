@@ -87,6 +87,16 @@ def _refuse_untrained_parts(config: RunConfig) -> None:
             )
 
 
+def refuse_few_rounds(config: RunConfig) -> None:
+    """Raise UserError where a part of the generator would have no round to learn in."""
+    stages, rounds = build_generator(config.generator, config.seed).stages, config.federation.rounds
+    if rounds < stages:
+        raise UserError(
+            f"federation.rounds: this generator learns one part after the other, in {stages} stages, found {rounds}; "
+            "give each at least a round"
+        )
+
+
 def refuse_public_patients(config: RunConfig, slices: Slices) -> None:
     """Raise UserError where a patient is one of those who taught the start: neither private, nor new to it."""
     public = set(start_notes(config).get(PUBLIC_SLICES, []))  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ from cmrfed.console import console, progress_bar
 from cmrfed.federation import refuse_few_sites
 from cmrfed.federation.start import (
     initial_weights,
+    refuse_few_rounds,
     refuse_poor_start,
     refuse_public_patients,
     refuse_unusable_start,
@@ -50,6 +51,7 @@ class Draft:
         """
         refuse_missing_folders(config.data)
         refuse_unusable_start(config)
+        refuse_few_rounds(config)
         calibrated = calibrated_plan(config)
         slices = prepared_slices(config, out)
         refuse_public_patients(config, slices)
