@@ -26,13 +26,13 @@ _HEARTS, _REPEATS = 2, 5
 class Speed(Stage):
     """weights: of the whole generator. pretraining_step_s: a step of public pretraining, the mean over its stages;
     step_s: one without privacy, at a site and, where there is something public to train, at the coordinator. slice_s:
-    to draw a slice. rows_per_s: slices that public pretraining learns from in a second."""
+    to draw a slice. slices_per_s: those that public pretraining learns from in a second."""
 
     weights: int
     pretraining_step_s: float
     step_s: float
     slice_s: float
-    rows_per_s: float
+    slices_per_s: float
 
 
 def speed_of(config: RunConfig, plain_batch: int, kept: Path) -> Speed:
@@ -71,7 +71,7 @@ def _measured(config: RunConfig, plain_batch: int) -> Speed:
         pretraining_step_s=pretraining,
         step_s=step,
         slice_s=slice_s,
-        rows_per_s=config.pretraining.batch_size / pretraining,
+        slices_per_s=config.pretraining.batch_size * config.generator.levels / pretraining,
     )
 
 

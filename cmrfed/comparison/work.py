@@ -8,7 +8,7 @@ from cmrfed.comparison.plan import ComparedRun
 from cmrfed.comparison.speed import Speed
 from cmrfed.core.progress import ProgressBar
 from cmrfed.evaluation.schema import ArmScores, Results
-from cmrfed.runs import Run, read_results
+from cmrfed.runs import Run, read_results, runs_called
 from cmrfed.runs.evaluation import evaluate
 from cmrfed.slices import Slices
 
@@ -46,8 +46,7 @@ class Work:
         return run
 
     def _trained(self, one: ComparedRun) -> Run:
-        for earlier in sorted(path for path in self.folder.glob(f"*_{one.name}") if (path / "run.json").exists()):
-            run = Run.open(earlier)
+        for run in runs_called(one.name, self.folder):
             return run if run.main_arm() in run.arms() else self.federate(one, self.folder, run)
         return self.federate(one, self.folder, None)
 

@@ -51,7 +51,7 @@ def _speeds(found: Sequence[Compared]) -> Table:
             family,
             [
                 Figure(f"{speed.weights:,}"),
-                Figure(formats.number(speed.rows_per_s, 1)),
+                Figure(formats.number(speed.slices_per_s, 1)),
                 Figure(formats.number(speed.slice_s, 4)),
             ],
         )

@@ -11,6 +11,7 @@ from cmrfed.runs.run import (
     new_run_folder,
     point_latest,
     prepared_folder,
+    runs_called,
     software_versions,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "prepared_folder",
     "prepared_slices",
     "read_results",
+    "runs_called",
     "software_versions",
 ]

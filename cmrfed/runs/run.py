@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib.metadata
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -148,6 +149,16 @@ class Run:
             return Arm.open(folder)
         plan_of_arm = ArmPlan(run=self.record.name, name=name, config=config, plan=plan, sites=tuple(self.sites))
         return Arm.create(folder, plan_of_arm, initial)
+
+
+def runs_called(name: str, out: Path) -> list["Run"]:
+    """Runs in `out` of that name, the oldest first; one whose name only ends like it is another."""
+    ours = re.compile(_TIME_IN_A_NAME + re.escape(f"_{name}") + r"(_\d+)?")
+    found = [path.parent for path in out.glob("*/run.json") if ours.fullmatch(path.parent.name)]
+    return [Run.open(folder) for folder in sorted(found)]
+
+
+_TIME_IN_A_NAME = r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d"
 
 
 def new_run_folder(out: Path, name: str | None = None) -> Path:

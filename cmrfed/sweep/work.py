@@ -19,7 +19,7 @@ from cmrfed.foundation import foundation_generator
 from cmrfed.generators import Generator
 from cmrfed.outputs import private_folder
 from cmrfed.preparation import phantom_slices
-from cmrfed.runs import Run
+from cmrfed.runs import Run, runs_called
 from cmrfed.sampling import synthesise
 from cmrfed.site import Home
 from cmrfed.slices import Slices
@@ -49,8 +49,7 @@ class Scores(Stage):
 
 def train_run(one: SweptRun, folder: Path, federate: Federate) -> Run:
     """The run, done now unless it is done already."""
-    for earlier in sorted(path for path in folder.glob(f"*_{one.name}") if (path / "run.json").exists()):
-        run = Run.open(earlier)
+    for run in runs_called(one.name, folder):
         return run if run.main_arm() in run.arms() else federate(one, folder, run)
     return federate(one, folder, None)
 

@@ -9,7 +9,7 @@ from cmrfed.comparison.plan import family_config, open_folder
 from cmrfed.composition import configs_folder, options
 from cmrfed.config import ComparisonConfig, UserError
 
-SPEED = Speed(weights=10, pretraining_step_s=0.5, step_s=0.25, slice_s=0.1, rows_per_s=16.0)
+SPEED = Speed(weights=10, pretraining_step_s=0.5, step_s=0.25, slice_s=0.1, slices_per_s=16.0)
 
 
 def preset(name):
