@@ -8,9 +8,26 @@ from typing import Any
 
 import joblib
 
-from cmrfed.config import LaunchConfig, Stage, UserError
+from cmrfed.config import LaunchConfig, Stage, UserError, read_stage_json
+from cmrfed.core import atomic
 from cmrfed.core.progress import Progress
 from cmrfed.outputs import private_folder
+
+
+def planned_folder(folder: Path, record: Stage, kind: str, readme: str) -> Path:
+    """A new folder of runs that were planned from that record, KIND.json, or the one of this very record, to go on
+    with. Raises UserError where the folder holds another one."""
+    path = folder / f"{kind}.json"
+    if path.exists():
+        if read_stage_json(type(record), path) != record:
+            raise UserError(
+                f"out: {folder} holds a {kind} of another configuration; choose another folder, or that one's"
+            )
+        return folder
+    private_folder(folder)
+    atomic.write_text(folder / "README.md", readme)
+    atomic.write_text(path, record.model_dump_json(indent=2))
+    return folder
 
 
 class PlannedRun(Stage):

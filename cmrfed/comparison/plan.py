@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.comparison.speed import Speed
-from cmrfed.config import ComparisonConfig, RunConfig, Stage, UserError, read_stage, read_stage_json
-from cmrfed.core import atomic
-from cmrfed.launching import PlannedRun
-from cmrfed.outputs import private_folder
+from cmrfed.config import ComparisonConfig, RunConfig, Stage, UserError, read_stage
+from cmrfed.launching import PlannedRun, planned_folder
 
 START, WITHOUT_PRIVACY, PRIVATE = "epsilon_0", "non_private", "private"
 ARMS = {
@@ -111,17 +109,7 @@ def open_folder(folder: Path, config: RunConfig, comparison: ComparisonConfig) -
     if config.privacy.mode == "none":
         raise UserError("privacy.mode: a comparison trains with privacy and without; set comparison.private=false")
     record = ComparisonRecord(config=config, comparison=comparison.model_copy(update={"launcher": "joblib", "jobs": 1}))
-    path = folder / "comparison.json"
-    if path.exists():
-        if read_stage_json(ComparisonRecord, path) != record:
-            raise UserError(
-                f"out: {folder} holds a comparison of another configuration; choose another folder, or that one's"
-            )
-        return folder
-    private_folder(folder)
-    atomic.write_text(folder / "README.md", _README)
-    atomic.write_text(path, record.model_dump_json(indent=2))
-    return folder
+    return planned_folder(folder, record, "comparison", _README)
 
 
 _README = """# Families of generators, side by side

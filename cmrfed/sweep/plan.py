@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cmrfed.config import EvaluationConfig, RunConfig, Stage, SweepConfig, UserError, read_stage, read_stage_json
-from cmrfed.core import atomic
+from cmrfed.config import EvaluationConfig, RunConfig, Stage, SweepConfig, UserError, read_stage
 from cmrfed.federation.start import PUBLIC_SLICES, start_notes
-from cmrfed.launching import PlannedRun
-from cmrfed.outputs import private_folder
+from cmrfed.launching import PlannedRun, planned_folder
 
 WITHOUT_PRIVACY = "without privacy"
 REAL, PHANTOM_IMAGES, NO_PATIENT, START = "real", "phantom", "foundation", "start"
@@ -81,17 +79,7 @@ def open_folder(folder: Path, config: RunConfig, sweep: SweepConfig) -> Path:
     record = SweepRecord(
         config=config, sweep=sweep.model_copy(update={"launcher": "joblib", "jobs": 1, "masks": "phantom"})
     )
-    path = folder / "sweep.json"
-    if path.exists():
-        if read_stage_json(SweepRecord, path) != record:
-            raise UserError(
-                f"out: {folder} holds a sweep of another configuration; choose another folder, or that one's"
-            )
-        return folder
-    private_folder(folder)
-    atomic.write_text(folder / "README.md", _README)
-    atomic.write_text(path, record.model_dump_json(indent=2))
-    return folder
+    return planned_folder(folder, record, "sweep", _README)
 
 
 _README = """# A privacy frontier
