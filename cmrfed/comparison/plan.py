@@ -106,8 +106,10 @@ def open_folder(folder: Path, config: RunConfig, comparison: ComparisonConfig) -
     """
     if config.evaluation.utility is None or config.evaluation.fidelity is None:
         raise UserError("evaluation: fidelity and utility are what families are compared by; leave both as they are")
-    if config.privacy.mode == "none":
-        raise UserError("privacy.mode: a comparison trains with privacy and without; set comparison.private=false")
+    if comparison.private and config.privacy.mode == "none":
+        raise UserError(
+            "privacy.mode: none has no private run to compare; choose recipe=local, or set comparison.private=false"
+        )
     record = ComparisonRecord(config=config, comparison=comparison.model_copy(update={"launcher": "joblib", "jobs": 1}))
     return planned_folder(folder, record, "comparison", _README)
 

@@ -64,3 +64,10 @@ def test_a_folder_of_another_comparison_is_left_alone(config, tmp_path):
         open_folder(tmp_path / "one", config, comparison.model_copy(update={"seconds": 5.0}))
     with pytest.raises(UserError, match=r"^evaluation: fidelity and utility"):
         open_folder(tmp_path / "two", tiny_run_config(tmp_path, evaluation={"utility": None}), comparison)
+
+
+def test_without_privacy_alone_no_private_run_is_asked_for(tmp_path):
+    config = tiny_run_config(tmp_path, privacy={"mode": "none"})
+    with pytest.raises(UserError, match=r"^privacy.mode: none .*comparison.private=false"):
+        open_folder(tmp_path / "one", config, ComparisonConfig())
+    assert open_folder(tmp_path / "one", config, ComparisonConfig(private=False)).exists()
