@@ -36,21 +36,17 @@ class ComparisonRecord(Stage):
 def family_config(config: RunConfig, preset: Mapping[str, Any]) -> RunConfig:
     """The run with a family's preset, over which lies whatever of the run's own generator is not a default.
 
-    Every family learns in public first, and then by all of its weights, unless its preset says by which. `preset`: as
-    its YAML has it, a generator's keys, or several stages.
+    Every family learns in public first, for the foundation, which only the flow has, would be a head start; and then by
+    all of its weights, unless its preset says by which. `preset`: as its YAML has it, a generator's keys, or several
+    stages.
     """
     stages = dict(preset) if "generator" in preset else {"generator": preset}
     own = config.generator.model_dump(exclude_defaults=True)
-    generator = {"trainable": "all", "init": "phantom"} | _public(stages["generator"]) | own
+    generator = {"trainable": "all", "init": "phantom"} | stages["generator"] | own
     values = config.model_dump() | {"generator": generator}
     for stage in stages.keys() - {"generator"}:
         values[stage] = values[stage] | stages[stage]
     return read_stage(RunConfig, values)
-
-
-def _public(preset: Mapping[str, Any]) -> dict[str, Any]:
-    """A foundation that only some families have would be a head start."""
-    return {name: value for name, value in preset.items() if (name, value) != ("init", "foundation")}
 
 
 def with_budget(config: RunConfig, comparison: ComparisonConfig, speed: Speed) -> RunConfig:
