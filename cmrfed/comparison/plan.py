@@ -42,7 +42,7 @@ def family_config(config: RunConfig, preset: Mapping[str, Any]) -> RunConfig:
     """
     stages = dict(preset) if "generator" in preset else {"generator": preset}
     own = config.generator.model_dump(exclude_defaults=True)
-    generator = {"trainable": "all", "init": "phantom"} | stages["generator"] | own
+    generator = {"trainable": "all", "init": "phantom", **stages["generator"], **own}
     values = config.model_dump() | {"generator": generator}
     for stage in stages.keys() - {"generator"}:
         values[stage] = values[stage] | stages[stage]
