@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -218,6 +219,11 @@ def _groups() -> list[str]:
 def options(group: str) -> list[str]:
     """Of a group of configs, by name; none where there is no such group."""
     return sorted(path.stem for path in (configs_folder() / group).glob("*.yaml"))
+
+
+def option(group: str, name: str) -> dict[str, Any]:
+    """What one of them sets, as its YAML has it."""
+    return dict(yaml.safe_load((configs_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def plain(config: DictConfig, resolve: bool = True) -> dict[str, Any]:

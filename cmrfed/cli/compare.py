@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cmrfed.cli import total_of
 from cmrfed.cli.stages import CompareFamilies
-from cmrfed.composition import configs_folder
+from cmrfed.composition import option
 from cmrfed.config import StoppedEarly
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.outputs import output_folder
@@ -15,7 +13,7 @@ from cmrfed.outputs import output_folder
 
 def compare(command: CompareFamilies) -> None:
     from cmrfed import api
-    from cmrfed.comparison import Work, compared, open_folder
+    from cmrfed.comparison import Work, compared, in_order, open_folder
     from cmrfed.launching import launch
     from cmrfed.report.families import write_families
 
@@ -28,7 +26,7 @@ def compare(command: CompareFamilies) -> None:
     work = Work(folder, _federate, progress_bar)
     with if_interrupted(lambda: f"what is done is kept in {folder}, and the same command goes on"):
         with progress_bar("runs") as progress:
-            launch(work, runs, settings, folder, progress)
+            launch(work, in_order(runs), settings, folder, progress)
         done = [(one, work(one)) for one in runs]
         found = [part for one, run in done for part in compared(one, run, speeds[one.family])]
     page = write_families(found, folder)
@@ -44,10 +42,10 @@ def _planned(command: CompareFamilies, folder: Path) -> tuple[list[Any], dict[st
     from cmrfed.comparison.plan import family_config
     from cmrfed.core.progress import counted
 
-    without_privacy = _option("recipe", "none")
+    without_privacy = option("recipe", "none")
     batch = int(without_privacy["training"]["batch_size"])
     runs, speeds = [], {}
-    configs = {name: family_config(command.config, _option("generator", name)) for name in command.families}
+    configs = {name: family_config(command.config, option("generator", name)) for name in command.families}
     for config in {config.preprocessing: config for config in configs.values()}.values():
         api.load_data(config, folder)  # once, before several runs look for it at once
     with progress_bar("measuring speeds") as progress:
@@ -55,11 +53,6 @@ def _planned(command: CompareFamilies, folder: Path) -> tuple[list[Any], dict[st
             speeds[name] = speed_of(config, batch, folder / "speeds" / f"{name}.json")
             runs += compared_runs(name, config, command.comparison, speeds[name], without_privacy)
     return runs, speeds
-
-
-def _option(group: str, name: str) -> dict[str, Any]:
-    """What an option of a group sets."""
-    return dict(yaml.safe_load((configs_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def _federate(one: Any, folder: Path, cut_short: Any) -> Any:

@@ -4,11 +4,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cmrfed.cli import total_of
 from cmrfed.cli.stages import Sweep
-from cmrfed.composition import configs_folder
+from cmrfed.composition import option
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.outputs import output_folder
 
@@ -21,7 +19,7 @@ def sweep(command: Sweep) -> None:
     from cmrfed.sweep import Measure, brackets, frontier, open_folder, score_bracket, swept_runs, train_run
 
     settings, config = command.sweep, command.config
-    runs = swept_runs(config, settings, _recipe("none"))
+    runs = swept_runs(config, settings, option("recipe", "none"))
     folder = open_folder(output_folder(command.out, api.ROOM_FOR_A_RUN_BYTES), config, settings)
     console.print(f"{len(runs)} runs, in {folder}", soft_wrap=True, markup=False)
     if told := total_of([one.config for one in runs]):
@@ -37,11 +35,6 @@ def sweep(command: Sweep) -> None:
         scores += [work(one) for one in runs]
     page = write_frontier(frontier(scores, config.evaluation.bootstrap, config.seed), settings.masks, folder)
     console.print(f"frontier: {page}", soft_wrap=True, markup=False)
-
-
-def _recipe(name: str) -> dict[str, Any]:
-    """What an option of the group `recipe` sets, by stage."""
-    return dict(yaml.safe_load((configs_folder() / "recipe" / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def _done(one: Any, measure: Any) -> Any:

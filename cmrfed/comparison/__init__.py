@@ -5,8 +5,19 @@
 done twice.
 """
 
-from cmrfed.comparison.plan import ARMS, ComparedRun, compared_runs, open_folder
+from cmrfed.comparison.plan import ARMS, ComparedRun, compared_runs, in_order, open_folder
 from cmrfed.comparison.speed import Speed, speed_of
 from cmrfed.comparison.work import Compared, Work, compared
 
-__all__ = ["ARMS", "Compared", "ComparedRun", "Speed", "Work", "compared", "compared_runs", "open_folder", "speed_of"]
+__all__ = [
+    "ARMS",
+    "Compared",
+    "ComparedRun",
+    "Speed",
+    "Work",
+    "compared",
+    "compared_runs",
+    "in_order",
+    "open_folder",
+    "speed_of",
+]

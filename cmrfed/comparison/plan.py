@@ -1,6 +1,6 @@
 """Which runs a comparison has, and how long each family may train."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,11 @@ def compared_runs(
     if comparison.private:
         runs.append(_run(family, budgeted, (PRIVATE,)))
     return runs
+
+
+def in_order(runs: Sequence[ComparedRun]) -> list[ComparedRun]:
+    """Those first that make a family's public start, which its private run then finds, and need not make beside it."""
+    return sorted(runs, key=lambda one: START not in one.arms)
 
 
 def _run(family: str, config: RunConfig, arms: tuple[str, ...]) -> ComparedRun:

@@ -1,15 +1,14 @@
 """Every preset of `configs/generator`, with networks of a few thousand weights."""
 
 import torch
-import yaml
 from conftest import toy_slices
 from toy_batches import a_batch, without_zeros
 
-from cmrfed.composition import configs_folder
+from cmrfed.composition import option, options
 from cmrfed.config import GeneratorConfig, read_stage
 from cmrfed.generators import build_generator
 
-PRESETS = sorted(path.stem for path in (configs_folder() / "generator").glob("*.yaml"))
+PRESETS = options("generator")
 SIZE = 16
 """Pixels a side."""
 
@@ -18,7 +17,7 @@ _TINY = {"channels": [8, 8], "norm_groups": 4, "residual_blocks": 1, "init": Non
 
 def tiny_preset(name, **changes) -> GeneratorConfig:
     """The preset's generator, small, with all weights of its private objectives trained."""
-    chosen = yaml.safe_load((configs_folder() / "generator" / f"{name}.yaml").read_text(encoding="utf-8"))
+    chosen = option("generator", name)
     chosen = chosen.get("generator", chosen)  # of one that sets other stages too
     trainable = {} if "trainable" in chosen else {"trainable": "all"}
     levels = {"levels": 2} if chosen.get("levels", 1) > 1 else {}
