@@ -41,7 +41,7 @@ from cmrfed.updates import write_weights
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Noise / (signal + noise) at which held-out slices are asked for."""
-DRAWN, HELD_OUT = 8, 200
+DRAWN, HELD_OUT = 8, 100
 """Slices drawn to see how long one takes, and slices that losses are of."""
 
 
@@ -86,6 +86,7 @@ class Motfm(Peer):
 
     def __init__(self, code: Path) -> None:
         self._settings = yaml.safe_load((code / "configs" / "mask_conditioning.yaml").read_text())
+        self._settings["model_args"]["use_flash_attention"] = False  # of xformers, which is for GPUs
         import trainer  # of the checkout
         from utils import general_utils, utils_fm
 
@@ -127,8 +128,9 @@ class Motfm(Peer):
 
 class SegmentationGuided(Peer):
     """The command line's own defaults: a `UNet2DModel` of diffusers, the mask in a channel, 32 examples a step, a
-    thousand steps to draw. The mask is not ablated, as it is not unless asked for. Its pictures after an epoch, and the
-    weights that it keeps, are left out: they would count as training."""
+    thousand steps to draw. The mask is not ablated, as it is not unless asked for. Its 500 steps of warming up are a
+    tenth of all steps where these are few, or nothing would be learnt; its pictures after an epoch, and the weights
+    that it keeps, are left out: they would count as training."""
 
     preset, velocity = "segmentation_guided", False
     CHANNELS = (128, 128, 256, 256, 512, 512)
@@ -163,13 +165,13 @@ class SegmentationGuided(Peer):
         chosen = torch.randint(len(images), (steps, size))
         batches = [{"images": images[rows], "seg_all": masks[rows] / 255} for rows in chosen]
         optimizer = torch.optim.AdamW(self._network.parameters(), lr=settings.learning_rate)
-        rates = get_cosine_schedule_with_warmup(optimizer, settings.lr_warmup_steps, steps)
+        rates = get_cosine_schedule_with_warmup(optimizer, min(settings.lr_warmup_steps, steps // 10), steps)
         self._training.evaluate = lambda *told: None
         self._training.SegGuidedDDPMPipeline.save_pretrained = lambda *told: None
         with tempfile.TemporaryDirectory() as folder, chdir(folder):
             settings.output_dir = folder
             model = torch.nn.DataParallel(self._network)
-            self._training.train_loop(settings, model, self._scheduler, optimizer, batches, [], rates, "cpu")
+            self._training.train_loop(settings, model, self._scheduler, optimizer, batches, batches, rates, "cpu")
         return steps * size
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
@@ -81,16 +82,13 @@ def _pretraining_step_s(config: RunConfig, hearts: Slices) -> float:
     def patients(first: int) -> Generator[Slices, None, None]:
         yield from cycle([hearts])
 
-    def seconds(steps: int) -> float:
+    def train(steps: int) -> None:
         generator = build_generator(config.generator, config.seed)
         settings = config.pretraining.model_copy(update={"steps": steps, "mixed_slices": 1})
-        began = time.perf_counter()
         pretrain(generator, patients, settings, config.training, config.seed)
-        return time.perf_counter() - began
 
     stages = len({one.stage for one in build_generator(config.generator, config.seed).objectives})
-    seconds(stages)
-    few, many = (seconds(count * stages) for count in (2, 2 + _REPEATS))
+    few, many = (_seconds(partial(train, count * stages), repeats=2) for count in (2, 2 + _REPEATS))
     return max(many - few, 1e-6) / (_REPEATS * stages)
 
 
@@ -116,12 +114,12 @@ def _step_s(config: RunConfig, hearts: Slices, rows: int) -> float:
     return total / generator.stages
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    """The median of some repetitions; the first warms up."""
+def _seconds(work: Callable[[], object], repeats: int = _REPEATS) -> float:
+    """The least of some repetitions, after one to warm up: whatever else the machine does only adds."""
     work()
     found = []
-    for _ in range(_REPEATS):
+    for _ in range(repeats):
         began = time.perf_counter()
         work()
         found.append(time.perf_counter() - began)
-    return float(np.median(found))
+    return min(found)
