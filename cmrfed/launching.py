@@ -1,6 +1,6 @@
 """Several runs, so many at once: on this machine by joblib, or as jobs of a cluster by submitit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 import joblib
 
-from cmrfed.config import LaunchConfig, Stage, UserError, read_stage_json
+from cmrfed.config import LaunchConfig, RunConfig, Stage, UserError, read_stage, read_stage_json
 from cmrfed.core import atomic
 from cmrfed.core.progress import Progress
 from cmrfed.outputs import private_folder
@@ -28,6 +28,12 @@ def planned_folder(folder: Path, record: Stage, kind: str, readme: str) -> Path:
     atomic.write_text(folder / "README.md", readme)
     atomic.write_text(path, record.model_dump_json(indent=2))
     return folder
+
+
+def with_values(config: RunConfig, values: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+    """The run with these values of its stages over its own."""
+    own = config.model_dump()
+    return read_stage(RunConfig, own | {stage: own[stage] | set_ for stage, set_ in values.items()})
 
 
 class PlannedRun(Stage):

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cmrfed.comparison.speed import Speed
-from cmrfed.config import ComparisonConfig, RunConfig, Stage, UserError, read_stage
-from cmrfed.launching import PlannedRun, planned_folder
+from cmrfed.config import ComparisonConfig, GeneratorConfig, RunConfig, Stage, UserError
+from cmrfed.launching import PlannedRun, planned_folder, with_values
 
 START, WITHOUT_PRIVACY, PRIVATE = "epsilon_0", "non_private", "private"
 ARMS = {
@@ -43,10 +43,8 @@ def family_config(config: RunConfig, preset: Mapping[str, Any]) -> RunConfig:
     stages = dict(preset) if "generator" in preset else {"generator": preset}
     own = config.generator.model_dump(exclude_defaults=True)
     generator = {"trainable": "all", "init": "phantom", **stages["generator"], **own}
-    values = config.model_dump() | {"generator": generator}
-    for stage in stages.keys() - {"generator"}:
-        values[stage] = values[stage] | stages[stage]
-    return read_stage(RunConfig, values)
+    bare = config.model_copy(update={"generator": GeneratorConfig()})
+    return with_values(bare, {**stages, "generator": generator})
 
 
 def with_budget(config: RunConfig, comparison: ComparisonConfig, speed: Speed) -> RunConfig:
@@ -69,7 +67,7 @@ def compared_runs(
     config: of the family. `without_privacy`: values by stage that recipe=none sets.
     """
     budgeted = with_budget(config, comparison, speed)
-    plain = _laid_over(budgeted, without_privacy)
+    plain = with_values(budgeted, _but_whose_weights(without_privacy))
     if comparison.seconds is not None:
         rounds = plain.federation.rounds
         steps = max(1, round(comparison.seconds / (rounds * speed.step_s)))
@@ -91,13 +89,10 @@ def _run(family: str, config: RunConfig, arms: tuple[str, ...]) -> ComparedRun:
     return ComparedRun(name=f"{family}_{arms[-1]}", family=family, arms=arms, config=own)
 
 
-def _laid_over(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+def _but_whose_weights(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """What a recipe sets, but for which weights are trained: a family's own matter."""
-    own = config.model_dump()
-    for stage, set_ in values.items():
-        kept = {name: value for name, value in set_.items() if (stage, name) != ("generator", "trainable")}
-        own[stage] = own[stage] | kept
-    return read_stage(RunConfig, own)
+    kept = {name: value for name, value in values.get("generator", {}).items() if name != "trainable"}
+    return {**values, "generator": kept}
 
 
 def open_folder(folder: Path, config: RunConfig, comparison: ComparisonConfig) -> Path:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cmrfed.config import EvaluationConfig, RunConfig, Stage, SweepConfig, UserError, read_stage
+from cmrfed.config import EvaluationConfig, RunConfig, Stage, SweepConfig, UserError
 from cmrfed.federation.start import PUBLIC_SLICES, start_notes
-from cmrfed.launching import PlannedRun, planned_folder
+from cmrfed.launching import PlannedRun, planned_folder, with_values
 
 WITHOUT_PRIVACY = "without privacy"
 REAL, PHANTOM_IMAGES, NO_PATIENT, START = "real", "phantom", "foundation", "start"
@@ -62,13 +62,8 @@ def brackets(config: RunConfig) -> list[str]:
 
 def _changed(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     """The run with these values of its stages. What comes of it is measured by the sweep, not by each run."""
-    nothing = EvaluationConfig(fidelity=None, utility=None, leakage=None).model_dump()
-    own = config.model_dump() | {"evaluation": nothing}
-    return read_stage(RunConfig, {part: _laid_over(own[part], values.get(part)) for part in own})
-
-
-def _laid_over(own: Any, values: Mapping[str, Any] | None) -> Any:
-    return own | values if values else own
+    nothing = EvaluationConfig(fidelity=None, utility=None, leakage=None)
+    return with_values(config.model_copy(update={"evaluation": nothing}), values)
 
 
 def open_folder(folder: Path, config: RunConfig, sweep: SweepConfig) -> Path:
