@@ -26,8 +26,8 @@ class ComparedRun(PlannedRun):
 
 
 class ComparisonRecord(Stage):
-    """comparison.json: what the folder's runs were planned from. How they are launched decides nothing of them, and
-    families may be added."""
+    """comparison.json: what the folder's runs were planned from. How they are launched decides nothing of them; families
+    and private runs may be added, or left for later."""
 
     config: RunConfig
     comparison: ComparisonConfig
@@ -106,7 +106,8 @@ def open_folder(folder: Path, config: RunConfig, comparison: ComparisonConfig) -
         raise UserError(
             "privacy.mode: none has no private run to compare; choose recipe=local, or set comparison.private=false"
         )
-    record = ComparisonRecord(config=config, comparison=comparison.model_copy(update={"launcher": "joblib", "jobs": 1}))
+    later = {"launcher": "joblib", "jobs": 1, "private": True}
+    record = ComparisonRecord(config=config, comparison=comparison.model_copy(update=later))
     return planned_folder(folder, record, "comparison", _README)
 
 

@@ -58,7 +58,8 @@ def test_without_a_time_all_take_the_steps_that_are_configured(config):
 def test_a_folder_of_another_comparison_is_left_alone(config, tmp_path):
     comparison = ComparisonConfig()
     open_folder(tmp_path / "one", config, comparison)
-    open_folder(tmp_path / "one", config, comparison.model_copy(update={"jobs": 3}))
+    for later in ({"jobs": 3}, {"private": False}):
+        open_folder(tmp_path / "one", config, comparison.model_copy(update=later))
     with pytest.raises(UserError, match="another configuration"):
         open_folder(tmp_path / "one", config, comparison.model_copy(update={"seconds": 5.0}))
     with pytest.raises(UserError, match=r"^evaluation: fidelity and utility"):
