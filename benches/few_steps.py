@@ -3,6 +3,13 @@ the images of each, for the same phantoms' masks, tested on the same real patien
 images of each are from real ones, by the kernel distance.
 
     python -m benches.few_steps --data DATA --store STORE --distilled FILE
+
+At another size than the foundation's, of a generator that was pretrained at that size:
+
+    cmrfed pretrain out=MODEL preprocessing.size=128 generator.patch=4
+    cmrfed distill model=MODEL out=FILE sampling.steps=50
+    python -m benches.few_steps --data DATA --store STORE --model MODEL --distilled FILE --all 50 generator.patch=4
+        preprocessing.size=128
 """
 
 import argparse
@@ -14,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benches.phantom import features, groups, halves, kid, read_real
+from cmrfed import api
 from cmrfed.columns import unknown_column
 from cmrfed.config import PreprocessingConfig, RunConfig, SamplingConfig
 from cmrfed.console import console, progress_bar
@@ -27,14 +35,14 @@ from cmrfed.slices import Slices
 from cmrfed.statistics import bootstrap_mean_interval
 from cmrfed.updates import write_weights
 
-ALL_STEPS = 20
-
 
 def main() -> None:
     """Measure, and print one JSON object."""
     options = _options()
-    pairs = {name: halves(group) for name, group in groups(read_real(options.data, options.store)).items()}
-    shown = _shown(options)
+    preprocessing = _config(options.distilled, options).preprocessing
+    real = read_real(options.data, options.store, preprocessing)
+    pairs = {name: halves(group) for name, group in groups(real).items()}
+    shown = _shown(preprocessing, options)
     dice = {name: _dice(name, slices, [test for _, test in pairs.values()], options) for name, slices in shown.items()}
     found: dict[str, Any] = {name: {"dice": round(float(scores.mean()), 4)} for name, scores in dice.items()}
     for name, before in (("all steps", "phantom"), ("few steps", "all steps")):
@@ -49,21 +57,21 @@ def main() -> None:
     console.print(json.dumps(found, indent=2), markup=False, highlight=False)
 
 
-def _shown(options: argparse.Namespace) -> dict[str, Slices]:
+def _shown(preprocessing: PreprocessingConfig, options: argparse.Namespace) -> dict[str, Slices]:
     """The phantom's own images of some slices, and those that both generators draw for their masks."""
     with progress_bar("imaging phantoms") as progress:
-        hearts = phantom_slices(options.hearts, options.seed, PreprocessingConfig(), progress)
+        hearts = phantom_slices(options.hearts, options.seed, preprocessing, progress)
     phantom = thin(hearts, options.slices, seed=options.seed)
     return {
         "phantom": phantom,
-        "all steps": _drawn(options.model, ALL_STEPS, phantom, options),
+        "all steps": _drawn(options.model, options.all, phantom, options),
         "few steps": _drawn(options.distilled, options.few, phantom, options),
     }
 
 
 def _drawn(model: str, steps: int, slices: Slices, options: argparse.Namespace) -> Slices:
     """As of no known vendor, and of no known style unless it is told."""
-    config = RunConfig(data={"root": ".", "sources": {}}, generator={"init": model})
+    config = _config(model, options)
     generator = build_generator(config.generator, seed=0)
     write_weights(generator, initial_weights(config)[0])
     hidden = ("vendor",) if options.style else ("vendor", "style")
@@ -71,6 +79,10 @@ def _drawn(model: str, steps: int, slices: Slices, options: argparse.Namespace) 
     with progress_bar(f"drawing in {steps} steps") as progress:
         asked = replace(slices, conditions=unknown)
         return synthesise(generator, asked, SamplingConfig(steps=steps), options.seed, progress=progress)
+
+
+def _config(model: str, options: argparse.Namespace) -> RunConfig:
+    return api.configure(f"generator.init={model}", *options.words)
 
 
 def _dice(name: str, slices: Slices, tested: list[Slices], options: argparse.Namespace) -> np.ndarray:
@@ -85,9 +97,11 @@ def _dice(name: str, slices: Slices, tested: list[Slices], options: argparse.Nam
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder that holds mnms/ and acdc/")
     parser.add_argument("--store", type=Path, required=True, help="file to keep the real patients' slices in")
+    parser.add_argument("words", nargs="*", help="as `cmrfed simulate` takes them: what the generators were told")
+    parser.add_argument("--all", type=int, default=20, help="in which the other one draws")
     parser.add_argument("--model", default="foundation", help="the generator that was distilled")
     parser.add_argument("--distilled", required=True, help="what `cmrfed distill` made of it")
     parser.add_argument("--few", type=int, default=2, help="in which the distilled one draws")

@@ -86,11 +86,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_real(data: str, store: Path) -> Slices:
+def read_real(data: str, store: Path, preprocessing: PreprocessingConfig | None = None) -> Slices:
     """The real patients of mnms/ and acdc/ in a folder, prepared once and kept in a file."""
     sources = DataConfig(root=data, sources={"mnms": "mnms", "acdc": "acdc"})
     with progress_bar("reading real patients") as progress:
-        return Source.of(sources, PreprocessingConfig()).slices(store, progress)
+        return Source.of(sources, preprocessing or PreprocessingConfig()).slices(store, progress)
 
 
 def _phantom(options: argparse.Namespace) -> Slices:

@@ -26,8 +26,8 @@ class ComparedRun(PlannedRun):
 
 
 class ComparisonRecord(Stage):
-    """comparison.json: what the folder's runs were planned from. How they are launched decides nothing of them; families
-    and private runs may be added, or left for later."""
+    """comparison.json: what the folder's runs were planned from. How they are launched decides nothing of them;
+    families and private runs may be added, or left for later."""
 
     config: RunConfig
     comparison: ComparisonConfig
