@@ -12,7 +12,7 @@ from cmrfed import formats
 from cmrfed.config import GeneratorConfig
 from cmrfed.evaluation.schema import Site
 from cmrfed.generators import build_generator
-from cmrfed.privacy import DistributedNoise, LocalNoise, NoPrivacy, PrivacyPlan, epsilon, strongest_attack
+from cmrfed.privacy import CannotBound, DistributedNoise, LocalNoise, NoPrivacy, PrivacyPlan, epsilon, strongest_attack
 from cmrfed.report.material import Material
 
 
@@ -91,7 +91,7 @@ def _mechanism(material: Material) -> list[tuple[str, str]]:
         ("Mechanism", "Poisson-sampled Gaussian: DP-SGD with one clipped gradient a patient"),
         *_trust(plan),
         ("Budget (ε at δ)", f"{formats.epsilon(plan.target_epsilon)} at {plan.delta:g}, for the whole federation"),
-        ("Accountant", f"{plan.accountant.upper()} (upper bound)"),
+        ("Accountant", _accountant(plan)),
         ("Noise multiplier σ", f"{plan.noise_multiplier:.4g}"),
         ("Clipping norm C", _clipping(plan)),
         ("Sampling rate q", f"{plan.sample_rate:g} a step, each patient independently"),
@@ -120,6 +120,17 @@ def _trust(plan: LocalNoise | DistributedNoise) -> list[tuple[str, str]]:
         ("Holds against", f"{against}, {bearing}, and anyone who sees the sums or the released generator"),
         ("Were secure aggregation broken", f"a site's own share of the noise alone gives ε = {broken} at the same δ"),
     ]
+
+
+def _accountant(plan: PrivacyPlan) -> str:
+    """Whose bound is the budget, and what the whole plan costs by the other one, as other papers count it."""
+    others = {"prv": ("rdp", "Rényi DP"), "rdp": ("prv", "PRV")}
+    name, called = others[plan.accountant]
+    try:
+        found = f"ε = {formats.epsilon(epsilon([plan.event(plan.steps)], plan.delta, name))}"
+    except CannotBound:
+        found = "no bound"
+    return f"{plan.accountant.upper()} (upper bound); by {called} {found}"
 
 
 def _clipping(plan: PrivacyPlan) -> str:

@@ -28,6 +28,7 @@ from finished_runs import (
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
+from opacus.accountants import RDPAccountant
 from refusals import refuses
 from toy_hearts import toy_case
 
@@ -90,6 +91,14 @@ def test_the_privacy_card_tells_the_mechanism_and_what_each_site_spent(finished)
         assert word in text
     assert text.count("2.35 0.0001 2.000 0.5 4") == 2  # 2.3401, rounded up, for either site
     assert "NO GUARANTEE" not in text
+
+
+def test_beside_the_budget_stands_what_renyi_accounting_gives(finished):
+    accountant = RDPAccountant()
+    accountant.history = [(2.0, 0.5, 4)]
+    expected = accountant.get_epsilon(delta=1e-4, alphas=[1 + number / 100 for number in range(1, 6000)])
+    told = re.search(r"PRV \(upper bound\); by Rényi DP ε = ([\d.]+)", text_of(finished))
+    assert float(told[1]) == pytest.approx(expected, rel=0.02) and float(told[1]) > 2.35
 
 
 def test_no_real_pixel_enters_unless_it_is_asked_for(run):
