@@ -39,7 +39,10 @@ Turn = Int[np.ndarray, "row column"]
 class Physiology:
     """What one patient's heart should measure: volumes in mL, fractions 0..1, thickness in mm at end diastole.
 
-    `severity` goes from 0, hardly different from health, to 1, extreme; it means nothing in health.
+    `severity` goes from 0, hardly different from health, to 1, extreme; it means nothing in health. How much of each
+    disease's mark there is follows: `bulge_mm`, what the thickest sector of HCM stands out by; `thinning`, the share
+    of a scar's wall that is gone, and `akinesia`, of its contraction (above 1 it bulges); `flattening` of the septum
+    by the right ventricle's pressure, as a share of the radius.
     """
 
     pathology: Pathology
@@ -51,6 +54,10 @@ class Physiology:
     wall_mm: float
     rv_wall_mm: float
     longitudinal_shortening: float
+    bulge_mm: float = 0.0
+    thinning: float = 0.0
+    akinesia: float = 0.0
+    flattening: float = 0.0
 
     @property
     def stroke_volume_ml(self) -> float:
@@ -93,17 +100,18 @@ def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex, severity: 
         edv, fraction = edv * worse(1.0, 0.7, 0.05), rng.uniform(0.48, 0.66)
         rv_edv, rv_wall = rv_edv * worse(1.25, 1.7, 0.08), rv_wall * worse(1.1, 2.2, 0.1)
     shortening = np.clip(0.16 * fraction / 0.6 * rng.uniform(0.8, 1.2), 0.02, 0.24)
-    return Physiology(
-        pathology,
-        sex,
-        severity,
-        float(edv),
-        float(fraction),
-        float(rv_edv),
-        float(wall),
-        float(rv_wall),
-        float(shortening),
-    )
+    measures = (float(one) for one in (edv, fraction, rv_edv, wall, rv_wall, shortening))
+    return Physiology(pathology, sex, severity, *measures, **_marks(pathology, severity))
+
+
+def _marks(pathology: Pathology, severity: float) -> dict[str, float]:
+    """How much of a disease's mark there is."""
+    marks: dict[Pathology, dict[str, float]] = {
+        "HCM": {"bulge_mm": 5 + 11 * severity},
+        "MINF": {"thinning": 0.2 + 0.4 * severity, "akinesia": 0.6 + 0.45 * severity},
+        "RV": {"flattening": 0.1 + 0.22 * severity},
+    }
+    return marks.get(pathology, {})
 
 
 @dataclass(frozen=True)
@@ -223,7 +231,7 @@ def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
     thickens as its cavity empties. Infarcted sectors neither shrink nor thicken.
     """
     diastole = _left_ventricle(rng, physiology)
-    systole = _contract(diastole, physiology, _akinesia(physiology))
+    systole = _contract(diastole, physiology)
     shape = _RightShape.sample(rng, physiology)
     target = float(np.clip(physiology.rv_edv_ml - physiology.stroke_volume_ml, 0.3 * physiology.rv_edv_ml, None))
     return Heart(
@@ -259,7 +267,7 @@ class _LeftVentricle:
     length_mm: float
     endo_squared: AngleTable
     ring: AngleTable
-    thinning: AngleTable
+    scar: AngleTable
 
 
 def _left_ventricle(rng: Generator, physiology: Physiology) -> _LeftVentricle:
@@ -271,16 +279,15 @@ def _left_ventricle(rng: Generator, physiology: Physiology) -> _LeftVentricle:
     towards = (u - equator) / (1 - equator)
     profile = np.where(towards > 0, 1 - np.abs(towards) ** bluntness, 1 - 0.5 * towards**2)
     shape = profile[:, None] * _uneven(rng, u, (0.0, 0.05, 0.025, 0.015)) ** 2
-    overload = 0.1 + 0.22 * physiology.severity if physiology.pathology == "RV" else 0.0
-    flattening = overload + rng.uniform(0.0, 0.08)
+    flattening = physiology.flattening + rng.uniform(0.0, 0.08)
     shape = shape * (1 - flattening * np.exp(-((_ANGLE / 0.75) ** 2)))[None, :] ** 2
     inside = ((u >= 0) & (u <= 1))[:, None]
     volume_per_r2 = np.pi * (np.maximum(shape, 0) * inside).sum() * _STEP_MM / ANGLES
     endo_squared = shape * (physiology.lv_edv_ml * 1000 / volume_per_r2)
-    thinning = _infarct(rng, physiology, u)
-    wall = _wall_thickness(rng, physiology, u) * (1 - (0.2 + 0.4 * physiology.severity) * thinning)
+    scar = _infarct(rng, physiology, u)
+    wall = _wall_thickness(rng, physiology, u) * (1 - physiology.thinning * scar)
     ring = 2 * np.sqrt(np.maximum(endo_squared, 0)) * wall + wall**2
-    return _LeftVentricle(u, 0.0, float(length), _f32(endo_squared), _f32(ring), _f32(thinning))
+    return _LeftVentricle(u, 0.0, float(length), _f32(endo_squared), _f32(ring), _f32(scar))
 
 
 def _wall_thickness(rng: Generator, physiology: Physiology, u: np.ndarray) -> np.ndarray:
@@ -290,11 +297,10 @@ def _wall_thickness(rng: Generator, physiology: Physiology, u: np.ndarray) -> np
     septal = 1 + rng.uniform(0.0, 0.14) * np.cos(_ANGLE)
     wall = physiology.wall_mm * along[:, None] * septal[None, :] * _uneven(rng, u, (0.03, 0.04, 0.03, 0.02))
     if physiology.pathology == "HCM":
-        peak = 5 + 11 * physiology.severity
         place = rng.choice([rng.normal(0.3, 0.35), rng.uniform(-np.pi, np.pi)], p=[0.8, 0.2])
         height, reach = rng.choice([0.3, 0.8], p=[0.8, 0.2]), rng.uniform(0.25, 0.45)
         bulge = np.exp(-0.5 * (_wrapped(_ANGLE - place) / rng.uniform(0.6, 1.1)) ** 2)
-        wall = wall + peak * bulge[None, :] * np.exp(-0.5 * ((u - height) / reach) ** 2)[:, None]
+        wall = wall + physiology.bulge_mm * bulge[None, :] * np.exp(-0.5 * ((u - height) / reach) ** 2)[:, None]
     return wall
 
 
@@ -310,22 +316,18 @@ def _infarct(rng: Generator, physiology: Physiology, u: np.ndarray) -> np.ndarra
     return along[:, None] * around[None, :]
 
 
-def _akinesia(physiology: Physiology) -> float:
-    return 0.6 + 0.45 * physiology.severity if physiology.pathology == "MINF" else 0.0
-
-
-def _contract(lv: _LeftVentricle, physiology: Physiology, akinesia: float) -> _LeftVentricle:
+def _contract(lv: _LeftVentricle, physiology: Physiology) -> _LeftVentricle:
     """End systole: cavity sections shrink by 1 - c (1 - akinesia scar) with c set by the ejection fraction."""
     length = lv.length_mm * (1 - physiology.longitudinal_shortening)
     # the apex all but empties, the base the least (Bogaert & Rademakers, Am J Physiol 2001)
-    mobile = (1 - akinesia * lv.thinning) * np.clip(0.8 + 0.5 * lv.u, 0.8, 1.3)[:, None]
+    mobile = (1 - physiology.akinesia * lv.scar) * np.clip(0.8 + 0.5 * lv.u, 0.8, 1.3)[:, None]
     cavity = np.maximum(lv.endo_squared, 0) * ((lv.u >= 0) & (lv.u <= 1))[:, None]
     wanted = 1 - (1 - physiology.ejection_fraction) * lv.length_mm / length
     contraction = wanted * cavity.sum() / (mobile * cavity).sum()
     endo_squared = lv.endo_squared * np.maximum(1 - contraction * mobile, 0.03)
     # every sector keeps its volume while its slab gets thinner by length / lv.length_mm
     ring = lv.ring * (lv.length_mm / length)
-    return _LeftVentricle(lv.u, lv.length_mm - length, length, _f32(endo_squared), _f32(ring), lv.thinning)
+    return _LeftVentricle(lv.u, lv.length_mm - length, length, _f32(endo_squared), _f32(ring), lv.scar)
 
 
 @dataclass(frozen=True)
