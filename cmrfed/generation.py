@@ -88,7 +88,7 @@ class Order:
     labels: a name in `LABEL_TABLES`. frames: of a 4-D mask, counted from 0; None for all that show a structure.
     grid: "input" puts images on their masks' own voxels, "model" puts both on the generator's grid.
     vendors, phases: every mask is drawn for each pair of them. told: what else the generator is told of all of them, by
-    condition.
+    condition. of_stack: and of some alone, by their names.
     """
 
     masks: Path
@@ -100,6 +100,7 @@ class Order:
     phases: tuple[str, ...] = ("unknown",)
     seed: int = 0
     told: Mapping[str, object] = field(default_factory=dict)
+    of_stack: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> Mapping[int, int]:
@@ -168,7 +169,7 @@ def draw_cases(
         mask, spacing_mm = read_mask(path, plan.order.table, pair.stack.frame)
         prepared = prepare_mask(mask, spacing_mm, plan.preprocessing, str(path))
         named = {"vendor": pair.vendor, "phase": pair.phase, "slice_level": slice_levels(prepared.masks)}
-        known = {**named, **plan.order.told}
+        known = {**named, **plan.order.told, **plan.order.of_stack.get(pair.stack.name, {})}
         asked = masks_alone(prepared.masks, columns(len(prepared.masks), known), prepared.spacing_mm)
         draw = partial(_drawn, generator, asked, sampling, f"{plan.order.seed}/{pair.stack.name}")
         images = _screened(screen, draw, screened) if screen else np.asarray(draw(0).images)

@@ -13,7 +13,7 @@ from matplotlib.image import imsave
 
 from cmrfed.shapes import COLOURS
 
-_PANEL_INCH = 1.2
+_PANEL_INCH, _LINE_INCH = 1.2, 0.18
 
 
 def image_uri(image: Float32[np.ndarray, "row column"]) -> str:
@@ -38,7 +38,9 @@ def panels(rows: Mapping[str, np.ndarray], titles: Sequence[str] = ()) -> Figure
     """Slices side by side, a named row below the other, `titles` above them. Label maps (unsigned integers) are drawn
     in colours, images in [-1, 1] in grey."""
     columns = len(next(iter(rows.values())))
-    figure = Figure(figsize=(columns * _PANEL_INCH, len(rows) * _PANEL_INCH + 0.2))
+    left, top = 0.1 + _LINE_INCH * max(name.count("\n") + 1 for name in rows), _LINE_INCH if titles else 0.02
+    width, height = left + columns * _PANEL_INCH, top + len(rows) * _PANEL_INCH
+    figure = Figure(figsize=(width, height))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (name, pictures) in zip(axes, rows.items(), strict=True):
         row[0].set_ylabel(name, fontsize=9)
@@ -47,7 +49,7 @@ def panels(rows: Mapping[str, np.ndarray], titles: Sequence[str] = ()) -> Figure
             _draw(panel, picture)
     for panel, title in zip(axes[0], titles, strict=False):
         panel.set_title(title, fontsize=8)
-    figure.subplots_adjust(0.03, 0.01, 0.995, 0.94, 0.02, 0.02)
+    figure.subplots_adjust(left / width, 0.01 / height, 1 - 0.01 / width, 1 - top / height, 0.02, 0.02)
     return figure
 
 

@@ -6,6 +6,7 @@ from cmrfed.config import RunConfig, Stage, read_stage
 
 NEEDED = {
     "prepare": ["data=acdc", "data.root=r", "home=h"],
+    "anatomy": ["out=o"],
     "generate": ["out=o"],
     "distill": ["out=o"],
     "finetune": ["data.root=r", "out=o"],

@@ -46,6 +46,9 @@ COMMANDS = {
         shown=("out", "seed", "data", "finetuning", "generator", "preprocessing", "training.precision",
                "training.device"),
     ),
+    "anatomy": Command(
+        "anatomy", "draw", "anatomy", stages.Anatomy, "masks of hearts by disease and severity, which are nobody's"
+    ),
     "generate": Command(
         "runs", "generate", "generate", stages.Generate, "synthetic images for a folder of masks, as NIfTI pairs"
     ),

@@ -150,6 +150,17 @@ def _screen(config: Generate, preprocessing: PreprocessingConfig) -> Any:
     return Screen(frozen_segmenter(preprocessing, progress_bar), config.screening)
 
 
+def _hearts_order(config: Generate, folder: Path, order: Any) -> Any:
+    """For hearts of `cmrfed anatomy`, each told as its table has it."""
+    from cmrfed.anatomy import conditions_by_stack, read_rows
+
+    if config.masks is not None or config.frames is not None or config.labels != "cmrfed":
+        raise UserError("anatomy: stands for masks=, frames= and labels=; leave these out")
+    if config.phase != ("unknown",):
+        raise UserError("phase: each of the hearts of anatomy= has its two phases; leave it out")
+    return order(folder, phases=("unknown",), of_stack=conditions_by_stack(read_rows(folder)))
+
+
 @contextmanager
 def _orders(config: Generate, out: Path, model: Any) -> Iterator[list[Any]]:
     """What is to be drawn: for the masks that were given, or for the phantom's, each at its own phase."""
@@ -159,6 +170,9 @@ def _orders(config: Generate, out: Path, model: Any) -> Iterator[list[Any]]:
     vendors = (told.pop("vendor"),) if "vendor" in told else config.vendor
     phases = (told.pop("phase"),) if "phase" in told else config.phase
     order = partial(Order, out=out, grid=config.grid, vendors=vendors, seed=config.seed, told=told)
+    if config.anatomy is not None:
+        yield [_hearts_order(config, Path(config.anatomy).expanduser(), order)]
+        return
     if config.masks is not None:
         masks = Path(config.masks).expanduser()
         yield [order(masks, labels=config.labels, frames=config.frames, phases=phases)]

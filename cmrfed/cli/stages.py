@@ -16,6 +16,7 @@ from cmrfed.config import (
     FinetuningConfig,
     Fraction,
     GeneratorConfig,
+    HeartsConfig,
     Number,
     Positive,
     PreprocessingConfig,
@@ -28,6 +29,7 @@ from cmrfed.config import (
     Stage,
     SweepConfig,
     TrainingConfig,
+    VoxelsConfig,
     read_stage,
 )
 from cmrfed.keys import AsWritten
@@ -221,6 +223,9 @@ class Generate(OfAModel):
         description="folder of NIfTI label maps, 3-D or 4-D; subfolders are looked through; null: those of the "
         "phantom's hearts, which are nobody's",
     )
+    anatomy: AsWritten | None = Field(
+        default=None, description="folder of hearts by `cmrfed anatomy`, instead of masks=; told as its table has them"
+    )
     hearts: int = Field(default=20, ge=1, le=10_000, description="without masks=: how many hearts, at ED and ES")
     out: AsWritten = Field(description="folder for the pairs; only what generate wrote there is written over")
     labels: Literal["cmrfed", "mnms", "mnms2", "ukbiobank", "acdc", "mscmrseg"] = Field(
@@ -251,6 +256,19 @@ class Generate(OfAModel):
         description="what else the hearts are, in words: hypertrophic heart of a woman of 60 years, 3 T",
     )
     screening: ScreeningConfig | None = None
+
+
+class Anatomy(HeartsConfig):
+    """`cmrfed anatomy`."""
+
+    out: AsWritten = Field(description="folder for the masks; only what anatomy wrote there is written over")
+    n: int = Field(default=20, ge=1, le=100_000, description="how many hearts")
+    hearts: AsWritten | None = Field(
+        default=None,
+        description="a .csv table with a line for each heart and the keys above as columns, instead of n= and the keys",
+    )
+    seed: Seed = Field(default=0, description="decides whatever is not asked for")
+    voxels: VoxelsConfig = VoxelsConfig()
 
 
 class Distill(OfAModel):

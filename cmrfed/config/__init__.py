@@ -11,6 +11,7 @@ over the defaults of the command's stage (`cmrfed.cli.overrides`). So `RunConfig
 has no default here: the command line's is the choice data=phantom.
 """
 
+from cmrfed.config.anatomy import HeartConfig, HeartsConfig, VoxelsConfig
 from cmrfed.config.comparison import ComparisonConfig, LaunchConfig
 from cmrfed.config.data import MOST_TISSUES, DataConfig, PhantomConfig, PreprocessingConfig, Scanner
 from cmrfed.config.evaluation import (
@@ -78,6 +79,8 @@ __all__ = [
     "FinetuningConfig",
     "Fraction",
     "GeneratorConfig",
+    "HeartConfig",
+    "HeartsConfig",
     "LaunchConfig",
     "LeakageConfig",
     "MessageConfig",
@@ -100,6 +103,7 @@ __all__ = [
     "TrainingConfig",
     "UserError",
     "UtilityConfig",
+    "VoxelsConfig",
     "not_readable",
     "read_json_text",
     "read_stage",

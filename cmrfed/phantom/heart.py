@@ -64,6 +64,11 @@ class Physiology:
         """What both ventricles pump in a beat when no valve leaks."""
         return self.lv_edv_ml * self.ejection_fraction
 
+    @property
+    def rv_esv_ml(self) -> float:
+        """What the stroke leaves in the right ventricle; a valve leaks before less than three tenths are left."""
+        return max(self.rv_edv_ml - self.stroke_volume_ml, 0.3 * self.rv_edv_ml)
+
 
 def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex, severity: float | None = None) -> Physiology:
     """Draw a patient, of any severity unless it is given.
@@ -233,14 +238,14 @@ def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
     diastole = _left_ventricle(rng, physiology)
     systole = _contract(diastole, physiology)
     shape = _RightShape.sample(rng, physiology)
-    target = float(np.clip(physiology.rv_edv_ml - physiology.stroke_volume_ml, 0.3 * physiology.rv_edv_ml, None))
+    shorter = replace(shape, reach=shape.reach * rng.uniform(0.85, 1.0))
     return Heart(
         physiology,
         {
             "ED": _with_right_ventricle(diastole, shape, physiology.rv_edv_ml),
             "ES": replace(
-                _with_right_ventricle(systole, replace(shape, reach=shape.reach * rng.uniform(0.85, 1.0)), target),
-                folding=_folding(physiology, target),
+                _with_right_ventricle(systole, shorter, physiology.rv_esv_ml),
+                folding=_folding(physiology),
             ),
         },
         _sample_papillaries(rng),
@@ -248,12 +253,12 @@ def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
     )
 
 
-def _folding(physiology: Physiology, rv_esv_ml: float) -> tuple[float, float]:
+def _folding(physiology: Physiology) -> tuple[float, float]:
     """At end systole. The muscle within a cavity, about a fifth of the left ventricle's mass (papillary muscles 9 %:
     Vogel-Claussen et al., JCMR 2006; trabeculae 12 %: Jacquier et al., Eur Heart J 2010), keeps its volume, while the
     cavity's girth falls with the root of its area, and its length by the shortening. Less of it is seen where the
     cavity all but closes, as in HCM."""
-    emptied = 1 / (1 - physiology.ejection_fraction), physiology.rv_edv_ml / rv_esv_ml
+    emptied = 1 / (1 - physiology.ejection_fraction), physiology.rv_edv_ml / physiology.rv_esv_ml
     lv, rv = (float(np.sqrt(ratio / (1 - physiology.longitudinal_shortening))) for ratio in emptied)
     return lv, rv
 
