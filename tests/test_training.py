@@ -7,6 +7,7 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
+from averages import averages_by_hand
 from conftest import toy_plan, toy_slices
 from interruptions import interrupted_in_step
 
@@ -145,6 +146,16 @@ def test_steps_alone_end_pretraining_and_are_what_its_bar_counts(generator, fp32
     assert len(found.losses) == 6
     assert set(found.weights) == set(read_weights(generator))
     assert shown == [(done, 6) for done in range(7)]
+
+
+def test_after_few_steps_pretrainings_average_is_not_still_of_random_weights(generator):
+    config = PRETRAINING.model_copy(update={"steps": 30})
+    of_weights = {name: 0 for name, _ in generator.named_parameters()}
+    weights, expected, last = averages_by_hand(generator, patients_from, config, of_weights)
+    for name, array in expected.items():
+        np.testing.assert_allclose(weights[name], array, atol=1e-5)
+    left = {name: np.abs(weights[name] - last[name]).mean() for name in of_weights}
+    assert any(value > 0 for value in left.values()), "it is an average"
 
 
 def test_pretraining_uses_every_slice_once_and_mixes_patients():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Stream
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cmrfed.batches import Batch, joined
 from cmrfed.config import PretrainingConfig, TrainingConfig, UserError
@@ -137,7 +137,7 @@ class _Run:
         self.generator = generator.to(self.device).train()
         for weight in chain.from_iterable(one.weights() for one in objectives):
             weight.requires_grad_(True)  # also those that come before the first round, and those of later stages
-        self.averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.averaged = deepcopy(generator).requires_grad_(False)
         self.optimizers = [
             torch.optim.Adam(one.weights(), lr=config.learning_rate, betas=one.betas) for one in objectives
         ]
@@ -157,14 +157,14 @@ class _Run:
         rows = self.pool.draw(self.config.batch_size, coming, self.random)
         self.waited_s += time.monotonic() - began
         loss = self._train(rows.to(self.device))
-        self.averaged.update_parameters(self.generator)
+        self._average()
         self.losses.append(loss)
         self.seconds_s += time.monotonic() - began
 
     def _train(self, batch: Batch) -> float:
         """A step of every objective of the present stage, each by its own weights; the mean of their losses."""
-        stage, rate = self._stage_and_rate()
-        losses = []
+        stage, done, steps = self._stage()
+        rate, losses = self.config.learning_rate * _rate_factor(done, steps), []
         for objective, optimizer in zip(self.objectives, self.optimizers, strict=True):
             if objective.stage == stage:
                 optimizer.param_groups[0]["lr"] = rate * objective.pace
@@ -172,15 +172,29 @@ class _Run:
                 optimizer.step()
         return sum(losses) / len(losses)
 
-    def _stage_and_rate(self) -> tuple[int | None, float]:
-        """Steps are divided over the stages in order, as rounds are; each stage has a schedule of its own."""
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Weights that the present stage trains. Their average follows them closely at first, or it would be of what
+        they were before any training for as many steps as it looks back."""
+        stage, done, _ = self._stage()
+        decay = min(self.config.ema_decay, (1 + done) / (10 + done))
+        trained = {id(weight) for one in self.objectives if one.stage == stage for weight in one.weights()}
+        for average, weight in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
+            if id(weight) in trained:
+                average.lerp_(weight, 1 - decay)
+        for kept, buffer in zip(self.averaged.buffers(), self.generator.buffers(), strict=True):
+            kept.copy_(buffer)
+
+    def _stage(self) -> tuple[int | None, int, int]:
+        """The present stage, how many steps of it are done, and how many it has. Steps are divided over the stages in
+        order, as rounds are; each stage has a schedule of its own."""
         number = self.steps * len(self.stages) // self.config.steps
         first, end = (-(-one * self.config.steps // len(self.stages)) for one in (number, number + 1))
-        return self.stages[number], self.config.learning_rate * _rate_factor(self.steps - first, end - first)
+        return self.stages[number], self.steps - first, end - first
 
     def result(self) -> Pretrained:
         """What came out."""
-        weights, pool = read_weights(self.averaged.module), self.pool
+        weights, pool = read_weights(self.averaged), self.pool
         return Pretrained(weights, self.losses, pool.patients, pool.slices, self.seconds_s, self.waited_s)
 
     def save(self, path: Path) -> None:
@@ -200,6 +214,8 @@ class _Run:
         try:
             arrays, notes = load_arrays(path)
         except UserError:
+            return
+        if self._networks().keys() - arrays.keys():  # of an earlier version
             return
         for name, tensor in self._networks().items():
             tensor.copy_(torch.from_numpy(arrays[name]))
