@@ -79,11 +79,16 @@ def test_what_cannot_be_is_one_line_before_anything_is_written(run_in_one_line, 
     assert not (tmp_path / "hearts").exists()
 
 
-def test_somebody_elses_file_in_its_place_stays(run_in_one_line, tmp_path):
-    (tmp_path / "heart00000_ED.nii.gz").write_bytes(b"not ours")
-    code, printed = run_in_one_line("anatomy", f"out={tmp_path}", "n=1")
+@pytest.mark.parametrize("name", ["heart00000_ED.nii.gz", "hearts.csv", "hearts.png", "README.md"])
+def test_somebody_elses_file_in_its_place_stays_and_its_own_are_written_over(run_in_one_line, tmp_path, name):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / name).write_bytes(b"not ours")
+    code, printed = run_in_one_line("anatomy", "out=theirs", "n=1")
     assert code == 2 and "is not overwritten" in printed
-    assert (tmp_path / "heart00000_ED.nii.gz").read_bytes() == b"not ours"
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == [name]
+    assert (tmp_path / "theirs" / name).read_bytes() == b"not ours"
+    for _ in range(2):
+        assert run_in_one_line("anatomy", "out=ours", "n=1")[0] == 0
 
 
 def test_images_are_drawn_for_hearts_each_told_as_its_table_has_it(run_in_one_line, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from cmrfed.config import HeartConfig
 from cmrfed.phantom.heart import Physiology, Sex, sample_physiology
 
 _LEAST_EF, _MOST_EF = 0.05, 0.85
+_LEAST_ML, _MOST_ML = 20.0, 500.0
 _SHORTENING_BY_EF = 0.16 / 0.6
 """Of the long axis, by ejection fraction, as the phantom has it in health."""
 
@@ -45,7 +46,7 @@ def _fixed(drawn: Physiology, asked: HeartConfig) -> Physiology:
     if asked.esv_ml is not None and asked.ef is not None:
         edv = asked.esv_ml / (1 - asked.ef)
     elif asked.esv_ml is not None:
-        edv = asked.edv_ml or asked.esv_ml / (1 - drawn.ejection_fraction)
+        edv = asked.edv_ml or min(max(asked.esv_ml / (1 - drawn.ejection_fraction), _LEAST_ML), _MOST_ML)
         ef = 1 - asked.esv_ml / edv
     shortening = drawn.longitudinal_shortening + _SHORTENING_BY_EF * (ef - drawn.ejection_fraction)
     return replace(

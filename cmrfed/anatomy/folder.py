@@ -70,6 +70,7 @@ def draw_folder(
     """
     paths = [_path(out, index, phase) for index in range(len(requests)) for phase in PHASES]
     refuse_in_the_way(paths, lambda path: is_written_by(path, _AUTHOR))
+    refuse_in_the_way([out / name for name in (TABLE, PICTURE, "README.md")], lambda path: _is_ours(path.parent))
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         drawn = map_in_order(partial(_drawn, voxels=voxels, seed=seed, out=out), list(enumerate(requests)))
@@ -158,6 +159,12 @@ def _row(index: int, asked: HeartConfig, heart: HeartMasks, measured: Mapping[st
         **{name: round(value, 4) for name, value in measured.items()},
         **{f"asked_{name}": getattr(asked, name) for name in _ASKED},
     )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether its table is one that was written here."""
+    path = folder / TABLE
+    return path.is_file() and path.read_bytes().startswith(_table([]).encode())
 
 
 def _table(rows: Sequence[HeartRow]) -> str:

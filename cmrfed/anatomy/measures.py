@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cmrfed.anatomy.segments import thickness_mm
+from cmrfed.anatomy.segments import thickest_mm
 from cmrfed.shapes import Label, VolumeMask
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML, structure_ml
 
@@ -18,7 +18,6 @@ def measure(masks: Mapping[str, VolumeMask], spacing_mm: tuple[float, float, flo
         for phase in ("ED", "ES")
         for name, label in (("lv", Label.LV), ("rv", Label.RV))
     }
-    walls = thickness_mm(masks["ED"], spacing_mm)
     return {
         "edv_ml": volumes["lv_ED"],
         "esv_ml": volumes["lv_ES"],
@@ -26,5 +25,5 @@ def measure(masks: Mapping[str, VolumeMask], spacing_mm: tuple[float, float, flo
         "rv_edv_ml": volumes["rv_ED"],
         "rv_esv_ml": volumes["rv_ES"],
         "mass_g": MYOCARDIUM_G_PER_ML * structure_ml(masks["ED"], Label.MYO, spacing),
-        "wall_mm": max(walls.values(), default=np.nan),
+        "wall_mm": thickest_mm(masks["ED"], spacing_mm),
     }

@@ -16,7 +16,6 @@ from scipy import ndimage
 from cmrfed.anatomy.topology import cropped
 from cmrfed.shapes import Label, VolumeMask
 
-SEGMENTS = tuple(range(1, 18))
 _RINGS = ((2, 3, 4, 5, 6, 1), (8, 9, 10, 11, 12, 7), (14, 15, 16, 13))
 """By level, from the anterior insertion on through the septum."""
 _APEX = 17

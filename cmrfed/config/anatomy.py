@@ -39,6 +39,11 @@ class HeartConfig(Stage):
             raise ValueError("wall_mm: with mass_g beside it the wall is told twice; give one of them")
         if self.ef is not None and self.esv_ml is not None and self.edv_ml is not None:
             raise ValueError("ef: follows from edv_ml and esv_ml; give two of the three")
+        if self.ef is not None and self.esv_ml is not None and not 20 <= self.esv_ml / (1 - self.ef) <= 500:
+            raise ValueError(
+                f"esv_ml: {self.esv_ml:g} at ef={self.ef:g} is an edv_ml of {self.esv_ml / (1 - self.ef):.0f}; hearts "
+                "have 20 to 500"
+            )
         if self.esv_ml is not None and self.edv_ml is not None and not 0.05 <= 1 - self.esv_ml / self.edv_ml <= 0.85:
             raise ValueError(
                 f"esv_ml: {self.esv_ml:g} of edv_ml={self.edv_ml:g} is an ejection fraction of "

@@ -57,6 +57,7 @@ def test_the_right_ventricle_keeps_its_proportion_where_it_is_not_asked_for():
         ({"severity": 1.2}, "less than or equal to 1"),
         ({"edv_ml": 100.0, "esv_ml": 99.0}, "ejection fraction of 0.01; hearts have 0.05 to 0.85"),
         ({"edv_ml": 100.0, "esv_ml": 50.0, "ef": 0.5}, "give two of the three"),
+        ({"esv_ml": 400.0, "ef": 0.8}, "an edv_ml of 2000; hearts have 20 to 500"),
         ({"wall_mm": 12.0, "mass_g": 100.0}, "told twice"),
     ],
 )
