@@ -129,3 +129,10 @@ def test_images_are_drawn_for_hearts_each_told_as_its_table_has_it(run_in_one_li
 def test_hearts_are_not_asked_for_beside_masks_or_a_phase(run_in_one_line, tmp_path, words, said):
     code, printed = run_in_one_line("generate", "model=foundation", f"anatomy={tmp_path}", "out=images", *words)
     assert code == 2 and said in printed
+
+
+def test_a_heart_left_over_from_an_earlier_call_is_not_drawn_as_of_nobody_knows_what(run_in_one_line, tmp_path):
+    for n in (2, 1):
+        assert run_in_one_line("anatomy", "out=hearts", f"n={n}")[0] == 0
+    code, printed = run_in_one_line("generate", "model=foundation", "anatomy=hearts", "out=images")
+    assert code == 2 and "heart00001_ED.nii.gz, of which its hearts.csv does not tell" in printed

@@ -158,7 +158,13 @@ def _hearts_order(config: Generate, folder: Path, order: Any) -> Any:
         raise UserError("anatomy: stands for masks=, frames= and labels=; leave these out")
     if config.phase != ("unknown",):
         raise UserError("phase: each of the hearts of anatomy= has its two phases; leave it out")
-    return order(folder, phases=("unknown",), of_stack=conditions_by_stack(read_rows(folder)))
+    known = conditions_by_stack(read_rows(folder))
+    if strangers := {path.name.removesuffix(".nii.gz") for path in folder.glob("*.nii.gz")} - known.keys():
+        raise UserError(
+            f"anatomy: {folder} holds {min(strangers)}.nii.gz, of which its hearts.csv does not tell; a mask of an "
+            "earlier call? take it away, or draw the hearts into a new folder"
+        )
+    return order(folder, phases=("unknown",), of_stack=known)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from cmrfed.training import (
     steps_kept,
     validation_losses,
 )
+from cmrfed.training.pretraining import VERSION as PRETRAINING_VERSION
 from cmrfed.updates import (
     Weights,
     load_arrays,
@@ -268,6 +269,7 @@ def _cache_key(config: RunConfig) -> str:
     parts = [
         __version__,
         PHANTOM_VERSION,
+        PRETRAINING_VERSION,
         config.seed,
         generator,
         config.pretraining.model_dump(),

@@ -30,6 +30,8 @@ from cmrfed.stacks import samples_of
 from cmrfed.training.losses import choose_device, plain_gradient
 from cmrfed.updates import Weights, load_arrays, read_weights, save_weights
 
+VERSION = 2
+"""Raised whenever the same patients and configuration would give other weights."""
 CHECKPOINT_EVERY_S = 30.0
 
 Patients = Callable[[int], Stream[Slices, None, None]]
