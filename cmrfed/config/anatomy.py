@@ -125,4 +125,6 @@ class VoxelsConfig(Stage):
 
     slice_mm: Annotated[float, Field(ge=2, le=20)] = Field(default=8.0, description="from one slice to the next")
     pixel_mm: Annotated[float, Field(ge=0.5, le=4)] = Field(default=1.25, description="side of a pixel")
-    size: int = Field(default=160, ge=32, le=1024, description="pixels a side")
+    size: int = Field(
+        default=224, ge=32, le=1024, description="pixels a side; with 1.25 mm, room for the largest heart there is"
+    )

@@ -70,10 +70,10 @@ def test_it_is_decided_by_its_seed_and_lies_in_the_middle_of_the_image():
     first, again, other = drawn(1), drawn(1), drawn(2)
     for phase in ("ED", "ES"):
         np.testing.assert_array_equal(first.masks[phase], again.masks[phase])
-        assert first.masks[phase].shape[1:] == (160, 160)
+        assert first.masks[phase].shape[1:] == (224, 224)
     assert not np.array_equal(first.masks["ED"][3], other.masks["ED"][3])
     places = np.argwhere(first.masks["ED"].any(axis=0))
-    np.testing.assert_allclose((places.min(0) + places.max(0)) / 2, 79.5, atol=6)
+    np.testing.assert_allclose((places.min(0) + places.max(0)) / 2, 111.5, atol=6)
 
 
 def test_an_image_too_small_for_it_is_refused_with_the_size_it_takes():
