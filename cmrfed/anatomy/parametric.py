@@ -5,7 +5,7 @@ what Simpson's rule is to find. One number says how far for all slices of a phas
 value of it; so the value that takes in as many voxels as are wanted is found by sorting these, without a search.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,12 @@ from numpy.random import Generator
 from scipy import ndimage
 
 from cmrfed.anatomy.course import physiology_of
+from cmrfed.anatomy.reader import RIGHT, Reader
 from cmrfed.anatomy.segments import thickest_mm
 from cmrfed.config import HeartConfig, UserError, VoxelsConfig
+from cmrfed.phantom.anatomy import HEART_TURN
 from cmrfed.phantom.heart import ANGLES, Heart, Phase, Physiology, Section, Ventricles, sample_heart, turn_of
+from cmrfed.phantom.receiver import VIEW_TURN
 from cmrfed.shapes import Label, VolumeMask
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML
 
@@ -24,7 +27,7 @@ PHASES: tuple[Phase, ...] = ("ED", "ES")
 
 _LEAST_EPI_MM = 5.0
 """Radius of the left ventricle's smallest section that is outlined."""
-_LEAST_RV_MM2 = 60.0
+_LEAST_RV_MM2 = 25.0
 """Area of the right one's smallest."""
 _LEAST_WALL_PIXELS = 1.6
 """Or the blood within a thinned wall would touch, across a corner, what is around it."""
@@ -54,9 +57,12 @@ def draw_heart(asked: HeartConfig, voxels: VoxelsConfig, rng: Generator) -> Hear
     it.
     """
     physiology = physiology_of(asked, rng)
-    heart = sample_heart(rng, physiology)
-    window = _Window.around(heart, _cuts(rng, heart, voxels.slice_mm), voxels, float(rng.normal(0.1, 0.42)))
-    ed, es = (_Ventricles.of(window, heart.phases[phase]) for phase in PHASES)
+    heart, reader = sample_heart(rng, physiology, RIGHT), Reader.sample(rng)
+    window = _Window.around(heart, _cuts(rng, heart, voxels.slice_mm), voxels, _turn(rng))
+    ed, es = (
+        _Ventricles.of(window, heart.phases[phase], reader.outlined(heart.phases[phase], window.cuts_mm, phase, rng))
+        for phase in PHASES
+    )
     diastole = ed.blood(physiology.lv_edv_ml)
     systole = es.blood(physiology.lv_edv_ml - physiology.stroke_volume_ml)
     muscle = _muscle(ed, diastole, asked)
@@ -80,6 +86,11 @@ def _muscle(ed: "_Ventricles", swelling: float, asked: HeartConfig) -> float:
             break
         muscle *= (asked.wall_mm / found) ** 1.2  # a thin wall's area goes with its thickness, a thick one's faster
     return muscle
+
+
+def _turn(rng: Generator) -> float:
+    """The heart's about its axis, and the image's about the heart."""
+    return float(rng.normal(*HEART_TURN) - rng.normal(*VIEW_TURN))
 
 
 def _cuts(rng: Generator, heart: Heart, slice_mm: float) -> list[float]:
@@ -160,8 +171,8 @@ class _Ventricles:
     right: Bool[np.ndarray, "slice 1 1"]
 
     @classmethod
-    def of(cls, window: _Window, ventricles: Ventricles) -> "_Ventricles":
-        sections = [ventricles.section(z) for z in window.cuts_mm]
+    def of(cls, window: _Window, ventricles: Ventricles, sections: Sequence[Section]) -> "_Ventricles":
+        """sections: as they were outlined, at the window's cuts."""
         turn = turn_of(window.s, window.t)
         endo = np.stack([section.endo for section in sections]) ** 2
         epi = np.stack([section.epi for section in sections]) ** 2

@@ -229,7 +229,21 @@ class Heart:
     trabeculation: float
 
 
-def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
+@dataclass(frozen=True)
+class RightExtent:
+    """Between which numbers it is drawn how far a right ventricle goes.
+
+    reach: where it ends, as a share of the way from its base to the left one's apex; it is about 7 cm long (Rudski et
+    al., JASE 2010), the left one 8. base_above_mm: its base, above the left one's. shortening: its reach at end
+    systole, of that at end diastole.
+    """
+
+    reach: tuple[float, float] = (0.72, 1.0)
+    base_above_mm: tuple[float, float] = (-10.0, 10.0)
+    shortening: tuple[float, float] = (0.85, 1.0)
+
+
+def sample_heart(rng: Generator, physiology: Physiology, right: RightExtent = RightExtent()) -> Heart:
     """Draw a heart with the wanted measurements: a blunt ellipsoid with an uneven wall, and a crescent beside it.
 
     From ED to ES the cavity shrinks ring by ring and shortens; each sector of wall keeps its volume, so that it
@@ -237,8 +251,8 @@ def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
     """
     diastole = _left_ventricle(rng, physiology)
     systole = _contract(diastole, physiology)
-    shape = _RightShape.sample(rng, physiology)
-    shorter = replace(shape, reach=shape.reach * rng.uniform(0.85, 1.0))
+    shape = _RightShape.sample(rng, right)
+    shorter = replace(shape, reach=shape.reach * rng.uniform(*right.shortening))
     return Heart(
         physiology,
         {
@@ -337,11 +351,7 @@ def _contract(lv: _LeftVentricle, physiology: Physiology) -> _LeftVentricle:
 
 @dataclass(frozen=True)
 class _RightShape:
-    """The right ventricle's outline relative to the left one: see `_right_outline` for how each number is used.
-
-    reach: where it ends, as a share of the way from its base to the left one's apex. It is about 7 cm long (Rudski et
-    al., JASE 2010), the left one 8.
-    """
+    """The right ventricle's outline relative to the left one: see `_right_outline` for how each number is used."""
 
     centre: float
     height: float
@@ -354,16 +364,16 @@ class _RightShape:
     harmonics: Ring
 
     @classmethod
-    def sample(cls, rng: Generator, physiology: Physiology) -> "_RightShape":
+    def sample(cls, rng: Generator, extent: RightExtent) -> "_RightShape":
         return cls(
             centre=rng.uniform(0.4, 0.75),
             height=rng.uniform(0.92, 1.3),
             outflow_mm=rng.uniform(0, 14),
             outflow=rng.uniform(0.0, 0.45),
             squareness=rng.uniform(1.7, 2.6),
-            reach=rng.uniform(0.72, 1.0),
+            reach=rng.uniform(*extent.reach),
             insertion=rng.uniform(0.0, 0.3),
-            base_above_mm=rng.uniform(-10, 10),
+            base_above_mm=rng.uniform(*extent.base_above_mm),
             harmonics=_f32(_uneven(rng, np.zeros(1), (0.0, 0.05, 0.07, 0.05, 0.03))[0]),
         )
 
