@@ -128,6 +128,14 @@ def _path(out: Path, index: int, phase: str) -> Path:
 
 
 def _drawn(numbered: tuple[int, HeartConfig], voxels: VoxelsConfig, seed: int, out: Path) -> HeartRow:
+    heart, row = whole_heart(numbered, voxels, seed)
+    for phase in PHASES:
+        write_volume(_path(out, numbered[0], phase), heart.masks[phase], heart.spacing_mm, _AUTHOR)
+    return row
+
+
+def whole_heart(numbered: tuple[int, HeartConfig], voxels: VoxelsConfig, seed: int) -> tuple[HeartMasks, HeartRow]:
+    """The heart of that number, drawn until nothing is wrong with it. Raises UserError where that never comes."""
     index, asked = numbered
     found: list[str] = []
     for number in range(1, _TRIES + 1):
@@ -135,9 +143,7 @@ def _drawn(numbered: tuple[int, HeartConfig], voxels: VoxelsConfig, seed: int, o
         measured = measure(heart.masks, heart.spacing_mm)
         found = violations(heart.masks) + list(_missed(asked, measured))
         if not found:
-            for phase in PHASES:
-                write_volume(_path(out, index, phase), heart.masks[phase], heart.spacing_mm, _AUTHOR)
-            return _row(index, asked, heart, measured, number)
+            return heart, _row(index, asked, heart, measured, number)
     raise UserError(
         f"{_name(index)}: no heart is like this ({found[0]}, the last of {_TRIES} that were drawn); ask for less of it"
     )
