@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
-from scipy import ndimage
+from jaxtyping import Bool, Float, Int, UInt8
 
-from cmrfed.anatomy.topology import cropped
+from cmrfed.anatomy.topology import cropped, dilated
 from cmrfed.shapes import Label, VolumeMask
+
+Places = Int[np.ndarray, " pixel"]
 
 _RINGS = ((2, 3, 4, 5, 6, 1), (8, 9, 10, 11, 12, 7), (14, 15, 16, 13))
 """By level, from the anterior insertion on through the septum."""
@@ -25,25 +26,24 @@ _APICAL_START_DEG = 15.0
 
 @dataclass(frozen=True)
 class _Level:
-    """A slice that shows the left cavity, and what is seen from its middle.
+    """A slice that shows the left cavity.
 
-    ring: which segments it has. start_deg: the angle at which the first begins, counted as in the image: 0 to the
-    right, 90 up.
+    middle: row and column of the cavity's. ring: which segments it has. start_deg: the angle at which the first begins,
+    counted as in the image: 0 to the right, 90 up.
     """
 
     slice: int
+    middle: tuple[float, float]
     ring: tuple[int, ...]
-    angle_deg: Float[np.ndarray, "row column"]
     start_deg: float
 
     @property
     def width_deg(self) -> float:
         return 360 / len(self.ring)
 
-    @property
-    def segments(self) -> UInt8[np.ndarray, "row column"]:
+    def segments(self, rows: Places, columns: Places) -> UInt8[np.ndarray, " pixel"]:
         """Of every pixel, in whose direction it lies."""
-        number = ((self.angle_deg - self.start_deg) % 360 // self.width_deg).astype(int)
+        number = ((_angles_deg(self.middle, rows, columns) - self.start_deg) % 360 // self.width_deg).astype(int)
         return np.array(self.ring, np.uint8)[number.clip(0, len(self.ring) - 1)]
 
 
@@ -52,7 +52,8 @@ def aha_segments(mask: VolumeMask) -> VolumeMask:
     which wall is the septum. The mask runs from the base to the apex."""
     found = np.zeros_like(mask)
     for level in _levels(mask):
-        found[level.slice] = np.where(mask[level.slice] == Label.MYO, level.segments, 0)
+        rows, columns = np.nonzero(mask[level.slice] == Label.MYO)
+        found[level.slice, rows, columns] = level.segments(rows, columns)
     if found.any():
         capped = (mask == Label.MYO).any(axis=(1, 2)) & ~(mask == Label.LV).any(axis=(1, 2))
         found[capped] = np.where(mask[capped] == Label.MYO, _APEX, 0)
@@ -68,9 +69,10 @@ def thickness_mm(mask: VolumeMask, spacing_mm: tuple[float, float, float]) -> di
     walls: dict[int, list[float]] = {}
     heart = cropped(mask)
     for level in _levels(heart):
-        here, segments = heart[level.slice], level.segments
         blood, wall = (
-            np.bincount(segments[here == label], minlength=_APEX) * spacing_mm[1] * spacing_mm[2]
+            np.bincount(level.segments(*np.nonzero(heart[level.slice] == label)), minlength=_APEX)
+            * spacing_mm[1]
+            * spacing_mm[2]
             for label in (Label.LV, Label.MYO)
         )
         inner, outer = (np.sqrt(2 * area / np.deg2rad(level.width_deg)) for area in (blood, blood + wall))
@@ -87,30 +89,39 @@ def thickest_mm(mask: VolumeMask, spacing_mm: tuple[float, float, float]) -> flo
 def _levels(mask: np.ndarray) -> Iterator[_Level]:
     """The slices with a cavity, in thirds from the base to the apex. A slice without a right ventricle takes its
     neighbour's insertion."""
-    shown = np.flatnonzero((mask == Label.LV).any(axis=(1, 2)))
-    starts = {int(index): start for index in shown if (start := _anterior_insertion_deg(mask[index])) is not None}
+    middles = {index: _middle(cavity) for index, cavity in enumerate(mask == Label.LV) if cavity.any()}
+    beside = dilated(mask == Label.MYO) & (mask == Label.RV)
+    starts = {
+        index: start
+        for index, middle in middles.items()
+        if (start := _anterior_insertion_deg(beside[index], middle)) is not None
+    }
     if not starts:
         return
-    for order, index in enumerate(shown):
-        nearest = min(starts, key=lambda other: abs(other - int(index)))
-        ring = _RINGS[min(3 * order // len(shown), 2)]
-        start = starts[nearest] + (_APICAL_START_DEG if len(ring) == 4 else 0.0)
-        yield _Level(int(index), ring, _angles_deg(mask[index]), start)
+    for order, (index, middle) in enumerate(middles.items()):
+        nearest = min(starts, key=lambda other: abs(other - index))
+        ring = _RINGS[min(3 * order // len(middles), 2)]
+        yield _Level(index, middle, ring, starts[nearest] + (_APICAL_START_DEG if len(ring) == 4 else 0.0))
 
 
-def _angles_deg(mask: UInt8[np.ndarray, "row column"]) -> Float[np.ndarray, "row column"]:
-    """About the middle of the left cavity."""
-    row, column = (places.mean() for places in np.nonzero(mask == Label.LV))
-    rows, columns = np.indices(mask.shape)
-    return np.asarray(np.rad2deg(np.arctan2(row - rows, columns - column)))
+def _middle(inside: Bool[np.ndarray, "row column"]) -> tuple[float, float]:
+    rows, columns = np.nonzero(inside)
+    return float(rows.mean()), float(columns.mean())
 
 
-def _anterior_insertion_deg(mask: UInt8[np.ndarray, "row column"]) -> float | None:
+def _angles_deg(middle: tuple[float, float], rows: Places, columns: Places) -> Float[np.ndarray, " pixel"]:
+    """Of pixels, about a middle."""
+    return np.asarray(np.rad2deg(np.arctan2(middle[0] - rows, columns - middle[1])))
+
+
+def _anterior_insertion_deg(
+    beside: Bool[np.ndarray, "row column"], middle: tuple[float, float]
+) -> float | None:
     """Where the part of the right ventricle that lies on the wall begins, seen from the front; None where none does."""
-    beside = ndimage.binary_dilation(mask == Label.MYO, np.ones((3, 3), bool)) & (mask == Label.RV)
-    if np.count_nonzero(beside) < 3:
+    rows, columns = np.nonzero(beside)
+    if len(rows) < 3:
         return None
-    angles = np.sort(_angles_deg(mask)[beside] % 360)
+    angles = np.sort(_angles_deg(middle, rows, columns) % 360)
     gaps = np.diff(angles, append=angles[0] + 360)
     widest = int(np.argmax(gaps))
     return float(angles[(widest + 1) % len(angles)])  # counter-clockwise from here lies the septum
