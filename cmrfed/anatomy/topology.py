@@ -15,7 +15,6 @@ _MOST_GROWTH = 1.1
 """Of a left ventricle's section over that of its neighbour nearer to the base, below the widest one."""
 _LEAST_OVERLAP = 0.3
 """Of two neighbouring sections, of the smaller one."""
-_CORNERS = np.ones((3, 3), bool)
 
 
 def violations(masks: Mapping[str, VolumeMask]) -> list[str]:
@@ -75,10 +74,10 @@ def dilated(inside: Inside) -> Inside:
     return found
 
 
-def pieces_by_slice(inside: Inside, neighbours: Bool[np.ndarray, "3 3"]) -> Int[np.ndarray, "slice kept_row kept_column"]:
+def pieces_by_slice(inside: Inside, across_corners: bool) -> Int[np.ndarray, "slice kept_row kept_column"]:
     """The number of the piece that a pixel is of, counted on from slice to slice; 0 outside of all."""
     within_slices = np.zeros((3, 3, 3), bool)
-    within_slices[1] = neighbours
+    within_slices[1] = ndimage.generate_binary_structure(2, 2 if across_corners else 1)
     return np.asarray(ndimage.label(inside, within_slices)[0])
 
 
@@ -93,7 +92,7 @@ def _areas(inside: Inside) -> Int[np.ndarray, " slice"]:
 
 def _pieces(inside: Inside) -> Int[np.ndarray, " slice"]:
     """How many each slice has, of pixels that touch, across corners too."""
-    pieces = pieces_by_slice(inside[:, *bounds(inside)], _CORNERS)
+    pieces = pieces_by_slice(inside[:, *bounds(inside)], across_corners=True)
     return np.diff(np.maximum.accumulate(pieces.max(axis=(1, 2), initial=0)), prepend=0)
 
 

@@ -10,6 +10,7 @@ Kawel-Boehm et al., JCMR 2020. Disease: the definitions of ACDC's groups (Bernar
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -395,6 +396,7 @@ def _right_outline(
     epi: mean radius of the epicardium by level; widest: the largest of all levels.
     """
     v = np.clip((z - base) / (shape.reach * (apex - base)), 0, 1)
+    ends = int(np.searchsorted(v, 1))
     taper = (1 - v**2.2) ** 0.7
     half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.5
     centre_s = shape.centre * epi
@@ -403,14 +405,16 @@ def _right_outline(
     back = np.maximum(centre_s - shape.insertion * epi, 0.5 * half_height)
     centre_t = shape.outflow_mm * (1 - 2.2 * v)
     cos, sin = np.cos(_ANGLE)[None, :], np.sin(_ANGLE)[None, :]
-    half_width = np.where(cos > 0, away[:, None], back[:, None])
+    half_width = np.where(cos > 0, away[:ends, None], back[:ends, None])
     # towards the outflow tract, in front, the basal half is drawn out
-    drawn_out = 1 + shape.outflow * np.clip(1 - 2 * v, 0, 1)
-    half_height = half_height[:, None] * np.where(sin > 0, drawn_out[:, None], 1)
+    drawn_out = 1 + shape.outflow * np.clip(1 - 2 * v[:ends], 0, 1)
+    half_height = half_height[:ends, None] * np.where(sin > 0, drawn_out[:, None], 1)
     power = shape.squareness
-    radius = shape.harmonics / (np.abs(cos / half_width) ** power + np.abs(sin / half_height) ** power) ** (1 / power)
-    radius = np.where((v < 1)[:, None], radius, 0)
-    return _f32(np.stack([centre_s, centre_t], 1)), _f32(radius)
+    radius = np.zeros((len(z), ANGLES), np.float32)
+    radius[:ends] = shape.harmonics / (
+        np.abs(cos / half_width) ** power + np.abs(sin / half_height) ** power
+    ) ** (1 / power)
+    return _f32(np.stack([centre_s, centre_t], 1)), radius
 
 
 @dataclass(frozen=True)
@@ -423,8 +427,7 @@ class _FreeCells:
 
     @classmethod
     def of(cls, epi_squared: AngleTable, centre: Float32[np.ndarray, "level 2"]) -> "_FreeCells":
-        s, t = np.meshgrid(_f32(np.arange(-35, 125, _CELL_MM)), _f32(np.arange(-80, 80, _CELL_MM)))
-        points = HeartPoints.at(s, t)
+        points = _cells()
         radii, places = [], []
         for level, (outline, middle) in enumerate(zip(np.sqrt(np.maximum(epi_squared, 0)), centre, strict=True)):
             free = np.flatnonzero(points.radius > outline.take(points.turn))
@@ -437,6 +440,13 @@ class _FreeCells:
         """Of the cells inside the right ventricle's outline."""
         inside = np.count_nonzero(self.radius < rv_radius.ravel().take(self.place))
         return inside * _CELL_MM**2 * _RISE_MM / 1000
+
+
+@cache
+def _cells() -> HeartPoints:
+    """The middles of all cells of a plane."""
+    s, t = np.meshgrid(_f32(np.arange(-35, 125, _CELL_MM)), _f32(np.arange(-80, 80, _CELL_MM)))
+    return HeartPoints.at(s, t)
 
 
 def _rv_rows(z: PerLevel, base: float, apex: float) -> Int[np.ndarray, " row"]:
@@ -468,8 +478,9 @@ def _uneven(rng: Generator, u: np.ndarray, amplitudes: tuple[float, ...]) -> np.
     """1 + sum_k a_k cos(k angle + phase_k), the phase turning slowly with height."""
     total = np.ones((len(u), ANGLES))
     for k, amplitude in enumerate(amplitudes, start=1):
-        phase = rng.uniform(-np.pi, np.pi) + rng.normal(0, 1.5) * u
-        total += amplitude * rng.normal() * np.cos(k * _ANGLE[None, :] + phase[:, None])
+        phase, height = rng.uniform(-np.pi, np.pi) + rng.normal(0, 1.5) * u, amplitude * rng.normal()
+        if amplitude:
+            total += height * np.cos(k * _ANGLE[None, :] + phase[:, None])
     return total
 
 
