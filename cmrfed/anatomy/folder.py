@@ -29,6 +29,8 @@ _TRIES = 8
 _WALL_MM = 1.0
 """How far the thickest segment may be from what is asked."""
 _SHOWN, _COLUMNS = 10, 8
+_TOLD_AS = {"ASD": "CIA", "TOF": "FALL"}
+"""By the names that M&Ms-2 has for it, of which `cmrfed.conditions` has its own."""
 _ASKED = tuple(name for name in HeartConfig.model_fields if name not in ("pathology", "severity", "sex"))
 
 
@@ -57,7 +59,8 @@ class HeartRow(Stage):
     def conditions(self, phase: str) -> dict[str, object]:
         """What a generator may be told of the stack at this phase, by names in `cmrfed.conditions`."""
         measured = {"edv": self.edv_ml, "esv": self.esv_ml, "ejection_fraction": 100 * self.ef}
-        return {"phase": phase, "severity": self.severity, "pathology": self.pathology, "sex": self.sex, **measured}
+        pathology = _TOLD_AS.get(self.pathology, self.pathology)
+        return {"phase": phase, "severity": self.severity, "pathology": pathology, "sex": self.sex, **measured}
 
 
 def draw_folder(

@@ -70,6 +70,7 @@ __all__ = [
     "CompositeConfig",
     "Count",
     "DataConfig",
+    "Disease",
     "Decay",
     "DistillationConfig",
     "EvaluationConfig",

@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from cmrfed.config.stage import Stage
 
-Disease = Literal["NOR", "DCM", "HCM", "MINF", "RV"]
+Disease = Literal["NOR", "DCM", "HCM", "MINF", "RV", "ASD", "TOF"]
+"""What `cmrfed.anatomy.course` has a course of; the last two are one variant each of a congenital defect."""
 VolumeMl = Annotated[float, Field(ge=20, le=500)]
 
 
@@ -16,7 +17,8 @@ class HeartConfig(Stage):
 
     pathology: Disease = Field(
         default="NOR",
-        description="healthy, dilated, hypertrophic, infarcted, or with an overloaded right ventricle",
+        description="healthy, dilated, hypertrophic, infarcted, with an overloaded right ventricle, an atrial septal "
+        "defect, or a repaired tetralogy of Fallot",
     )
     severity: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="from 0, the same person in health, to 1, extreme"
@@ -80,8 +82,8 @@ class HeartsConfig(Stage):
     pathology: Annotated[tuple[Disease, ...], BeforeValidator(_listed)] = Field(
         default=("NOR",),
         min_length=1,
-        description="NOR healthy, DCM dilated, HCM hypertrophic, MINF infarcted, RV overloaded right ventricle; one, "
-        "or several in turn as HCM,DCM, or all",
+        description="NOR healthy, DCM dilated, HCM hypertrophic, MINF infarcted, RV overloaded right ventricle, ASD "
+        "atrial septal defect, TOF repaired tetralogy of Fallot; one, or several in turn as HCM,DCM, or all",
     )
     severity: Between | None = Field(
         default=None,

@@ -17,12 +17,14 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 from numpy.random import Generator
 
+from cmrfed.config import Disease
 from cmrfed.phantom.fields import Plane, length
 
 Pathology = Literal["NOR", "DCM", "HCM", "MINF", "RV"]
 Sex = Literal["F", "M"]
 Phase = Literal["ED", "ES"]
 PATHOLOGIES: tuple[Pathology, ...] = ("NOR", "DCM", "HCM", "MINF", "RV")
+"""What the phantom's own patients have; `cmrfed.anatomy` draws more."""
 
 ANGLES = 512  # a power of two, for which the remainder is a bitwise "and"
 _ANGLE = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False, dtype=np.float32)
@@ -43,10 +45,11 @@ class Physiology:
     `severity` goes from 0, hardly different from health, to 1, extreme; it means nothing in health. How much of each
     disease's mark there is follows: `bulge_mm`, what the thickest sector of HCM stands out by; `thinning`, the share
     of a scar's wall that is gone, and `akinesia`, of its contraction (above 1 it bulges); `flattening` of the septum
-    by the right ventricle's pressure, as a share of the radius.
+    by the right ventricle's pressure, as a share of the radius. `leak`: what the right ventricle pumps beyond the left
+    one's stroke, as a share of it: through a defect between the atria, or back through a valve that leaks.
     """
 
-    pathology: Pathology
+    pathology: Disease
     sex: Sex
     severity: float
     lv_edv_ml: float
@@ -59,16 +62,17 @@ class Physiology:
     thinning: float = 0.0
     akinesia: float = 0.0
     flattening: float = 0.0
+    leak: float = 0.0
 
     @property
     def stroke_volume_ml(self) -> float:
-        """What both ventricles pump in a beat when no valve leaks."""
+        """What the left ventricle pumps in a beat, and the right one too when nothing leaks."""
         return self.lv_edv_ml * self.ejection_fraction
 
     @property
     def rv_esv_ml(self) -> float:
-        """What the stroke leaves in the right ventricle; a valve leaks before less than three tenths are left."""
-        return max(self.rv_edv_ml - self.stroke_volume_ml, 0.3 * self.rv_edv_ml)
+        """What the stroke leaves in the right ventricle; the left one's valve leaks before less than three tenths are."""
+        return max(self.rv_edv_ml - self.stroke_volume_ml * (1 + self.leak), 0.3 * self.rv_edv_ml)
 
 
 def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex, severity: float | None = None) -> Physiology:

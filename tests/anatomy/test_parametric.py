@@ -1,5 +1,7 @@
 """Hearts on demand are whole hearts, and measure what they were asked to."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.random import default_rng
 
 from cmrfed.anatomy import draw_heart, measure, violations
-from cmrfed.config import HeartConfig, UserError, VoxelsConfig
+from cmrfed.config import Disease, HeartConfig, UserError, VoxelsConfig
 
 VOXELS = VoxelsConfig()
-DISEASES = ("NOR", "DCM", "HCM", "MINF", "RV")
+DISEASES = get_args(Disease)
 
 
 def drawn(seed=0, voxels=VOXELS, **asked):
@@ -58,7 +60,7 @@ def test_the_mass_is_as_asked_whatever_the_slices(slice_mm):
 @pytest.mark.parametrize(
     ("pathology", "measure_name", "rises"),
     [("HCM", "wall_mm", True), ("DCM", "edv_ml", True), ("DCM", "ef", False), ("MINF", "ef", False),
-     ("RV", "rv_edv_ml", True)],
+     ("RV", "rv_edv_ml", True), ("ASD", "rv_edv_ml", True), ("TOF", "rv_edv_ml", True)],
 )  # fmt: skip
 def test_one_persons_masks_tell_the_severity(pathology, measure_name, rises):
     for seed in range(3):
