@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 
 from numpy.random import Generator, default_rng
 
+from cmrfed.anatomy.body import in_body
 from cmrfed.config import Disease, HeartConfig
 from cmrfed.phantom.heart import Physiology, Sex, sample_physiology
 
@@ -63,7 +64,7 @@ def physiology_of(asked: HeartConfig, rng: Generator) -> Physiology:
     person = default_rng(int(rng.integers(2**63)))
     sex: Sex = asked.sex or ("M" if rng.random() < 0.5 else "F")
     severity = float(rng.random()) if asked.severity is None else asked.severity
-    healthy = sample_physiology(person, "NOR", sex, severity)
+    healthy = in_body(sample_physiology(person, "NOR", sex, severity), asked)
     return _fixed(_between(healthy, _at_worst(healthy, asked.pathology, person), severity), asked)
 
 
