@@ -34,12 +34,14 @@ def violations(masks: Mapping[str, VolumeMask]) -> list[str]:
 def _of_stack(mask: Cropped) -> list[str]:
     cavity, wall, right = (mask == label for label in (Label.LV, Label.MYO, Label.RV))
     left = cavity | wall
-    found = _said_of(_areas(dilated(cavity) & ~left) > 0, "the left cavity is not enclosed by muscle")
+    leaks = _areas(dilated(cavity) & ~left) > 0
+    found = _said_of(leaks, "the left cavity is not enclosed by muscle")
     pieces = {"left cavity": _pieces(cavity), "wall": _pieces(wall), "right ventricle": _pieces(right)}
     for name, counts in pieces.items():
         found += _said_of(counts > 1, f"the {name} is in several pieces")
+    enclosed = not leaks.any() and (pieces["wall"] <= 1).all()  # then each cavity is in the one piece of wall
     for name, inside, counts in (
-        ("left ventricle", left, _pieces(left)),
+        ("left ventricle", left, pieces["wall"] if enclosed else _pieces(left)),
         ("right ventricle", right, pieces["right ventricle"]),
     ):
         found += _said_of(counts > _euler_characteristic(inside), f"the {name} has a hole")
