@@ -6,7 +6,7 @@ value of it; so the value that takes in as many voxels as are wanted is found by
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -29,8 +29,8 @@ _LEAST_RV_MM2 = 60.0
 """Area of the right one's smallest."""
 _LEAST_WALL_PIXELS = 1.6
 """Or the blood within a thinned wall would touch, across a corner, what is around it."""
-_ROOM_MM = 14.0
-"""Around the drawn outlines, for what is swollen."""
+_ROOM_MM, _LEAST_ROOM_MM = 14.0, 5.0
+"""Around the drawn outlines, for what is swollen; most need the least."""
 _WALL_TRIES, _WALL_MM = 6, 0.2
 _PIECE_TRIES, _LEAST_SHARED = 4, 0.5
 
@@ -59,15 +59,37 @@ def draw_heart(asked: HeartConfig, voxels: VoxelsConfig, rng: Generator) -> Hear
     cuts_mm = _cuts(rng, heart, voxels.slice_mm)
     sections = {phase: [ventricles.section(z) for z in cuts_mm] for phase, ventricles in heart.phases.items()}
     window = _Window.around(list(chain(*sections.values())), voxels, float(rng.normal(0.1, 0.42)))
+    masks = _drawn(window.narrowed(_ROOM_MM - _LEAST_ROOM_MM), heart, sections, asked) or _drawn(
+        window, heart, sections, asked
+    )
+    return HeartMasks(physiology, masks, window.spacing_mm)
+
+
+def _drawn(
+    window: "_Window", heart: Heart, sections: Mapping[Phase, list[Section]], asked: HeartConfig
+) -> dict[str, VolumeMask]:
+    """Both phases; none where a narrowed window has no room for them."""
+    physiology = heart.physiology
     ed, es = (_Ventricles.of(window, heart.phases[phase], sections[phase]) for phase in PHASES)
-    diastole = ed.blood(physiology.lv_edv_ml)
-    systole = es.blood(physiology.lv_edv_ml - physiology.stroke_volume_ml)
-    muscle = _muscle(ed, diastole, asked)
-    masks = {
-        "ED": ed.labelled(diastole, muscle, physiology.rv_edv_ml),
-        "ES": es.labelled(systole, muscle, physiology.rv_esv_ml),
-    }
-    return HeartMasks(physiology, {phase: window.pasted(masks[phase]) for phase in PHASES}, window.spacing_mm)
+    try:
+        diastole = ed.blood(physiology.lv_edv_ml)
+        systole = es.blood(physiology.lv_edv_ml - physiology.stroke_volume_ml)
+        muscle = _muscle(ed, diastole, asked)
+        masks = {
+            "ED": ed.labelled(diastole, muscle, physiology.rv_edv_ml),
+            "ES": es.labelled(systole, muscle, physiology.rv_esv_ml),
+        }
+    except UserError:
+        if window.narrow:
+            return {}
+        raise
+    if window.narrow and any(_on_the_edge(mask) for mask in masks.values()):
+        return {}
+    return {phase: window.pasted(mask) for phase, mask in masks.items()}
+
+
+def _on_the_edge(mask: VolumeMask) -> bool:
+    return bool(mask[:, [0, -1]].any() or mask[:, :, [0, -1]].any())
 
 
 def _muscle(ed: "_Ventricles", swelling: float, asked: HeartConfig) -> float:
@@ -102,6 +124,7 @@ class _Window:
     t: Float32[np.ndarray, "row column"]
     first: tuple[int, int]
     voxels: VoxelsConfig
+    narrow: bool = False
 
     @classmethod
     def around(cls, sections: list[Section], voxels: VoxelsConfig, turn_rad: float) -> "_Window":
@@ -126,6 +149,13 @@ class _Window:
             (int(first[0]), int(first[1])),
             voxels,
         )
+
+    def narrowed(self, by_mm: float) -> "_Window":
+        """The same points, without those that are so near to the window's edge."""
+        edge = int(by_mm / self.voxels.pixel_mm)
+        inner = (slice(edge, len(self.s) - edge), slice(edge, self.s.shape[1] - edge))
+        first = self.first[0] + edge, self.first[1] + edge
+        return replace(self, s=self.s[inner], t=self.t[inner], first=first, narrow=True)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
