@@ -31,7 +31,14 @@ SEVERITIES = (0.0, 0.25, 0.5, 0.75, 1.0)
 DIAGNOSED = (0.4, 1.0)
 """Severities of patients who carry a diagnosis, each as likely: below, a heart hardly differs from a healthy one."""
 DISEASES: tuple[Disease, ...] = get_args(Disease)
-TRENDS = {"DCM": ("edv_ml", 1), "HCM": ("wall_mm", 1), "MINF": ("ef", -1), "RV": ("rv_edv_ml", 1)}
+TRENDS: dict[Disease, tuple[str, int]] = {
+    "DCM": ("edv_ml", 1),
+    "HCM": ("wall_mm", 1),
+    "MINF": ("ef", -1),
+    "RV": ("rv_edv_ml", 1),
+    "ASD": ("rv_edv_ml", 1),
+    "TOF": ("rv_edv_ml", 1),
+}
 """Of each disease the measure that tells its severity, and which way it goes."""
 COMPARED = ("edv_ml", "esv_ml", "ef", "mass_g", "wall_mm", "rv_edv_ml", "rv_lv")
 YARDSTICKS = {"acdc": ("acdc",), "acdc and mnms": ("acdc", "mnms")}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from cmrfed.anatomy import draw_heart, measure, violations
+from cmrfed.anatomy import draw_heart, measure, parametric, violations
 from cmrfed.config import Disease, HeartConfig, UserError, VoxelsConfig
 
 VOXELS = VoxelsConfig()
@@ -76,6 +76,14 @@ def test_it_is_decided_by_its_seed_and_lies_in_the_middle_of_the_image():
     assert not np.array_equal(first.masks["ED"][3], other.masks["ED"][3])
     places = np.argwhere(first.masks["ED"].any(axis=0))
     np.testing.assert_allclose((places.min(0) + places.max(0)) / 2, 111.5, atol=6)
+
+
+@pytest.mark.parametrize("asked", [{"pathology": "TOF", "severity": 0.7}, {"wall_mm": 16.0}, {"rv_edv_ml": 330.0}])
+def test_a_narrow_window_changes_nothing(asked, monkeypatch):
+    found = drawn(4, **asked)
+    monkeypatch.setattr(parametric, "_LEAST_ROOM_MM", parametric._ROOM_MM)
+    for phase, mask in drawn(4, **asked).masks.items():
+        np.testing.assert_array_equal(found.masks[phase], mask)
 
 
 def test_an_image_too_small_for_it_is_refused_with_the_size_it_takes():
