@@ -19,8 +19,9 @@ from cmrfed.phantom.heart import ANGLES, Phase, RightExtent, Section, Ventricles
 RIGHT = RightExtent(reach=(0.92, 1.14), base_above_mm=(-14.0, 6.0), shortening=(0.95, 1.05))
 """Readers follow the right ventricle to the last slices, beyond the phantom's end, and outline less of its base."""
 
-_ANGLE = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False)
 _WAVES = np.arange(1, 9)
+_TURNS = _WAVES[:, None] * np.linspace(-np.pi, np.pi, ANGLES, endpoint=False)
+_COS, _SIN = np.cos(_TURNS), np.sin(_TURNS)
 _DECAY = np.exp(-_WAVES / 5)
 _SYSTOLIC = 1.3
 """Of the endocardium's inset: trabeculae fold up."""
@@ -67,5 +68,4 @@ def _wandering(rng: Generator, sections: int, rms_mm: float) -> Float32[np.ndarr
     """Smooth along the outline, and from one slice to the next."""
     strength = rng.normal(size=_WAVES.size) * _DECAY * rms_mm / np.sqrt((_DECAY**2).sum() / 2)
     phases = rng.uniform(-np.pi, np.pi, _WAVES.size) + np.cumsum(rng.normal(0, 0.8, (sections, _WAVES.size)), axis=0)
-    waves = np.cos(_WAVES[:, None] * _ANGLE + phases[:, :, None])
-    return np.asarray(np.einsum("k,ska->sa", strength, waves), np.float32)
+    return np.asarray((strength * np.cos(phases)) @ _COS - (strength * np.sin(phases)) @ _SIN, np.float32)
