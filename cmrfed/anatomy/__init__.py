@@ -6,7 +6,7 @@ the phantom's ventricles, as a reader outlines them (`reader.py`); `topology.py`
 and what each was asked and measures; `slices.py` gives them on a generator's grid.
 """
 
-from cmrfed.anatomy.folder import HeartRow, conditions_by_stack, draw_folder, read_requests, read_rows
+from cmrfed.anatomy.folder import HeartRow, conditions_by_stack, draw_folder, read_requests, read_rows, whole_heart
 from cmrfed.anatomy.measures import measure
 from cmrfed.anatomy.parametric import HeartMasks, draw_heart
 from cmrfed.anatomy.segments import aha_segments, thickness_mm
@@ -27,4 +27,5 @@ __all__ = [
     "read_rows",
     "thickness_mm",
     "violations",
+    "whole_heart",
 ]
