@@ -59,9 +59,9 @@ def draw_heart(asked: HeartConfig, voxels: VoxelsConfig, rng: Generator) -> Hear
     """
     physiology = physiology_of(asked, rng)
     heart, reader = sample_heart(rng, physiology, RIGHT), Reader.sample(rng)
-    cuts_mm = _cuts(rng, heart, voxels.slice_mm)
+    cuts_mm, turn_rad = _cuts(rng, heart, voxels.slice_mm), _turn(rng)
     sections = {phase: reader.outlined(ventricles, cuts_mm, phase, rng) for phase, ventricles in heart.phases.items()}
-    window = _Window.around(list(chain(*sections.values())), voxels, _turn(rng))
+    window = _Window.around(list(chain(*sections.values())), voxels, turn_rad)
     masks = _drawn(window.narrowed(_ROOM_MM - _LEAST_ROOM_MM), heart, sections, asked) or _drawn(
         window, heart, sections, asked
     )
