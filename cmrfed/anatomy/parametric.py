@@ -58,8 +58,9 @@ def draw_heart(asked: HeartConfig, voxels: VoxelsConfig, rng: Generator) -> Hear
     it.
     """
     physiology = physiology_of(asked, rng)
-    heart, reader = sample_heart(rng, physiology, RIGHT), Reader.sample(rng)
-    cuts_mm, turn_rad = _cuts(rng, heart, voxels.slice_mm), _turn(rng)
+    reader, turn_rad, first = Reader.sample(rng), _turn(rng), rng.uniform(0.1, 0.9)  # whatever the disease draws
+    heart = sample_heart(rng, physiology, RIGHT)
+    cuts_mm = _cuts(heart, first, voxels.slice_mm)
     sections = {phase: reader.outlined(ventricles, cuts_mm, phase, rng) for phase, ventricles in heart.phases.items()}
     window = _Window.around(list(chain(*sections.values())), voxels, turn_rad)
     masks = _drawn(window.narrowed(_ROOM_MM - _LEAST_ROOM_MM), heart, sections, asked) or _drawn(
@@ -115,10 +116,10 @@ def _turn(rng: Generator) -> float:
     return float(rng.normal(*HEART_TURN) - rng.normal(*VIEW_TURN))
 
 
-def _cuts(rng: Generator, heart: Heart, slice_mm: float) -> list[float]:
-    """Heights of the slices: one above the left ventricle's base, the others from there to its apex."""
-    first = rng.uniform(0.1, 0.9) * slice_mm
-    return [float(z) for z in np.arange(first - slice_mm, heart.phases["ED"].lv_length_mm, slice_mm)]
+def _cuts(heart: Heart, first: float, slice_mm: float) -> list[float]:
+    """Heights of the slices: one above the left ventricle's base, the others from there to its apex. first: how far
+    below the base the second one is, in slices."""
+    return [float(z) for z in np.arange((first - 1) * slice_mm, heart.phases["ED"].lv_length_mm, slice_mm)]
 
 
 @dataclass(frozen=True)
