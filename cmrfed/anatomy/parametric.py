@@ -14,13 +14,11 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from numpy.random import Generator
 
 from cmrfed.anatomy.course import physiology_of
-from cmrfed.anatomy.reader import RIGHT, Reader
+from cmrfed.anatomy.reader import RIGHT, TURN, Reader
 from cmrfed.anatomy.segments import thickest_mm
 from cmrfed.anatomy.topology import bounds, pieces_by_slice
 from cmrfed.config import HeartConfig, UserError, VoxelsConfig
-from cmrfed.phantom.anatomy import HEART_TURN
 from cmrfed.phantom.heart import ANGLES, Heart, Phase, Physiology, Section, Ventricles, sample_heart, turn_of
-from cmrfed.phantom.receiver import VIEW_TURN
 from cmrfed.shapes import Label, VolumeMask
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML
 
@@ -58,7 +56,8 @@ def draw_heart(asked: HeartConfig, voxels: VoxelsConfig, rng: Generator) -> Hear
     it.
     """
     physiology = physiology_of(asked, rng)
-    reader, turn_rad, first = Reader.sample(rng), _turn(rng), rng.uniform(0.1, 0.9)  # whatever the disease draws
+    # before what depends on the disease, so that one person's hearts are alike in the rest
+    reader, turn_rad, first = Reader.sample(rng), float(rng.normal(*TURN)), rng.uniform(0.1, 0.9)
     heart = sample_heart(rng, physiology, RIGHT)
     cuts_mm = _cuts(heart, first, voxels.slice_mm)
     sections = {phase: reader.outlined(ventricles, cuts_mm, phase, rng) for phase, ventricles in heart.phases.items()}
@@ -109,11 +108,6 @@ def _muscle(ed: "_Ventricles", swelling: float, asked: HeartConfig) -> float:
             break
         muscle *= (asked.wall_mm / found) ** 1.2  # a thin wall's area goes with its thickness, a thick one's faster
     return muscle
-
-
-def _turn(rng: Generator) -> float:
-    """The heart's about its axis, and the image's about the heart."""
-    return float(rng.normal(*HEART_TURN) - rng.normal(*VIEW_TURN))
 
 
 def _cuts(heart: Heart, first: float, slice_mm: float) -> list[float]:

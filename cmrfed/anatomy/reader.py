@@ -16,8 +16,14 @@ from numpy.random import Generator
 
 from cmrfed.phantom.heart import ANGLES, Phase, RightExtent, Section, Ventricles
 
-RIGHT = RightExtent(reach=(0.92, 1.14), base_above_mm=(-14.0, 6.0), shortening=(0.95, 1.05))
-"""Readers follow the right ventricle to the last slices, beyond the phantom's end, and outline less of its base."""
+RIGHT = RightExtent(
+    reach=(0.92, 1.14), base_above_mm=(-14.0, 6.0), shortening=(0.98, 1.12), centre=(0.8, 1.1), insertion=(0.4, 0.7),
+    bluntness=0.1, tilt_rad=0.6,
+)  # fmt: skip
+"""Readers follow the right ventricle to the last slices, beyond the phantom's end, and outline less of its base. Its
+arms end in corners beside the septum, and its lower part lies further from it."""
+TURN = (-0.49, 0.51)
+"""Mean and standard deviation in radians of a heart in the image."""
 
 _WAVES = np.arange(1, 9)
 _TURNS = _WAVES[:, None] * np.linspace(-np.pi, np.pi, ANGLES, endpoint=False)

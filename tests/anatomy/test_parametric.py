@@ -60,8 +60,8 @@ def test_a_disease_does_not_turn_the_heart():
 
 
 def _to_the_right_one(heart):
-    """From the left ventricle, as a complex number, in the slice that shows most of that one."""
-    mask = max(heart.masks["ED"], key=lambda one: np.count_nonzero(one == Label.LV))
+    """From the left ventricle, as a complex number, in the slice that shows most of both."""
+    mask = max(heart.masks["ED"], key=lambda one: min(np.count_nonzero(one == label) for label in (Label.LV, Label.RV)))
     row, column = np.argwhere(mask == Label.RV).mean(0) - np.argwhere(mask == Label.LV).mean(0)
     return complex(column, row)
 
