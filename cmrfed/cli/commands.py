@@ -155,6 +155,9 @@ COMMANDS = {
     "site check": Command(
         "joining", "check", "site_check", stages.SiteCheckup, "whether a site is ready, and what to mend", word="home"
     ),
+    "doctor": Command(
+        "doctor", "doctor", "doctor", stages.Doctor, "what this machine can do, and what to mend before a long run"
+    ),
     "privacy calibrate": Command(
         "privacy", "calibrate", "privacy_calibrate", stages.Simulate, "the noise that keeps a run within epsilon",
         shown=_PLAN,
@@ -179,7 +182,7 @@ COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "data verify or site check found problems, or canary-audit refuted epsilon",
+    1: "data verify, site check or doctor found problems, or canary-audit refuted epsilon",
     2: "something to correct, which one line on the error output names",
     3: "simulate or submit ended before all rounds were done; its last line says why",
     130: "interrupted (Ctrl-C); 143 and 129 by SIGTERM and SIGHUP",

@@ -583,6 +583,12 @@ class SiteJoin(Stage):
     )
 
 
+class Doctor(Stage):
+    """`cmrfed doctor`."""
+
+    out: AsWritten = Field(default="runs", description="folder in which runs are to lie")
+
+
 class SiteCheckup(Stage):
     """`cmrfed site check`."""
 
