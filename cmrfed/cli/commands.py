@@ -68,6 +68,18 @@ COMMANDS = {
     "report compare": Command(
         "runs", "compare", "report_compare", stages.Compare, "several runs side by side in one page", word="run"
     ),
+    "runs list": Command(
+        "kept_runs", "list_runs", "runs_list", stages.RunsList, "the runs of a folder, and how far each came",
+        word="out",
+    ),
+    "runs show": Command(
+        "kept_runs", "show_run", "runs_show", stages.RunsShow, "what a run was made from and came to, in words",
+        word="run",
+    ),
+    "runs rm": Command(
+        "kept_runs", "remove", "runs_rm", stages.RunsRemove, "take runs away; what was spent stays in the ledger",
+        word="run",
+    ),
     "release": Command(
         "runs", "release", "release", stages.Release, "a generator with its model card, data sheet and terms, if it may"
     ),
