@@ -1,5 +1,6 @@
 """Generator + masks -> synthetic slices."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ from jaxtyping import Float32
 
 from cmrfed.config import SamplingConfig
 from cmrfed.core.progress import Progress
-from cmrfed.generators import Generator
+from cmrfed.generators import Denoiser, Generator
+from cmrfed.generators.denoiser import SharedNoise
 from cmrfed.slices import Slices
 from cmrfed.stacks import Stacks, samples_of
 from cmrfed.training import autocast, choose_device
@@ -22,14 +24,23 @@ def synthesise(
     device: str = "auto",
     precision: str = "auto",
     progress: Progress | None = None,
+    heart_seed: int | None = None,
 ) -> Slices:
     """New images for the masks, vendors and phases of `slices`; everything but the images is kept.
 
-    The noise of a slice depends on the seed and its place, not on the batch size.
+    The noise of a slice depends on the seed and its place, not on the batch size. heart_seed: where all slices are of
+    one heart, a number of its own, other than any `seed`: `config.shared_noise` of their noise follows from it.
     """
     samples = samples_of(slices, generator.config.levels)
-    images = sample_images(generator, samples, config, seed, device, precision, progress)
+    with _of_one_heart(generator, config, heart_seed):
+        images = sample_images(generator, samples, config, seed, device, precision, progress)
     return replace(slices, images=samples.as_slices(images) if isinstance(samples, Stacks) else images)
+
+
+def _of_one_heart(generator: Generator, config: SamplingConfig, heart_seed: int | None) -> AbstractContextManager[None]:
+    if heart_seed is None or not isinstance(generator, Denoiser):
+        return nullcontext()
+    return generator.sharing(SharedNoise(heart_seed, config.shared_noise))
 
 
 @torch.no_grad()

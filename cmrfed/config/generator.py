@@ -97,4 +97,9 @@ class SamplingConfig(Stage):
         description="steps of the solver; of the adaptive one, at most; rounds in which tokens are filled in",
     )
     guidance: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="classifier-free guidance; 1 is none")
+    shared_noise: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.75,
+        description="share of the noise that slices of one heart have in common where stacks are drawn, so that they "
+        "look alike; of families that begin from noise",
+    )
     batch_size: Count = Field(default=64, description="images drawn at once")

@@ -1,7 +1,10 @@
 """Generators that carry noise to an image along a path, with any network in any space, and can be asked at any
 noise."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,6 +29,20 @@ DIRECTIONS = "directions"
 """The value of `generator.trainable` by which a network is moved in few directions of its modulation."""
 
 
+@dataclass(frozen=True)
+class SharedNoise:
+    """What the noises of one heart's slices have in common. share: of their variance. seed: the heart's own."""
+
+    seed: int
+    share: float
+
+    def within(self, noises: Latent) -> Latent:
+        """The noises with their common part; each by itself is a unit Gaussian as before."""
+        random = torch.Generator().manual_seed(self.seed)
+        common = torch.randn((1, *noises.shape[1:]), generator=random).to(noises)
+        return math.sqrt(self.share) * common + math.sqrt(1 - self.share) * noises
+
+
 class Denoiser(Generator):
     """A path, the space it runs in, and a network that walks it.
 
@@ -45,6 +62,7 @@ class Denoiser(Generator):
         self.network: Network = network(config, self.channels)
         self.directions = self._directions() if config.trainable == DIRECTIONS else None
         self.path = path
+        self._shared: SharedNoise | None = None
 
     def _directions(self) -> Directions:
         return Directions(self.network, list(self.network.group("modulation")), self.config.directions)
@@ -131,7 +149,21 @@ class Denoiser(Generator):
 
     def noises(self, masks: Mask, random: torch.Generator) -> Latent:
         """Unit Gaussian noises for images on the masks' grid."""
-        return torch.randn((len(masks), *self.latent_shape(masks.shape[1:])), generator=random).to(masks.device)
+        noises = torch.randn((len(masks), *self.latent_shape(masks.shape[1:])), generator=random).to(masks.device)
+        return self.of_one_heart(noises)
+
+    @contextmanager
+    def sharing(self, shared: SharedNoise) -> Iterator[None]:
+        """What is sampled meanwhile is of one heart: it looks alike from slice to slice, as scans of one patient do."""
+        self._shared = shared
+        try:
+            yield
+        finally:
+            self._shared = None
+
+    def of_one_heart(self, noises: Latent) -> Latent:
+        """With what they have in common, where they are of one heart."""
+        return self._shared.within(noises) if self._shared else noises
 
     def latent_shape(self, grid: Sequence[int]) -> tuple[int, ...]:
         """Of one latent of an image on that grid."""

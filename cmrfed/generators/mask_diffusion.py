@@ -65,7 +65,7 @@ class MaskDiffusion(Denoiser):
         masks = conditions["mask"]
         streams = RowStreams(len(masks), random, masks.device)
         mask_noises = streams.normal(self.masks.latent_shape(masks.shape[1:]))
-        noises = streams.normal(self.latent_shape(masks.shape[1:]))
+        noises = self.of_one_heart(streams.normal(self.latent_shape(masks.shape[1:])))
         missing = (masks == UNLABELLED).flatten(1).all(1)
         if missing.any():
             drawn = self._masks(mask_noises, conditions, sampling)
