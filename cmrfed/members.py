@@ -102,6 +102,12 @@ SPACES = Members(
 )
 """Spaces that a path runs in."""
 
+LAYOUTS = Members(
+    pairs="cmrfed.layouts.pairs:Pairs",
+    nnunet="cmrfed.layouts.nnunet:NnUnet",
+)
+"""How synthetic pairs lie on disk."""
+
 RULES = Members(
     mean="cmrfed.aggregation.mean:MEAN",
     median="cmrfed.aggregation.median:MEDIAN",

@@ -114,21 +114,23 @@ def finetune(command: Finetune) -> None:
 
 
 def generate(config: Generate) -> None:
-    from cmrfed.generation import LEFT_OUT, draw_cases, not_understood, plan_cases
+    from cmrfed.generation import describe, draw_cases, not_understood, plan_cases
 
     out = output_folder(config.out)
     model, sampling = _model_of(config)
     screen = _screen(config, model.preprocessing)
-    counts = Counter[str]()
+    counts, written = Counter[str](), []
     with _orders(config, out, model) as orders:
         with progress_bar("reading masks") as progress:
             plans = [plan_cases(order, model.preprocessing, progress) for order in orders]
         for plan in plans:
             with progress_bar("generating") as progress:
-                counts += draw_cases(model.generator, plan, sampling, progress, screen)
-    pairs = sum(len(plan.pairs) for plan in plans) - counts[LEFT_OUT]
+                drawn = draw_cases(model.generator, plan, sampling, progress, screen)
+            written += drawn.written
+            counts += drawn.screened
+    describe(model.generator, orders[0], sampling, written)
     not_drawn = sum((plan.not_drawn for plan in plans), Counter[str]())
-    console.print(f"{pairs} image and mask pairs in {out}", soft_wrap=True, markup=False)
+    console.print(f"{len(written)} image and mask pairs in {out}", soft_wrap=True, markup=False)
     counts += sum((not_understood(model.generator, plan) for plan in plans), Counter[str]())
     for what, count in counts.items():
         console.print(f"  {what} ({count})", style="yellow", soft_wrap=True, markup=False)
@@ -176,7 +178,10 @@ def _orders(config: Generate, out: Path, model: Any) -> Iterator[list[Any]]:
     told = _told(config, model)
     vendors = (told.pop("vendor"),) if "vendor" in told else config.vendor
     phases = (told.pop("phase"),) if "phase" in told else config.phase
-    order = partial(Order, out=out, grid=config.grid, vendors=vendors, seed=config.seed, told=told)
+    order = partial(
+        Order, out=out, grid=config.grid, vendors=vendors, seed=config.seed, told=told, layout=config.format,
+        model=_name_of_model(config),
+    )  # fmt: skip
     if config.anatomy is not None:
         yield [_hearts_order(config, Path(config.anatomy).expanduser(), order)]
         return
@@ -237,6 +242,14 @@ def _model_of(config: OfAModel) -> tuple[Any, SamplingConfig]:
         raise UserError("arm: goes with run=, and model= names one generator already; give one of the two")
     model = load_model(config.model or _open(config.run), config.arm)
     return model, model.sampling.model_copy(update=config.sampling.model_dump(exclude_none=True))
+
+
+def _name_of_model(config: OfAModel) -> str:
+    """What files may tell of where a generator was read from: no path of this machine."""
+    if config.model:
+        return Path(config.model).name
+    run = _open(config.run)
+    return f"arm {config.arm or run.main_arm()} of run {run.folder.name}"
 
 
 def release(command: Release) -> None:

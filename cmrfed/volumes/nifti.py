@@ -94,16 +94,17 @@ def write_volume(
     array: Float32[np.ndarray, "*frame slice row column"] | UInt8[np.ndarray, "*frame slice row column"],
     spacing_mm: tuple[float, float, float],
     author: str = "",
+    notes: str = "",
 ) -> None:
     """Write a stack (slice, row, column), or several frames of it, as NIfTI that the readers give back exactly.
 
     The file appears whole or not at all. Spacing is in mm in the order slice, row, column. `author`: whose file
-    `is_written_by` will say it is.
+    `is_written_by` will say it is. `notes`: text that goes along in the header, as a comment.
     """
     dz, dy, dx = spacing_mm
     image = nib.Nifti1Image(array.T, np.diag([-dx, -dy, dz, 1.0]), dtype=array.dtype)
     image.header.set_xyzt_units("mm", "sec")
-    _save(path, image, author)
+    _save(path, image, author, notes)
 
 
 def write_on_grid_of(
@@ -111,9 +112,10 @@ def write_on_grid_of(
     array: Float32[np.ndarray, "slice row column"] | UInt8[np.ndarray, "slice row column"],
     like: Path,
     author: str = "",
+    notes: str = "",
 ) -> None:
     """Write a stack (slice, row, column), as the readers turned it, on the very grid of the NIfTI file `like`: its
-    order of axes, spacing and affine, and nothing else of its header."""
+    order of axes, spacing and affine, and nothing else of its header. `author`, `notes`: as of `write_volume`."""
     model = open_image(like)
     shape = model.shape[:3]
     places = _grid(like, model).turned(np.arange(np.prod(shape)).reshape(shape))
@@ -122,7 +124,7 @@ def write_on_grid_of(
     header = nib.Nifti1Header()
     for field in _GEOMETRY:
         header[field] = model.header[field]
-    _save(path, nib.Nifti1Image(stored, None, header, dtype=array.dtype), author)
+    _save(path, nib.Nifti1Image(stored, None, header, dtype=array.dtype), author, notes)
 
 
 _GEOMETRY = (
@@ -147,8 +149,20 @@ def _signature(author: str, voxels: Shaped[np.ndarray, "..."]) -> str:
     return f"{author} {hashlib.sha256(np.ascontiguousarray(voxels).tobytes()).hexdigest()[:32]}"
 
 
-def _save(path: Path, image: nib.Nifti1Image, author: str) -> None:
+def notes_of(path: Path) -> list[str]:
+    """The comments in a file's header."""
+    extensions = open_image(path).header.extensions
+    return [one.get_content().decode() for one in extensions if one.get_code() == _COMMENT]
+
+
+_COMMENT = 6
+"""NIfTI's code of a header extension that is plain text."""
+
+
+def _save(path: Path, image: nib.Nifti1Image, author: str, notes: str) -> None:
     """The file appears whole or not at all; signed, where it has an author."""
+    if notes:
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, notes.encode()))
     if author:
         image.header["descrip"] = _signature(author, np.asarray(image.dataobj)).encode()
     with atomic.replacing(path) as draft:
