@@ -90,7 +90,7 @@ class Order:
     grid: "input" puts images on their masks' own voxels, "model" puts both on the generator's grid.
     vendors, phases: every mask is drawn for each pair of them. told: what else the generator is told of all of them, by
     condition. of_stack: and of some alone, by their names. layout: a name in `LAYOUTS`. model: what the generator was
-    read from, as files tell it.
+    read from, as files tell it. simulated: whether the masks are those of simulated hearts.
     """
 
     masks: Path
@@ -105,6 +105,7 @@ class Order:
     of_stack: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     layout: str = "pairs"
     model: str = UNKNOWN
+    simulated: bool = False
 
     @cached_property
     def table(self) -> Mapping[int, int]:
@@ -205,7 +206,7 @@ def describe(generator: Generator, order: Order, sampling: SamplingConfig, writt
 
 def provenance(generator: Generator, order: Order, sampling: SamplingConfig) -> Provenance:
     """What every file tells of where it comes from."""
-    return Provenance(digest("", read_weights(generator)), order.model, order.seed, sampling)
+    return Provenance(digest("", read_weights(generator)), order.model, order.seed, sampling, order.simulated)
 
 
 def not_understood(generator: Generator, plan: Plan) -> Counter[str]:

@@ -105,6 +105,7 @@ SPACES = Members(
 LAYOUTS = Members(
     pairs="cmrfed.layouts.pairs:Pairs",
     nnunet="cmrfed.layouts.nnunet:NnUnet",
+    bids="cmrfed.layouts.bids:Bids",
 )
 """How synthetic pairs lie on disk."""
 

@@ -180,7 +180,7 @@ def _orders(config: Generate, out: Path, model: Any) -> Iterator[list[Any]]:
     phases = (told.pop("phase"),) if "phase" in told else config.phase
     order = partial(
         Order, out=out, grid=config.grid, vendors=vendors, seed=config.seed, told=told, layout=config.format,
-        model=_name_of_model(config),
+        model=_name_of_model(config), simulated=config.masks is None,
     )  # fmt: skip
     if config.anatomy is not None:
         yield [_hearts_order(config, Path(config.anatomy).expanduser(), order)]

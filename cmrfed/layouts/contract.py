@@ -28,17 +28,19 @@ class Provenance:
     """Where synthetic images come from.
 
     generator_sha256: hex, of the generator's weights (`cmrfed.site.request.digest`). model: the run and arm, or the
-    file, that it was read from.
+    file, that it was read from. simulated: whether their masks are those of simulated hearts; masks that somebody gave
+    may be patients'.
     """
 
     generator_sha256: str
     model: str
     seed: int
     sampling: SamplingConfig
+    simulated: bool
 
     @property
     def facts(self) -> dict[str, Any]:
-        """As files tell it: plain values, by names in BIDS's way of writing them."""
+        """As an image's file tells it: plain values, by names in BIDS's way of writing them."""
         return {
             "Synthetic": True,
             "Software": f"cmrfed {__version__}",
@@ -49,11 +51,17 @@ class Provenance:
         }
 
     @property
+    def mask_facts(self) -> dict[str, Any]:
+        """As a mask's file tells it: of one that was given nobody here knows whether it is a patient's."""
+        return self.facts | {"Synthetic": True if self.simulated else None}
+
+    @property
     def sentence(self) -> str:
         """For people, in one line."""
+        masks = "masks of simulated hearts, which are nobody's" if self.simulated else "masks that were given"
         return (
-            f"Synthetic: drawn by {AUTHOR} (version {__version__}) from {self.model}, weights SHA-256 "
-            f"{self.generator_sha256}, seed {self.seed}. No scanner made it."
+            f"Synthetic images, which no scanner made: drawn by {AUTHOR} (version {__version__}) from {self.model}, "
+            f"weights SHA-256 {self.generator_sha256}, seed {self.seed}, for {masks}."
         )
 
 
@@ -136,7 +144,7 @@ class Layout(ABC):
     def write(self, files: Files, pair: Synthetic, asked: Asked, made_by: Provenance) -> None:
         """The mask last: an image without one is seen to be unfinished."""
         pair.save(files.image, pair.image, made_by.facts)
-        pair.save(files.mask, pair.mask, made_by.facts)
+        pair.save(files.mask, pair.mask, made_by.mask_facts)
 
     @abstractmethod
     def describe(self, out: Path, written: Sequence[Written], made_by: Provenance) -> None:

@@ -40,7 +40,7 @@ class NnUnet(Layout):
     def write(self, files: Files, pair: Synthetic, asked: Asked, made_by: Provenance) -> None:
         pair.save(files.image, pair.image, made_by.facts)
         numbered = np.where(pair.mask == UNLABELLED, IGNORE, pair.mask).astype(np.uint8)
-        pair.save(files.mask, numbered, made_by.facts)
+        pair.save(files.mask, numbered, made_by.mask_facts)
 
     def describe(self, out: Path, written: Sequence[Written], made_by: Provenance) -> None:
         folds = _folds(written)

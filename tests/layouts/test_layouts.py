@@ -31,11 +31,14 @@ def test_every_nifti_file_says_that_it_is_synthetic_and_of_which_generator(layou
     written, made_by = drawn_in(layout, masks, out, monkeypatch, grid=grid)
     assert len(written) == 3
     paths = list(out.rglob("*.nii.gz"))
-    assert paths
+    seen = list[bool | None]()
     for path in paths:
         (note,) = notes_of(path)
-        assert json.loads(note) == made_by.facts
-    assert made_by.facts["Synthetic"] is True and made_by.facts["Model"] == "model.safetensors"
+        told = json.loads(note)
+        assert told in (made_by.facts, made_by.mask_facts)
+        seen.append(told["Synthetic"])
+    assert seen.count(None) == 3, "of a mask that was given nobody knows"
+    assert {*seen} <= {True, None} and made_by.facts["Model"] == "model.safetensors"
 
 
 def test_a_generators_hash_is_that_of_its_weights_by_name(masks, tmp_path, monkeypatch):
@@ -46,6 +49,11 @@ def test_a_generators_hash_is_that_of_its_weights_by_name(masks, tmp_path, monke
     for name in sorted(weights):
         found.update(name.encode() + weights[name].tobytes())
     assert made_by.generator_sha256 == found.hexdigest()
+
+
+def test_masks_of_simulated_hearts_are_known_as_synthetic(masks, tmp_path, monkeypatch):
+    _, made_by = drawn_in("pairs", masks, tmp_path / "out", monkeypatch, simulated=True)
+    assert json.loads(notes_of(tmp_path / "out" / "heart0_ED_gt.nii.gz")[0]) == made_by.facts
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "pairs"])
