@@ -210,11 +210,11 @@ def provenance(generator: Generator, order: Order, sampling: SamplingConfig) -> 
 
 
 def not_understood(generator: Generator, plan: Plan) -> Counter[str]:
-    """What single stacks are known by and the generator makes nothing of, since it is not told of it or nobody's data
-    taught it the value; by reason, of how many pairs."""
+    """What stacks are known by and the generator makes nothing of, since it is not told of it or nobody's data taught
+    it the value; by reason, of how many pairs."""
     counts = Counter[str]()
     for pair in plan.pairs:
-        known = plan.order.of_stack.get(pair.stack.name, {})
+        known = pair.asked.known
         if untold := [name for name in known if name not in generator.config.conditions]:
             counts[f"drawn without their {', '.join(untold)}, of which this generator is not told"] += 1
         for name, value in known.items():

@@ -106,6 +106,7 @@ LAYOUTS = Members(
     pairs="cmrfed.layouts.pairs:Pairs",
     nnunet="cmrfed.layouts.nnunet:NnUnet",
     bids="cmrfed.layouts.bids:Bids",
+    dicom="cmrfed.layouts.dicom:DicomSeries",
 )
 """How synthetic pairs lie on disk."""
 

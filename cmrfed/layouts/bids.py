@@ -1,7 +1,7 @@
-"""A data set named as BIDS names derivatives (Gorgolewski et al., Scientific Data 2016; version 1.10 of the specification):
+"""A data set named as BIDS names derivatives (Gorgolewski et al., Scientific Data 2016; specification 1.10):
 sub-HEART/anat/sub-HEART_acq-VENDOR_desc-MOMENT_cine.nii.gz, its mask as _dseg, and a JSON file beside each.
 
-BIDS knows no heart: `cine` is not one of its suffixes, and .bidsignore says so to its validator. Everything else, names,
+BIDS knows no heart: `cine` is none of its suffixes, and .bidsignore says so to its validator. Everything else, names,
 entities, dataset_description.json, participants.tsv and the table of labels dseg.tsv, is as it asks.
 """
 
@@ -117,7 +117,7 @@ _README = """# {pairs} synthetic cardiac MR stacks of {hearts} hearts, named as 
 {made_by}
 
 - `sub-HEART/anat/..._cine.nii.gz`: an image from 0 to 1; `..._dseg.nii.gz`: its mask, with the labels of `dseg.tsv`
-- `acq-`: the vendor whose scanner it looks like; `desc-`: the moment of the cardiac cycle
+- `acq-`: the vendor whose look was asked for; `desc-`: the moment of the cardiac cycle
 - the `.json` beside each: what it was asked to be, and which generator drew it
 - `participants.tsv`: what the hearts were asked to be
 

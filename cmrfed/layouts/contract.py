@@ -55,6 +55,10 @@ class Provenance:
         """As a mask's file tells it: of one that was given nobody here knows whether it is a patient's."""
         return self.facts | {"Synthetic": True if self.simulated else None}
 
+    def notes(self, of_mask: bool = False) -> str:
+        """The facts as text, for a NIfTI header."""
+        return json.dumps(self.mask_facts if of_mask else self.facts)
+
     @property
     def sentence(self) -> str:
         """For people, in one line."""
@@ -113,9 +117,8 @@ class Synthetic:
     spacing_mm: tuple[float, float, float]
     like: Path | None = None
 
-    def save(self, path: Path, array: Volume | VolumeMask, facts: Mapping[str, Any]) -> None:
-        """An array on this grid as NIfTI, the facts in its header."""
-        notes = json.dumps(facts)
+    def save(self, path: Path, array: Volume | VolumeMask, notes: str) -> None:
+        """An array on this grid as NIfTI, the notes in its header."""
         if self.like:
             write_on_grid_of(path, array, self.like, AUTHOR, notes)
         else:
@@ -143,8 +146,8 @@ class Layout(ABC):
 
     def write(self, files: Files, pair: Synthetic, asked: Asked, made_by: Provenance) -> None:
         """The mask last: an image without one is seen to be unfinished."""
-        pair.save(files.image, pair.image, made_by.facts)
-        pair.save(files.mask, pair.mask, made_by.mask_facts)
+        pair.save(files.image, pair.image, made_by.notes())
+        pair.save(files.mask, pair.mask, made_by.notes(of_mask=True))
 
     @abstractmethod
     def describe(self, out: Path, written: Sequence[Written], made_by: Provenance) -> None:

@@ -38,9 +38,9 @@ class NnUnet(Layout):
         super().refuse(out, files)
 
     def write(self, files: Files, pair: Synthetic, asked: Asked, made_by: Provenance) -> None:
-        pair.save(files.image, pair.image, made_by.facts)
+        pair.save(files.image, pair.image, made_by.notes())
         numbered = np.where(pair.mask == UNLABELLED, IGNORE, pair.mask).astype(np.uint8)
-        pair.save(files.mask, numbered, made_by.mask_facts)
+        pair.save(files.mask, numbered, made_by.notes(of_mask=True))
 
     def describe(self, out: Path, written: Sequence[Written], made_by: Provenance) -> None:
         folds = _folds(written)
