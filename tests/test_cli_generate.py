@@ -143,7 +143,7 @@ def test_another_format_is_told_where_all_comes_from_and_what_was_not_learnt(run
     assert "drawn as of unknown vendor, since this generator never learnt GE (1)" in printed
     told = json.loads((tmp_path / "out" / "dataset_description.json").read_text())["GeneratedBy"][0]
     assert told["Model"] == "foundation" and "masks of simulated hearts" in told["Description"]
-    assert not str(tmp_path) in json.dumps(told)
+    assert str(tmp_path) not in json.dumps(told)
     code, printed = run("generate", "model=foundation", *words, "out=out")
     assert code == 2 and "is not empty" in printed
 
