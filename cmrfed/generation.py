@@ -206,7 +206,7 @@ def describe(generator: Generator, order: Order, sampling: SamplingConfig, writt
 
 def provenance(generator: Generator, order: Order, sampling: SamplingConfig) -> Provenance:
     """What every file tells of where it comes from."""
-    return Provenance(digest("", read_weights(generator)), order.model, order.seed, sampling, order.simulated)
+    return Provenance(digest("", read_weights(generator)), order.model, sampling, order.seed, order.simulated)
 
 
 def not_understood(generator: Generator, plan: Plan) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""Commands about runs: simulate, prepare, pretrain, finetune, generate, evaluate, report."""
+"""Commands about runs: simulate, prepare, pretrain, finetune, generate, export, evaluate, report."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from cmrfed.cli.stages import (
     Compare,
     Distill,
     Evaluate,
+    Export,
     Finetune,
     Generate,
     OfAModel,
@@ -33,7 +34,7 @@ from cmrfed.config import (
 )
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.core import atomic
-from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way, writing
+from cmrfed.outputs import new_folder, output_file, output_folder, private_folder, refuse_in_the_way, writing
 
 
 def simulate(command: Simulate) -> Path:
@@ -242,6 +243,23 @@ def _model_of(config: OfAModel) -> tuple[Any, SamplingConfig]:
         raise UserError("arm: goes with run=, and model= names one generator already; give one of the two")
     model = load_model(config.model or _open(config.run), config.arm)
     return model, model.sampling.model_copy(update=config.sampling.model_dump(exclude_none=True))
+
+
+def export(command: Export) -> None:
+    from cmrfed.bundle import export_bundle
+    from cmrfed.layouts import Provenance
+    from cmrfed.site.request import digest
+    from cmrfed.updates import read_weights
+
+    out = new_folder(command.out)
+    model, sampling = _model_of(command)
+    made_by = Provenance(digest("", read_weights(model.generator)), _name_of_model(command), sampling)
+    with writing(out):
+        difference = export_bundle(model.generator, model.preprocessing, sampling, made_by, out, progress_bar)
+    console.print(f"bundle: {out}; its images differ from this generator's by {difference:.1e}", soft_wrap=True)
+    if not command.model:
+        told = "it holds what this arm learnt of patients: it may leave where the run's share/ may, and no further"
+        console.print(f"  {told}", style="yellow", soft_wrap=True, markup=False)
 
 
 def _name_of_model(config: OfAModel) -> str:

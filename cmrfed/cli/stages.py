@@ -283,6 +283,13 @@ class Distill(OfAModel):
     training: TrainingConfig = TrainingConfig()
 
 
+class Export(OfAModel):
+    """`cmrfed export`."""
+
+    out: AsWritten = Field(description="a new folder for the bundle")
+    format: Literal["monai_bundle"] = Field(default="monai_bundle", description="what the folder is laid out as")
+
+
 class Evaluate(OfARun):
     """`cmrfed evaluate`."""
 

@@ -29,14 +29,14 @@ class Provenance:
 
     generator_sha256: hex, of the generator's weights (`cmrfed.site.request.digest`). model: the run and arm, or the
     file, that it was read from. simulated: whether their masks are those of simulated hearts; masks that somebody gave
-    may be patients'.
+    may be patients'. seed: None before anything is drawn.
     """
 
     generator_sha256: str
     model: str
-    seed: int
     sampling: SamplingConfig
-    simulated: bool
+    seed: int | None = None
+    simulated: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
