@@ -20,8 +20,9 @@ from cmrfed.slices import masks_alone
 from cmrfed.updates import read_weights, save_generator
 from cmrfed.volumes import write_volume
 
-TOLERANCE = 1e-5
-"""How far a program's images may be from the generator's own, which go from -1 to 1."""
+TOLERANCE = 1e-4
+"""How far a program's images may be from the generator's own, which go from -1 to 1: by rounding alone, which DDPM's
+first step makes larger, for it divides by a signal of 0.006. Others stay within 1e-5."""
 _AUTHOR = "cmrfed export"
 _EXAMPLE_SEED = 2**63
 """Beyond all seeds that a configuration can name: no training saw this heart."""

@@ -14,6 +14,8 @@ from cmrfed.shapes import Image, Latent
 _ROWS = 2
 """Of the batch by which a program is traced; it takes any number."""
 _MOST_ROWS = 4096
+_BY_WHAT_IT_SEES = ("midpoint", "adaptive")
+"""Samplers whose times are numbers of Python's, found on the way."""
 
 
 class Drawing(nn.Module):
@@ -29,7 +31,7 @@ class Drawing(nn.Module):
 
 def refuse_inexpressible(generator: Generator, sampling: SamplingConfig) -> Denoiser:
     """The generator, where a program can do all that drawing from it takes. Raises UserError where it cannot."""
-    family, samplers = generator.config.family, "euler, heun, midpoint or dpm_solver"
+    family = generator.config.family
     if generator.config.levels > 1:
         raise UserError(
             f"model: draws stacks of {generator.config.levels} slices; only generators of slices are exported"
@@ -39,8 +41,11 @@ def refuse_inexpressible(generator: Generator, sampling: SamplingConfig) -> Deno
             f"model: family {family} does more than carry noise along a path, which no program here repeats; export "
             "another, as flow, ddpm, edm or shortcut"
         )
-    if sampling.sampler == "adaptive":
-        raise UserError(f"sampling.sampler: adaptive chooses its steps as it goes; choose {samplers}")
+    if sampling.sampler in _BY_WHAT_IT_SEES:
+        raise UserError(
+            f"sampling.sampler: {sampling.sampler} looks its times up as it goes, which no program repeats; choose euler, "
+            "heun or dpm_solver"
+        )
     return generator
 
 

@@ -9,12 +9,13 @@ import torch
 
 from cmrfed.api import sample
 from cmrfed.batches import unknown_conditions
-from cmrfed.bundle.export import TOLERANCE
 from cmrfed.bundle.program import Drawing, refuse_inexpressible, traced
 from cmrfed.config import GeneratorConfig, SamplingConfig
 from cmrfed.generators import build_generator
 from cmrfed.volumes import read_mask, read_volume
 
+TOLERANCE = {"flow": 1e-5, "edm": 1e-5, "shortcut": 1e-5, "ddpm": 1e-4}
+"""In images from -1 to 1; DDPM's first step divides by a signal of 0.006, and so multiplies what rounding does."""
 LABELS = {label: label for label in (0, 1, 2, 3, 255)}
 WITHOUT_CMRFED = """
 import sys
@@ -35,13 +36,13 @@ def test_the_foundations_bundle_draws_its_images_without_cmrfed(run_cmrfed, tmp_
     masks, _ = read_mask(out / "example" / "mask.nii.gz", LABELS)
     monkeypatch.setattr("cmrfed.sampling.autocast", lambda *_: torch.autocast("cpu", enabled=False))
     own = sample(out / "models" / "model.safetensors", masks, seed=3, phase="ES")
-    np.testing.assert_allclose(2 * read_volume(out / "drawn.nii.gz")[0] - 1, own, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(2 * read_volume(out / "drawn.nii.gz")[0] - 1, own, rtol=0, atol=TOLERANCE["flow"])
     code, printed = run_cmrfed("export", "model=foundation", f"out={out}")
     assert code == 2 and "is not empty" in printed
 
 
-@pytest.mark.parametrize("family", ["flow", "ddpm", "edm", "shortcut"])
-@pytest.mark.parametrize("sampler", ["euler", "heun", "midpoint", "dpm_solver"])
+@pytest.mark.parametrize("family", TOLERANCE)
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpm_solver"])
 @torch.no_grad()
 def test_every_path_and_sampler_is_drawn_alike_by_its_program(family, sampler):
     if family == "shortcut" and sampler != "euler":
@@ -58,4 +59,4 @@ def test_every_path_and_sampler_is_drawn_alike_by_its_program(family, sampler):
         }
         noises = torch.randn((rows, 1, 16, 16), generator=torch.Generator().manual_seed(7))
         own = generator.sample(told, sampling, torch.Generator().manual_seed(7))
-        torch.testing.assert_close(program(noises, told), own, rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(program(noises, told), own, rtol=0, atol=TOLERANCE[family])
