@@ -97,8 +97,8 @@ def of_any_scanner(conditions: Conditions, random: torch.Generator) -> Condition
     return found
 
 
-def unknown_conditions(names: Sequence[str], rows: int, grid: Sequence[int]) -> Conditions:
-    """These conditions, each UNKNOWN in every row, for images of that grid."""
+def unknown_conditions(names: Sequence[str], rows: int | torch.SymInt, grid: Sequence[int]) -> Conditions:
+    """These conditions, each UNKNOWN in every row, for images of that grid. rows: a symbol where torch exports."""
     kinds = ((name, TOLD[name]) for name in names)
     shapes = {name: (rows, *(grid if kind.shape is None else kind.shape)) for name, kind in kinds}
     return {name: torch.full(shape, TOLD[name].unknown, dtype=_dtype(name)) for name, shape in shapes.items()}

@@ -1,12 +1,11 @@
-"""A folder of masks -> a folder of synthetic cases: NAME.nii.gz, an image from 0 to 1, and NAME_gt.nii.gz, its mask.
+"""A folder of masks -> a folder of synthetic cases, an image from 0 to 1 for each mask, in any of `cmrfed.layouts`.
 
 Where no masks are given they are those of hearts on demand, `masks_of_nobody`: a patient's mask is a patient's data,
 which no generator's guarantee covers.
 
 Whatever can be wrong is found before the first image is drawn, and what of the masks is not drawn is counted. Masks are
-written with the labels of `cmrfed.shapes.Label`, whatever numbers they came with. A pair's place in `out` is its mask's
-place in the folder of masks, inside a folder for the vendor and one for the phase where several are drawn; a frame of a
-4-D mask is a pair of its own, NAME_frame07.
+written with the labels of `cmrfed.shapes.Label`, whatever numbers they came with. A frame of a 4-D mask is a pair of
+its own, NAME_frame07.
 """
 
 import hashlib
@@ -18,28 +17,33 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 from cmrfed.anatomy import everybody, whole_heart
 from cmrfed.columns import columns
-from cmrfed.conditions import CONDITIONS, UNLABELLED, Categorical
+from cmrfed.conditions import CONDITIONS, UNKNOWN, UNLABELLED, Categorical
 from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError, VoxelsConfig
 from cmrfed.core.progress import Progress, ProgressBar, counted
 from cmrfed.datasets import acdc, folder, mnms, mnms2, mscmrseg, ukbiobank
 from cmrfed.generators import Generator
 from cmrfed.generators.encoders import has_learnt
-from cmrfed.outputs import output_folder, refuse_in_the_way, writing
+from cmrfed.layouts import Asked, Files, Layout, Provenance, Synthetic, Written
+from cmrfed.layouts.contract import labels_in
+from cmrfed.members import LAYOUTS
+from cmrfed.outputs import output_folder, writing
 from cmrfed.parallel import map_in_order
 from cmrfed.preprocessing import PreparedMask, prepare_mask
 from cmrfed.sampling import synthesise
 from cmrfed.screening import Draw, Screen
 from cmrfed.shapes import STRUCTURES, VolumeMask
+from cmrfed.site.request import digest
 from cmrfed.slices import Slices, masks_alone
+from cmrfed.updates import read_weights
 from cmrfed.verification.ventricles import contradict_anatomy, enclosed
-from cmrfed.volumes import is_written_by, open_cine, read_mask, write_on_grid_of, write_volume
+from cmrfed.volumes import open_cine, read_mask, write_volume
 from cmrfed.volumes.nifti import SUFFIXES
 from cmrfed.volumetry import slice_levels
 
@@ -56,8 +60,6 @@ LABEL_TABLES: Mapping[str, Mapping[int, int]] = {
 }
 """Which number stands for which structure, by the data set whose masks are numbered so; 255 is unlabelled."""
 
-_AUTHOR = "cmrfed generate"
-"""Signed into every file's header, so that what is ours is known again, and images are known as synthetic."""
 _BYTES_A_VOXEL = 5
 """Of an image and its mask, before compression."""
 
@@ -73,13 +75,11 @@ class Stack:
 
 @dataclass(frozen=True)
 class Pair:
-    """A stack to be drawn for one vendor and phase, and the files that it gives."""
+    """A stack to be drawn as what it was asked for, and the files that it gives."""
 
     stack: Stack
-    vendor: str
-    phase: str
-    image: Path
-    mask: Path
+    asked: Asked
+    files: Files
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,8 @@ class Order:
     labels: a name in `LABEL_TABLES`. frames: of a 4-D mask, counted from 0; None for all that show a structure.
     grid: "input" puts images on their masks' own voxels, "model" puts both on the generator's grid.
     vendors, phases: every mask is drawn for each pair of them. told: what else the generator is told of all of them, by
-    condition. of_stack: and of some alone, by their names.
+    condition. of_stack: and of some alone, by their names. layout: a name in `LAYOUTS`. model: what the generator was
+    read from, as files tell it. simulated: whether the masks are those of simulated hearts.
     """
 
     masks: Path
@@ -102,6 +103,9 @@ class Order:
     seed: int = 0
     told: Mapping[str, object] = field(default_factory=dict)
     of_stack: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    layout: str = "pairs"
+    model: str = UNKNOWN
+    simulated: bool = False
 
     @cached_property
     def table(self) -> Mapping[int, int]:
@@ -111,13 +115,17 @@ class Order:
     def conditions(self) -> list[tuple[str, str]]:
         return list(product(self.vendors, self.phases))
 
+    @cached_property
+    def laid_out(self) -> Layout:
+        layout: Layout = LAYOUTS.load(self.layout)()
+        return layout
+
     def pair(self, stack: Stack, vendor: str, phase: str) -> Pair:
-        """Where the image and mask of that stack go."""
-        folder = self.out
-        for value, several in ((vendor, self.vendors), (phase, self.phases)):
-            folder = folder / value if len(several) > 1 else folder
-        image, mask = (folder / f"{stack.name}{end}.nii.gz" for end in ("", "_gt"))
-        return Pair(stack, vendor, phase, image, mask)
+        """What that stack is drawn as, and where its image and mask go."""
+        folders = tuple(value for value, several in ((vendor, self.vendors), (phase, self.phases)) if len(several) > 1)
+        known = {"vendor": vendor, "phase": phase, **self.told, **self.of_stack.get(stack.name, {})}
+        asked = Asked(stack.name, folders, {name: value for name, value in known.items() if value != UNKNOWN})
+        return Pair(stack, asked, self.laid_out.files(self.out, asked))
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,13 @@ class Plan:
     preprocessing: PreprocessingConfig
     pairs: list[Pair]
     not_drawn: Counter[str]
+
+
+class Drawn(NamedTuple):
+    """What came of a plan: the pairs on disk, and what screening came to, by reason."""
+
+    written: list[Written]
+    screened: Counter[str]
 
 
 def plan_cases(order: Order, preprocessing: PreprocessingConfig, progress: Progress | None = None) -> Plan:
@@ -151,8 +166,7 @@ def plan_cases(order: Order, preprocessing: PreprocessingConfig, progress: Progr
     pairs = [order.pair(stack, *condition) for stack, condition in product(stacks, order.conditions)]
     _refuse_collisions(pairs)
     output_folder(order.out, voxels * _BYTES_A_VOXEL * len(order.conditions))
-    written = [path for pair in pairs for path in (pair.image, pair.mask)]
-    refuse_in_the_way(written, lambda path: is_written_by(path, _AUTHOR))
+    order.laid_out.refuse(order.out, [pair.files for pair in pairs])
     return Plan(order, preprocessing, pairs, not_drawn)
 
 
@@ -162,31 +176,45 @@ def draw_cases(
     sampling: SamplingConfig,
     progress: Progress | None = None,
     screen: Screen | None = None,
-) -> Counter[str]:
-    """Draw and write every pair of the plan, but for those that do not pass the screen; returns what that came to."""
-    screened = Counter[str]()
+) -> Drawn:
+    """Draw and write every pair of the plan, but for those that do not pass the screen. `describe` comes after it."""
+    written, screened = list[Written](), Counter[str]()
+    made_by = provenance(generator, plan.order, sampling)
     for number, pair in enumerate(plan.pairs):
         path = pair.stack.path
         mask, spacing_mm = read_mask(path, plan.order.table, pair.stack.frame)
         prepared = prepare_mask(mask, spacing_mm, plan.preprocessing, str(path))
-        named = {"vendor": pair.vendor, "phase": pair.phase, "slice_level": slice_levels(prepared.masks)}
-        known = {**named, **plan.order.told, **plan.order.of_stack.get(pair.stack.name, {})}
+        known = {"slice_level": slice_levels(prepared.masks), **pair.asked.known}
         asked = masks_alone(prepared.masks, columns(len(prepared.masks), known), prepared.spacing_mm)
-        draw = partial(_drawn, generator, asked, sampling, f"{plan.order.seed}/{pair.stack.name}")
+        draw = partial(_drawn, generator, asked, sampling, plan.order.seed, pair.asked)
         images = _screened(screen, draw, screened) if screen else np.asarray(draw(0).images)
         if images is not None:
-            _write(pair, mask, prepared, (images + 1) / 2, plan.order.grid)
+            synthetic = _synthetic(path, mask, spacing_mm, prepared, (images + 1) / 2, plan.order.grid)
+            with writing(plan.order.out):
+                plan.order.laid_out.write(pair.files, synthetic, pair.asked, made_by)
+            written.append(Written(pair.asked, pair.files, labels_in(synthetic.mask)))
         if progress:
             progress(number + 1, len(plan.pairs))
-    return screened
+    return Drawn(written, screened)
+
+
+def describe(generator: Generator, order: Order, sampling: SamplingConfig, written: Sequence[Written]) -> None:
+    """Write what the order's layout tells of all pairs together, of several orders where they go into one folder."""
+    with writing(order.out):
+        order.laid_out.describe(order.out, written, provenance(generator, order, sampling))
+
+
+def provenance(generator: Generator, order: Order, sampling: SamplingConfig) -> Provenance:
+    """What every file tells of where it comes from."""
+    return Provenance(digest("", read_weights(generator)), order.model, sampling, order.seed, order.simulated)
 
 
 def not_understood(generator: Generator, plan: Plan) -> Counter[str]:
-    """What single stacks are known by and the generator makes nothing of, since it is not told of it or nobody's data
-    taught it the value; by reason, of how many pairs."""
+    """What stacks are known by and the generator makes nothing of, since it is not told of it or nobody's data taught
+    it the value; by reason, of how many pairs."""
     counts = Counter[str]()
     for pair in plan.pairs:
-        known = plan.order.of_stack.get(pair.stack.name, {})
+        known = pair.asked.known
         if untold := [name for name in known if name not in generator.config.conditions]:
             counts[f"drawn without their {', '.join(untold)}, of which this generator is not told"] += 1
         for name, value in known.items():
@@ -196,8 +224,13 @@ def not_understood(generator: Generator, plan: Plan) -> Counter[str]:
     return +counts
 
 
-def _drawn(generator: Generator, asked: Slices, sampling: SamplingConfig, name: str, number: int) -> Slices:
-    return synthesise(generator, asked, sampling, _seed(f"{name}/{number}" if number else name))
+def _drawn(
+    generator: Generator, slices: Slices, sampling: SamplingConfig, seed: int, asked: Asked, number: int
+) -> Slices:
+    """A stack, alike from slice to slice and to the heart's other moments; its next looks, where number is above 0."""
+    again = f"/{number}" if number else ""
+    own, heart = _seed(f"{seed}/{asked.name}{again}"), _seed(f"{seed}/{asked.heart}{again} heart")
+    return synthesise(generator, slices, sampling, own, heart_seed=heart)
 
 
 def _screened(screen: Screen, draw: Draw, counted: Counter[str]) -> Float32[np.ndarray, "kept size size"] | None:
@@ -331,7 +364,7 @@ def _refuse_collisions(pairs: list[Pair]) -> None:
     """Raise UserError when two would be one file."""
     writes: dict[Path, Path] = {}
     for pair in pairs:
-        for path in (pair.image, pair.mask):
+        for path in pair.files:
             if path in writes:
                 both = f"{writes[path]} and {pair.stack.path}"
                 raise UserError(f"{both}: both would be written to {path}; rename one of them")
@@ -343,16 +376,17 @@ def _seed(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
 
 
-def _write(
-    pair: Pair, mask: VolumeMask, prepared: PreparedMask, images: Float32[np.ndarray, "kept size size"], grid: str
-) -> None:
-    """The mask last: an image without one is seen to be unfinished."""
-    with writing(pair.image.parent):
-        if grid == "model":
-            write_volume(pair.image, images, prepared.spacing_mm, _AUTHOR)
-            write_volume(pair.mask, prepared.masks, prepared.spacing_mm, _AUTHOR)
-            return
-        whole = np.zeros(mask.shape, np.float32)
-        whole[prepared.kept] = prepared.grid.back(images).clip(0, 1)
-        write_on_grid_of(pair.image, whole, pair.stack.path, _AUTHOR)
-        write_on_grid_of(pair.mask, mask, pair.stack.path, _AUTHOR)
+def _synthetic(
+    path: Path,
+    mask: VolumeMask,
+    spacing_mm: tuple[float, float, float],
+    prepared: PreparedMask,
+    images: Float32[np.ndarray, "kept size size"],
+    grid: str,
+) -> Synthetic:
+    """The pair on the grid that was asked for."""
+    if grid == "model":
+        return Synthetic(images, prepared.masks, prepared.spacing_mm)
+    whole = np.zeros(mask.shape, np.float32)
+    whole[prepared.kept] = prepared.grid.back(images).clip(0, 1)
+    return Synthetic(whole, mask, spacing_mm, like=path)

@@ -102,6 +102,14 @@ SPACES = Members(
 )
 """Spaces that a path runs in."""
 
+LAYOUTS = Members(
+    pairs="cmrfed.layouts.pairs:Pairs",
+    nnunet="cmrfed.layouts.nnunet:NnUnet",
+    bids="cmrfed.layouts.bids:Bids",
+    dicom="cmrfed.layouts.dicom:DicomSeries",
+)
+"""How synthetic pairs lie on disk."""
+
 RULES = Members(
     mean="cmrfed.aggregation.mean:MEAN",
     median="cmrfed.aggregation.median:MEDIAN",

@@ -9,6 +9,7 @@ NEEDED = {
     "anatomy": ["out=o"],
     "generate": ["out=o"],
     "distill": ["out=o"],
+    "export": ["out=o"],
     "finetune": ["data.root=r", "out=o"],
     "evaluate": ["data=acdc", "data.root=r"],
     "report compare": ["run=a,b"],

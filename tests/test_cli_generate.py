@@ -1,5 +1,6 @@
 """cmrfed generate, from masks on disk to pairs on disk; and what commands do with an `out` they cannot take."""
 
+import json
 import shutil
 from collections import namedtuple
 
@@ -10,7 +11,7 @@ from toy_hearts import SPACING_MM, toy_mask
 from cmrfed.federation import Arm
 from cmrfed.shapes import Label
 from cmrfed.updates import load_generator, read_weights, save_generator
-from cmrfed.volumes import read_volume, write_volume
+from cmrfed.volumes import notes_of, read_volume, write_volume
 
 FAST = ("sampling.steps=1",)
 
@@ -128,6 +129,25 @@ def test_what_cannot_be_used_is_refused_and_nothing_is_touched(run, tmp_path, ma
     assert said in printed
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.nii.gz")} == before
     assert not (tmp_path / "out").exists()
+
+
+def test_another_format_is_told_where_all_comes_from_and_what_was_not_learnt(run, tmp_path):
+    words = ["hearts=1", "phase=ED", "vendor=GE", "grid=model", "format=bids", *FAST]
+    code, printed = run("generate", "model=foundation", *words, "out=out")
+    assert code == 0 and "1 image and mask pairs" in printed
+    assert "drawn as of unknown vendor, since this generator never learnt GE (1)" in printed
+    told = json.loads((tmp_path / "out" / "dataset_description.json").read_text())["GeneratedBy"][0]
+    assert told["Model"] == "foundation" and "masks of simulated hearts" in told["Description"]
+    assert str(tmp_path) not in json.dumps(told)
+    code, printed = run("generate", "model=foundation", *words, "out=out")
+    assert code == 2 and "is not empty" in printed
+
+
+def test_a_run_is_told_by_its_name_and_arm(run, tmp_path, masks, finished_tiny_run):
+    arguments = [f"run={finished_tiny_run.folder}", "arm=epsilon_0", f"masks={masks}", *FAST]
+    assert run("generate", *arguments, "out=out")[0] == 0
+    told = json.loads(notes_of(tmp_path / "out" / "heart.nii.gz")[0])
+    assert told["Model"] == f"arm epsilon_0 of run {finished_tiny_run.folder.name}"
 
 
 def test_a_model_file_of_an_older_version_is_drawn_by_its_run(run, masks, finished_tiny_run, tmp_path):

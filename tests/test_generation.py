@@ -34,7 +34,7 @@ def order(tmp_path):
 def drawn(monkeypatch, tiny_generator_config):
     """Draws an order with a generator that paints the LV white and all else black; returns how what was not drawn."""
 
-    def paint(generator, slices, *_):
+    def paint(generator, slices, *_, **__):
         return replace(slices, images=np.where(slices.masks == Label.LV, 1, -1).astype(np.float32))
 
     monkeypatch.setattr(generation, "synthesise", paint)
@@ -286,3 +286,22 @@ def test_a_disk_without_room_for_all_is_refused_before_anything_is_drawn(order, 
 def test_a_folder_without_masks_is_refused(order):
     with refuses(order.masks, "holds no .nii"):
         plan_cases(order, GRID)
+
+
+def test_moments_of_one_heart_begin_from_what_is_theirs_together_and_other_hearts_from_their_own(
+    order, monkeypatch, tiny_generator_config
+):
+    for name in ("a_ED", "a_ES", "b_ED"):
+        stored(order.masks / f"{name}.nii.gz", toy_mask(), np.eye(4))
+    seeds = []
+
+    def paint(generator, slices, sampling, seed, *, heart_seed):
+        seeds.append((seed, heart_seed))
+        return slices
+
+    monkeypatch.setattr(generation, "synthesise", paint)
+    generator = build_generator(tiny_generator_config, seed=0)
+    draw_cases(generator, plan_cases(order, GRID), SamplingConfig())
+    (a_ed, a_heart), (a_es, same_heart), (b_ed, b_heart) = seeds
+    assert a_heart == same_heart != b_heart
+    assert len({a_ed, a_es, b_ed, a_heart, b_heart}) == 5, "no noise is drawn twice from one seed"

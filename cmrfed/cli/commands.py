@@ -57,6 +57,9 @@ COMMANDS = {
         shown=("run", "arm", "model", "out", "seed", "distillation", "sampling.steps", "sampling.guidance",
                "training.precision", "training.device"),
     ),
+    "export": Command(
+        "runs", "export", "export", stages.Export, "a generator as a bundle that draws without cmrfed"
+    ),
     "evaluate": Command(
         "runs", "evaluate", "evaluate", stages.Evaluate, "measure fidelity, utility and leakage of a run"
     ),

@@ -1,4 +1,4 @@
-"""Commands about runs: simulate, prepare, pretrain, finetune, generate, evaluate, report."""
+"""Commands about runs: simulate, prepare, pretrain, finetune, generate, export, evaluate, report."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from cmrfed.cli.stages import (
     Compare,
     Distill,
     Evaluate,
+    Export,
     Finetune,
     Generate,
     OfAModel,
@@ -33,7 +34,7 @@ from cmrfed.config import (
 )
 from cmrfed.console import console, if_interrupted, progress_bar
 from cmrfed.core import atomic
-from cmrfed.outputs import output_file, output_folder, private_folder, refuse_in_the_way, writing
+from cmrfed.outputs import new_folder, output_file, output_folder, private_folder, refuse_in_the_way, writing
 
 
 def simulate(command: Simulate) -> Path:
@@ -114,21 +115,23 @@ def finetune(command: Finetune) -> None:
 
 
 def generate(config: Generate) -> None:
-    from cmrfed.generation import LEFT_OUT, draw_cases, not_understood, plan_cases
+    from cmrfed.generation import describe, draw_cases, not_understood, plan_cases
 
     out = output_folder(config.out)
     model, sampling = _model_of(config)
     screen = _screen(config, model.preprocessing)
-    counts = Counter[str]()
+    counts, written = Counter[str](), []
     with _orders(config, out, model) as orders:
         with progress_bar("reading masks") as progress:
             plans = [plan_cases(order, model.preprocessing, progress) for order in orders]
         for plan in plans:
             with progress_bar("generating") as progress:
-                counts += draw_cases(model.generator, plan, sampling, progress, screen)
-    pairs = sum(len(plan.pairs) for plan in plans) - counts[LEFT_OUT]
+                drawn = draw_cases(model.generator, plan, sampling, progress, screen)
+            written += drawn.written
+            counts += drawn.screened
+    describe(model.generator, orders[0], sampling, written)
     not_drawn = sum((plan.not_drawn for plan in plans), Counter[str]())
-    console.print(f"{pairs} image and mask pairs in {out}", soft_wrap=True, markup=False)
+    console.print(f"{len(written)} image and mask pairs in {out}", soft_wrap=True, markup=False)
     counts += sum((not_understood(model.generator, plan) for plan in plans), Counter[str]())
     for what, count in counts.items():
         console.print(f"  {what} ({count})", style="yellow", soft_wrap=True, markup=False)
@@ -176,7 +179,10 @@ def _orders(config: Generate, out: Path, model: Any) -> Iterator[list[Any]]:
     told = _told(config, model)
     vendors = (told.pop("vendor"),) if "vendor" in told else config.vendor
     phases = (told.pop("phase"),) if "phase" in told else config.phase
-    order = partial(Order, out=out, grid=config.grid, vendors=vendors, seed=config.seed, told=told)
+    order = partial(
+        Order, out=out, grid=config.grid, vendors=vendors, seed=config.seed, told=told, layout=config.format,
+        model=_name_of_model(config), simulated=config.masks is None,
+    )  # fmt: skip
     if config.anatomy is not None:
         yield [_hearts_order(config, Path(config.anatomy).expanduser(), order)]
         return
@@ -237,6 +243,31 @@ def _model_of(config: OfAModel) -> tuple[Any, SamplingConfig]:
         raise UserError("arm: goes with run=, and model= names one generator already; give one of the two")
     model = load_model(config.model or _open(config.run), config.arm)
     return model, model.sampling.model_copy(update=config.sampling.model_dump(exclude_none=True))
+
+
+def export(command: Export) -> None:
+    from cmrfed.bundle import export_bundle
+    from cmrfed.layouts import Provenance
+    from cmrfed.site.request import digest
+    from cmrfed.updates import read_weights
+
+    out = new_folder(command.out)
+    model, sampling = _model_of(command)
+    made_by = Provenance(digest("", read_weights(model.generator)), _name_of_model(command), sampling)
+    with writing(out):
+        difference = export_bundle(model.generator, model.preprocessing, sampling, made_by, out, progress_bar)
+    console.print(f"bundle: {out}; its images differ from this generator's by {difference:.1e}", soft_wrap=True)
+    if not command.model:
+        told = "it holds what this arm learnt of patients: it may leave where the run's share/ may, and no further"
+        console.print(f"  {told}", style="yellow", soft_wrap=True, markup=False)
+
+
+def _name_of_model(config: OfAModel) -> str:
+    """What files may tell of where a generator was read from: no path of this machine."""
+    if config.model:
+        return Path(config.model).name
+    run = _open(config.run)
+    return f"arm {config.arm or run.main_arm()} of run {run.folder.name}"
 
 
 def release(command: Release) -> None:

@@ -33,7 +33,7 @@ from cmrfed.config import (
     read_stage,
 )
 from cmrfed.keys import AsWritten
-from cmrfed.members import OneOf
+from cmrfed.members import LAYOUTS, OneOf
 from cmrfed.provision.description import LONGEST_SITE_NAME, SITE_NAME, SiteName
 
 ACCOUNT = r"^[A-Za-z_][\w.-]*$"
@@ -227,7 +227,10 @@ class Generate(OfAModel):
         default=None, description="folder of hearts by `cmrfed anatomy`, instead of masks=; told as its table has them"
     )
     hearts: int = Field(default=20, ge=1, le=10_000, description="without masks=: how many hearts, at ED and ES")
-    out: AsWritten = Field(description="folder for the pairs; only what generate wrote there is written over")
+    out: AsWritten = Field(
+        description="folder for the pairs, where only what generate wrote is written over; new for any format but pairs"
+    )
+    format: Annotated[str, OneOf(LAYOUTS)] = Field(default="pairs", description="how they lie there, and for what tool")
     labels: Literal["cmrfed", "mnms", "mnms2", "ukbiobank", "acdc", "mscmrseg"] = Field(
         default="cmrfed", description="the data set whose numbers the masks have; the first four are numbered alike"
     )
@@ -278,6 +281,13 @@ class Distill(OfAModel):
     seed: Seed = Field(default=0, description="seed of the hearts whose masks are drawn for")
     distillation: DistillationConfig = DistillationConfig()
     training: TrainingConfig = TrainingConfig()
+
+
+class Export(OfAModel):
+    """`cmrfed export`."""
+
+    out: AsWritten = Field(description="a new folder for the bundle")
+    format: Literal["monai_bundle"] = Field(default="monai_bundle", description="what the folder is laid out as")
 
 
 class Evaluate(OfARun):

@@ -94,11 +94,11 @@ class GlobalEncoder(nn.Module):
 
     def forward(self, conditions: Conditions) -> Float[Tensor, "batch width"]:
         images = next(iter(conditions.values()))
-        missing = unknown_conditions([name for name in self.names if name not in conditions], len(images), ())
+        missing = unknown_conditions([name for name in self.names if name not in conditions], images.shape[0], ())
         told = conditions | {name: one.to(images.device) for name, one in missing.items()}
         embedded = [self.get_submodule(name)(told[name]) for name in self.names]
         if not embedded:
-            return torch.zeros(len(images), self.width, device=images.device)
+            return torch.zeros(images.shape[0], self.width, device=images.device)
         return torch.stack(embedded).sum(0)
 
     def has_learnt(self, name: str, value: str) -> bool:

@@ -104,11 +104,11 @@ _NO_STEP = 1e-6
 
 
 def _by_row(times: SamplingTimes, x_t: Latent) -> Float[Tensor, "steps batch"]:
-    return times[:, None].expand(-1, len(x_t))
+    return times[:, None].expand(-1, x_t.shape[0])
 
 
 def _last(seen: Seen, x_t: Latent, times: SamplingTimes) -> Latent:
-    return seen(x_t, times[-1].expand(len(x_t))).image
+    return seen(x_t, times[-1].expand(x_t.shape[0])).image
 
 
 def _slope(parts: Parts) -> Latent:

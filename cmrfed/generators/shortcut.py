@@ -56,7 +56,7 @@ class Shortcut(Denoiser):
 
     def denoise(self, noises: Latent, conditions: Conditions, sampling: SamplingConfig) -> Latent:
         """As many steps as asked for, all of one length."""
-        d = torch.full((len(noises),), 1 / sampling.steps, device=noises.device)
+        d = torch.full((noises.shape[0],), 1 / sampling.steps, device=noises.device)
         x_t = noises
         for step in range(sampling.steps):
             x_t = x_t + self.velocity(x_t, step * d, d, conditions, sampling.guidance) / sampling.steps

@@ -9,7 +9,16 @@ from cmrfed.volumes.case import FIND, Case, Cine, Entry, LongAxis
 from cmrfed.volumes.dicom import holds_dicom
 from cmrfed.volumes.limits import MAX_AXIS, MAX_BYTES, SPACING_RANGE_MM
 from cmrfed.volumes.load import load_case, open_cine
-from cmrfed.volumes.nifti import is_written_by, read_mask, read_volume, write_on_grid_of, write_volume
+from cmrfed.volumes.nifti import (
+    affine_as_read,
+    affine_of,
+    is_written_by,
+    notes_of,
+    read_mask,
+    read_volume,
+    write_on_grid_of,
+    write_volume,
+)
 from cmrfed.volumes.orientation import AS_STORED, Orientation
 from cmrfed.volumes.vendors import canonical_vendor
 
@@ -24,10 +33,13 @@ __all__ = [
     "Entry",
     "LongAxis",
     "Orientation",
+    "affine_as_read",
+    "affine_of",
     "canonical_vendor",
     "holds_dicom",
     "is_written_by",
     "load_case",
+    "notes_of",
     "open_cine",
     "read_mask",
     "read_volume",

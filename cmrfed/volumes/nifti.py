@@ -9,11 +9,11 @@ import logging
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float32, Float64, Shaped, UInt8
 from nibabel import imageglobals
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
@@ -26,6 +26,7 @@ from cmrfed.volumes.limits import check_finite, check_size, check_spacing, liste
 from cmrfed.volumes.orientation import AS_STORED, Orientation, orientation_of, to_rows_and_columns, turned_spacing
 
 SUFFIXES = (".nii.gz", ".nii")
+Affine: TypeAlias = Float64[np.ndarray, "4 4"]
 
 imageglobals.logger.setLevel(logging.CRITICAL + 1)  # what nibabel finds wrong is raised; it need not print it too
 _HEADER_WARNING = 30  # nibabel mends zero or negative spacings at this level in silence; here they are refused
@@ -94,16 +95,45 @@ def write_volume(
     array: Float32[np.ndarray, "*frame slice row column"] | UInt8[np.ndarray, "*frame slice row column"],
     spacing_mm: tuple[float, float, float],
     author: str = "",
+    notes: str = "",
+    affine: Affine | None = None,
 ) -> None:
     """Write a stack (slice, row, column), or several frames of it, as NIfTI that the readers give back exactly.
 
     The file appears whole or not at all. Spacing is in mm in the order slice, row, column. `author`: whose file
-    `is_written_by` will say it is.
+    `is_written_by` will say it is. `notes`: text that goes along in the header, as a comment.
+    `affine`: where it lies, of that spacing; `affine_of` by default.
     """
-    dz, dy, dx = spacing_mm
-    image = nib.Nifti1Image(array.T, np.diag([-dx, -dy, dz, 1.0]), dtype=array.dtype)
+    image = nib.Nifti1Image(array.T, affine_of(spacing_mm) if affine is None else affine, dtype=array.dtype)
     image.header.set_xyzt_units("mm", "sec")
-    _save(path, image, author)
+    _save(path, image, author, notes)
+
+
+def affine_of(spacing_mm: tuple[float, float, float]) -> Affine:
+    """Of a stack that lies nowhere yet: (column, row, slice) -> mm right, anterior, superior, columns to the patient's
+    left and rows to the posterior."""
+    dz, dy, dx = spacing_mm
+    return np.diag([-dx, -dy, dz, 1.0])
+
+
+def affine_as_read(path: Path) -> Affine:
+    """Of a file's stack as the readers turn it; `affine_of` its spacing where the file knows no orientation."""
+    image = open_image(path)
+    grid = _grid(path, image)
+    if _has_no_orientation(image):
+        return affine_of(grid.spacing_mm)
+    x, y = (axis for axis in range(3) if axis != grid.slice_axis)
+    across, down = (y, x) if grid.orientation.transpose else (x, y)
+    axes = image.affine[:3, [across, down, grid.slice_axis]]
+    found = np.eye(4)
+    found[:3, :3] = axes / np.linalg.norm(axes, axis=0) * grid.spacing_mm[::-1]
+    found[:3, 3] = image.affine[:3, 3]
+    flips = (grid.orientation.flip_columns, grid.orientation.flip_rows)
+    for axis, flipped in enumerate(flips):
+        if flipped:
+            found[:3, 3] += (grid.shape[2 - axis] - 1) * found[:3, axis]
+            found[:3, axis] *= -1
+    return found
 
 
 def write_on_grid_of(
@@ -111,9 +141,10 @@ def write_on_grid_of(
     array: Float32[np.ndarray, "slice row column"] | UInt8[np.ndarray, "slice row column"],
     like: Path,
     author: str = "",
+    notes: str = "",
 ) -> None:
     """Write a stack (slice, row, column), as the readers turned it, on the very grid of the NIfTI file `like`: its
-    order of axes, spacing and affine, and nothing else of its header."""
+    order of axes, spacing and affine, and nothing else of its header. `author`, `notes`: as of `write_volume`."""
     model = open_image(like)
     shape = model.shape[:3]
     places = _grid(like, model).turned(np.arange(np.prod(shape)).reshape(shape))
@@ -122,7 +153,7 @@ def write_on_grid_of(
     header = nib.Nifti1Header()
     for field in _GEOMETRY:
         header[field] = model.header[field]
-    _save(path, nib.Nifti1Image(stored, None, header, dtype=array.dtype), author)
+    _save(path, nib.Nifti1Image(stored, None, header, dtype=array.dtype), author, notes)
 
 
 _GEOMETRY = (
@@ -147,8 +178,20 @@ def _signature(author: str, voxels: Shaped[np.ndarray, "..."]) -> str:
     return f"{author} {hashlib.sha256(np.ascontiguousarray(voxels).tobytes()).hexdigest()[:32]}"
 
 
-def _save(path: Path, image: nib.Nifti1Image, author: str) -> None:
+def notes_of(path: Path) -> list[str]:
+    """The comments in a file's header."""
+    extensions = open_image(path).header.extensions
+    return [one.get_content().decode() for one in extensions if one.get_code() == _COMMENT]
+
+
+_COMMENT = 6
+"""NIfTI's code of a header extension that is plain text."""
+
+
+def _save(path: Path, image: nib.Nifti1Image, author: str, notes: str) -> None:
     """The file appears whole or not at all; signed, where it has an author."""
+    if notes:
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, notes.encode()))
     if author:
         image.header["descrip"] = _signature(author, np.asarray(image.dataobj)).encode()
     with atomic.replacing(path) as draft:
