@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.random import default_rng
 
 from cmrfed.anatomy import everybody, whole_heart
 from cmrfed.columns import columns
@@ -35,6 +36,7 @@ from cmrfed.layouts.contract import labels_in
 from cmrfed.members import LAYOUTS
 from cmrfed.outputs import output_folder, writing
 from cmrfed.parallel import map_in_order
+from cmrfed.phantom.styles import STYLES, sample_style
 from cmrfed.preprocessing import PreparedMask, prepare_mask
 from cmrfed.sampling import synthesise
 from cmrfed.screening import Draw, Screen
@@ -184,7 +186,7 @@ def draw_cases(
         path = pair.stack.path
         mask, spacing_mm = read_mask(path, plan.order.table, pair.stack.frame)
         prepared = prepare_mask(mask, spacing_mm, plan.preprocessing, str(path))
-        known = {"slice_level": slice_levels(prepared.masks), **pair.asked.known}
+        known = {"slice_level": slice_levels(prepared.masks), **_looks(generator, plan.order, pair.asked)}
         asked = masks_alone(prepared.masks, columns(len(prepared.masks), known), prepared.spacing_mm)
         draw = partial(_drawn, generator, asked, sampling, plan.order.seed, pair.asked)
         images = _screened(screen, draw, screened) if screen else np.asarray(draw(0).images)
@@ -214,7 +216,12 @@ def not_understood(generator: Generator, plan: Plan) -> Counter[str]:
     it the value; by reason, of how many pairs."""
     counts = Counter[str]()
     for pair in plan.pairs:
-        known = pair.asked.known
+        known = dict(pair.asked.known)
+        if _by_protocol(generator, pair.asked):
+            vendor = known.pop("vendor")
+            counts[
+                f"in looks of {vendor}'s public protocols, since no patient taught this generator {vendor}'s own"
+            ] += 1
         if untold := [name for name in known if name not in generator.config.conditions]:
             counts[f"drawn without their {', '.join(untold)}, of which this generator is not told"] += 1
         for name, value in known.items():
@@ -231,6 +238,22 @@ def _drawn(
     again = f"/{number}" if number else ""
     own, heart = _seed(f"{seed}/{asked.name}{again}"), _seed(f"{seed}/{asked.heart}{again} heart")
     return synthesise(generator, slices, sampling, own, heart_seed=heart)
+
+
+def _looks(generator: Generator, order: Order, asked: Asked) -> Mapping[str, object]:
+    """What is told of a pair. A vendor that no patient taught the generator, and whose public protocols its phantoms
+    did, is told as a scan by one of these, the same for all of a heart."""
+    if not _by_protocol(generator, asked):
+        return asked.known
+    style = sample_style(asked.known_as("vendor"), default_rng(_seed(f"{order.seed}/{asked.heart} style")))
+    return {**asked.known, "style": np.array([style.condition()], np.float32)}
+
+
+def _by_protocol(generator: Generator, asked: Asked) -> bool:
+    told, vendor = generator.config.conditions, asked.known_as("vendor")
+    if vendor not in STYLES or "style" not in told or "style" in asked.known:
+        return False
+    return "vendor" not in told or not has_learnt(generator, "vendor", vendor)
 
 
 def _screened(screen: Screen, draw: Draw, counted: Counter[str]) -> Float32[np.ndarray, "kept size size"] | None:

@@ -135,7 +135,7 @@ def test_another_format_is_told_where_all_comes_from_and_what_was_not_learnt(run
     words = ["hearts=1", "phase=ED", "vendor=GE", "grid=model", "format=bids", *FAST]
     code, printed = run("generate", "model=foundation", *words, "out=out")
     assert code == 0 and "1 image and mask pairs" in printed
-    assert "drawn as of unknown vendor, since this generator never learnt GE (1)" in printed
+    assert "in looks of GE's public protocols, since no patient taught this generator GE's own (1)" in printed
     told = json.loads((tmp_path / "out" / "dataset_description.json").read_text())["GeneratedBy"][0]
     assert told["Model"] == "foundation" and "masks of simulated hearts" in told["Description"]
     assert str(tmp_path) not in json.dumps(told)
@@ -225,3 +225,14 @@ def test_no_command_begins_on_a_full_disk(run, tmp_path, monkeypatch, command):
     assert code == 2
     assert "has 0 MiB free" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_vendor_that_only_phantoms_taught_is_drawn_in_looks_of_its_protocols_one_for_each_heart(run, tmp_path):
+    words = ["model=foundation", "hearts=1", "grid=model", *FAST]
+    assert run("generate", *words, "vendor=Siemens,GE", "out=out")[0] == 0
+    assert run("generate", *words, "out=unknown")[0] == 0
+    drawn = [
+        read_volume(tmp_path / folder / "heart0000_ED.nii.gz")[0] for folder in ("out/Siemens", "out/GE", "unknown")
+    ]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(drawn[one] - drawn[other]).mean() > 0.005
