@@ -18,7 +18,7 @@ from cmrfed.phantom.heart import ANGLES, Phase, RightExtent, Section, Ventricles
 
 RIGHT = RightExtent(
     reach=(0.92, 1.14), base_above_mm=(-14.0, 6.0), shortening=(0.98, 1.12), centre=(0.8, 1.1), insertion=(0.4, 0.7),
-    bluntness=0.1, tilt_rad=0.6,
+    bluntness=0.1, tilt_rad=0.6, tapering=1.6,
 )  # fmt: skip
 """Readers follow the right ventricle to the last slices, beyond the phantom's end, and outline less of its base. Its
 arms end in corners beside the septum, and its lower part lies further from it."""
@@ -33,6 +33,8 @@ _SYSTOLIC = 1.3
 """Of the endocardium's inset: trabeculae fold up."""
 _APICAL = (0.5, 0.9)
 """Level, 0 the base and 1 the apex, from which on the wall is drawn thicker than it is, and where all of it is."""
+_OVAL = (0.035, 0.012)
+"""How much longer than wide the left ventricle is, half of it, at the base and the apex: it is flatter at the septum."""
 _RIGHT_WANDERS = 1.3
 """How much further the right ventricle's outline strays than the left one's."""
 _SURE_MM = 15.0
@@ -57,6 +59,8 @@ class Reader:
         sections = [ventricles.section(z) for z in cuts_mm]
         levels = (np.array(cuts_mm) - ventricles.lv_base_mm) / ventricles.lv_length_mm
         endo, epi, rv = (np.stack([getattr(one, name) for one in sections]) for name in ("endo", "epi", "rv_radius"))
+        oval = 1 - np.interp(levels, (0, 1), _OVAL)[:, None] * _COS[1]
+        endo, epi = endo * oval, epi * oval
         inset = self.inset_mm * (_SYSTOLIC if phase == "ES" else 1.0)
         apical = np.interp(levels, _APICAL, (0, 1))[:, None] * self.apical_mm
         wall = np.maximum(epi - endo + inset, apical)

@@ -242,7 +242,8 @@ class RightExtent:
     al., JASE 2010), the left one 8. base_above_mm: its base, above the left one's. shortening: its reach at end
     systole, of that at end diastole. centre: of its outline, and insertion: the end of its arms, both from the left
     one's axis, in that one's radii. bluntness: half of its outline's least width there, as a share of its height.
-    tilt_rad: of its outline about its own centre, the lower part away from the left ventricle.
+    tilt_rad: of its outline about its own centre, the lower part away from the left ventricle. tapering: how late it
+    gets narrow on its way to the apex, a power of the way.
     """
 
     reach: tuple[float, float] = (0.72, 1.0)
@@ -252,6 +253,7 @@ class RightExtent:
     insertion: tuple[float, float] = (0.0, 0.3)
     bluntness: float = 0.5
     tilt_rad: float = 0.0
+    tapering: float = 2.2
 
 
 def sample_heart(rng: Generator, physiology: Physiology, right: RightExtent = RightExtent()) -> Heart:
@@ -373,6 +375,7 @@ class _RightShape:
     insertion: float
     bluntness: float
     tilt_rad: float
+    tapering: float
     base_above_mm: float
     harmonics: Ring
 
@@ -388,6 +391,7 @@ class _RightShape:
             insertion=rng.uniform(*extent.insertion),
             bluntness=extent.bluntness,
             tilt_rad=extent.tilt_rad,
+            tapering=extent.tapering,
             base_above_mm=rng.uniform(*extent.base_above_mm),
             harmonics=_f32(_uneven(rng, np.zeros(1), (0.0, 0.05, 0.07, 0.05, 0.03))[0]),
         )
@@ -421,7 +425,7 @@ def _right_outline(
     """
     v = np.clip((z - base) / (shape.reach * (apex - base)), 0, 1)
     ends = int(np.searchsorted(v, 1))
-    taper = (1 - v**2.2) ** 0.7
+    taper = (1 - v**shape.tapering) ** 0.7
     half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.5
     centre_s = shape.centre * epi
     away = epi - centre_s + 0.85 * widest * size * taper
