@@ -77,7 +77,7 @@ def _drawn(
     try:
         diastole = ed.blood(physiology.lv_edv_ml)
         systole = es.blood(physiology.lv_edv_ml - physiology.stroke_volume_ml)
-        muscle = _muscle(ed, diastole, asked)
+        muscle = _muscle(ed, diastole, physiology.rv_edv_ml, asked)
         masks = {
             "ED": ed.labelled(diastole, muscle, physiology.rv_edv_ml),
             "ES": es.labelled(systole, muscle, physiology.rv_esv_ml),
@@ -95,15 +95,15 @@ def _on_the_edge(mask: VolumeMask) -> bool:
     return bool(mask[:, [0, -1]].any() or mask[:, :, [0, -1]].any())
 
 
-def _muscle(ed: "_Ventricles", swelling: float, asked: HeartConfig) -> float:
-    """How many times as much muscle as was drawn the wall has."""
+def _muscle(ed: "_Ventricles", swelling: float, right_ml: float, asked: HeartConfig) -> float:
+    """How many times as much muscle as was drawn the wall has. The right ventricle says where segments begin."""
     if asked.mass_g is not None:
         return ed.muscle(swelling, asked.mass_g / MYOCARDIUM_G_PER_ML)
     muscle = 1.0
     if asked.wall_mm is None:
         return muscle
     for _ in range(_WALL_TRIES):
-        found = thickest_mm(ed.labelled(swelling, muscle, None), ed.window.spacing_mm)
+        found = thickest_mm(ed.labelled(swelling, muscle, right_ml), ed.window.spacing_mm)
         if abs(found - asked.wall_mm) < _WALL_MM:
             break
         muscle *= (asked.wall_mm / found) ** 1.2  # a thin wall's area goes with its thickness, a thick one's faster
@@ -224,8 +224,8 @@ class _Ventricles:
         entered = np.where(self._thinnest(swelling), 0, np.where(self.left, entered, np.inf))
         return self._taking_in(np.where(self._cavity(swelling), np.inf, entered), wanted_ml, "mass_g")
 
-    def labelled(self, swelling: float, muscle: float, right_ml: float | None) -> VolumeMask:
-        """right_ml: what the right ventricle is to hold; None leaves it as it was drawn."""
+    def labelled(self, swelling: float, muscle: float, right_ml: float) -> VolumeMask:
+        """right_ml: what the right ventricle is to hold."""
         cavity = self._cavity(swelling)
         beneath = self.radius_squared < swelling * self.endo_squared + muscle * self.ring
         mask = np.where((beneath & self.left) | self._thinnest(swelling), np.uint8(Label.MYO), np.uint8(0))
@@ -235,10 +235,8 @@ class _Ventricles:
         mask[self._right_piece(entered, right_ml)] = Label.RV
         return mask
 
-    def _right_piece(self, entered: Voxels, wanted_ml: float | None) -> Inside:
+    def _right_piece(self, entered: Voxels, wanted_ml: float) -> Inside:
         """The right ventricle; near its tip little is left of it beside the left one, and not in one piece."""
-        if wanted_ml is None:
-            return self._in_one_piece(entered < 1)
         for _ in range(_PIECE_TRIES):
             inside = entered < self._taking_in(entered, wanted_ml, "rv_edv_ml")
             piece = self._in_one_piece(inside)

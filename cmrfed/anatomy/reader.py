@@ -34,7 +34,7 @@ _SYSTOLIC = 1.3
 _APICAL = (0.5, 0.9)
 """Level, 0 the base and 1 the apex, from which on the wall is drawn thicker than it is, and where all of it is."""
 _OVAL = (0.035, 0.012)
-"""How much longer than wide the left ventricle is, half of it, at the base and the apex: it is flatter at the septum."""
+"""At the base and at the apex."""
 _RIGHT_WANDERS = 1.3
 """How much further the right ventricle's outline strays than the left one's."""
 _SURE_MM = 15.0
@@ -44,22 +44,26 @@ _SURE_MM = 15.0
 @dataclass(frozen=True)
 class Reader:
     """inset_mm: how far inside the wall the endocardium is drawn, at end diastole. apical_mm: the thinnest wall that is
-    drawn at the apex. wander_mm: how far the left ventricle's outlines stray (rms)."""
+    drawn at the apex. wander_mm: how far the left ventricle's outlines stray (rms). oval: by which part the left
+    ventricle is narrower than round from the septum to the free wall, and longer across, at the base and the apex."""
 
     inset_mm: float
     apical_mm: float
     wander_mm: float
+    oval: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def sample(cls, rng: Generator) -> "Reader":
-        return cls(inset_mm=rng.uniform(0.6, 2.2), apical_mm=rng.uniform(3.6, 6.8), wander_mm=rng.uniform(0.5, 1.1))
+        return cls(
+            inset_mm=rng.uniform(0.6, 2.2), apical_mm=rng.uniform(3.6, 6.8), wander_mm=rng.uniform(0.5, 1.1), oval=_OVAL
+        )
 
     def outlined(self, ventricles: Ventricles, cuts_mm: Sequence[float], phase: Phase, rng: Generator) -> list[Section]:
         """The sections at these heights, as they are drawn; more of them change nothing in the others."""
         sections = [ventricles.section(z) for z in cuts_mm]
         levels = (np.array(cuts_mm) - ventricles.lv_base_mm) / ventricles.lv_length_mm
         endo, epi, rv = (np.stack([getattr(one, name) for one in sections]) for name in ("endo", "epi", "rv_radius"))
-        oval = 1 - np.interp(levels, (0, 1), _OVAL)[:, None] * _COS[1]
+        oval = 1 - np.interp(levels, (0, 1), self.oval)[:, None] * _COS[1]
         endo, epi = endo * oval, epi * oval
         inset = self.inset_mm * (_SYSTOLIC if phase == "ES" else 1.0)
         apical = np.interp(levels, _APICAL, (0, 1))[:, None] * self.apical_mm

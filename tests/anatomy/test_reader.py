@@ -66,3 +66,12 @@ def test_the_right_ventricle_reaches_further_than_the_phantoms():
         return max(z for z in np.arange(0, 120.0) if phase.section(z).rv_radius.any()) / phase.lv_length_mm
 
     assert last_mm(RIGHT) > last_mm()
+
+
+def test_the_left_ventricle_is_longer_across_the_septums_way_by_twice_the_oval_and_holds_as_much(ventricles):
+    round, oval = (outlined(ventricles, oval=(part, part)) for part in (0.0, 0.03))
+    quarter = 512 // 4
+    for one, other in zip(round, oval, strict=True):
+        narrower, longer = (other.endo[at] / one.endo[at] for at in (2 * quarter, quarter))
+        assert longer / narrower == pytest.approx(1.03 / 0.97, rel=0.01)
+        assert (other.endo**2).sum() == pytest.approx((one.endo**2).sum(), rel=0.005)
