@@ -2,9 +2,12 @@
 
 Canaries are made-up patients whose gradient is the worst there can be: all of the clipping norm on one weight of their
 own, so that no two disturb each other. Each is put in by a fair coin and then treated like any patient: sampled,
-clipped, summed, noised. What left the site over all rounds, at the weights' places, is each canary's score, and
-`cmrfed.privacy.canaries` turns right guesses into a lower bound on epsilon. A bound above the plan's epsilon proves a
-fault; one below proves nothing, but this observer is as strong as the plan's own threat model allows.
+clipped, summed, noised. What left the site over all rounds, at the weights' places, is each canary's score. Right guesses
+prove a lower bound on epsilon: one for whatever mechanism (`cmrfed.privacy.canaries`), and two sharper ones that rest on
+what else the plan claims (`cmrfed.privacy.curve_audit`). The sharpest that applies also decides whether the plan is
+refuted, at a confidence of its own: of audits of a plan that is kept one in a thousand refutes it. A refuted plan proves
+a fault; one that stands proves nothing, but where patients are not sampled this observer is as strong as the plan's
+threat model allows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +22,9 @@ from cmrfed.config import CanaryAuditConfig, TrainingConfig, UserError
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
 from cmrfed.privacy import DistributedNoise, LocalNoise, Noised, Random, SecureRandom, epsilon
-from cmrfed.privacy.canaries import CanaryBound, audit_canaries, epsilon_lower_bound
+from cmrfed.privacy.canaries import CanaryBound, audit_canaries
+from cmrfed.privacy.curve_audit import BY_CURVE, BY_PLAN, CurveBound, audit_curve, power
+from cmrfed.privacy.trade_off import trade_off
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, choose_device, noised_sum, train, trained_weights
 from cmrfed.updates import Weights
@@ -28,24 +33,45 @@ _GUESSED_PARTS = (0.1, 0.5, 1.0)
 """Parts of the canaries that are guessed: few with much certainty, or all. Fixed beforehand, and paid for by
 Bonferroni's correction."""
 
+_FALSE_ALARMS = 1e-3
+"""Part of the audits of a plan that is kept which may refute it: more would teach to ignore the alarm."""
+
+_TOO_LITTLE_NOISE = 0.8
+"""A fault that an audit should find: this part of the noise that was planned."""
+
 
 @dataclass(frozen=True)
 class CanaryOutcome:
-    """The largest lower bound of all tries, beside what the plan claims and what the audit could have shown at most."""
+    """Three lower bounds beside what the plan claims, the verdict, and how likely a fault would have been found.
 
-    best: CanaryBound
+    `best` holds for any mechanism, `by_curve` for any with a curve of the plan's kind, `by_plan` for such as treat
+    canaries independently; None where the plan does not. `power` is the chance that a fifth less noise than planned is
+    refuted, if the guesses are as good as can be.
+    """
+
     claimed_epsilon: float
-    largest_possible: float
+    claimed_noise: float
+    best: CanaryBound
+    by_curve: CurveBound
+    by_plan: CurveBound | None
+    refuted: bool
+    power: float
 
     @property
-    def refuted(self) -> bool:
-        """Whether the claim is wrong, but for the audit's confidence."""
-        return self.best.epsilon_lower > self.claimed_epsilon
+    def sharpest(self) -> CurveBound:
+        """The bound that decides: which one it is depends on the plan alone."""
+        return self.by_plan or self.by_curve
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the plan's noise lies outside the bound, which is no verdict yet."""
+        noise = self.sharpest.noise_multiplier
+        return noise is not None and noise <= self.claimed_noise and not self.refuted
 
     @property
     def has_power(self) -> bool:
-        """Whether any outcome at all could have refuted the claim."""
-        return self.largest_possible > self.claimed_epsilon
+        """Whether a fifth less noise than planned would rather be found than not."""
+        return self.power >= 0.5
 
 
 class Canaries(Sequence[Tensor]):
@@ -81,7 +107,7 @@ def run_canary_audit(
     """Train as the plan says, with canaries at the first site, and bound epsilon from below.
 
     `sites` is one data set where the plan's noise is the site's own, else as many as share it. Raises UserError when
-    there are fewer trained weights than canaries.
+    there are fewer trained weights than canaries, CannotBound where the plan's trade-off curve cannot be computed.
     """
     weights = sum(weight.numel() for weight in trained_weights(generator))
     if weights < config.canaries:
@@ -92,6 +118,7 @@ def run_canary_audit(
     coordinates = np.random.default_rng().choice(weights, config.canaries, replace=False)
     inserted = SecureRandom().bernoulli(0.5, config.canaries).numpy()
     canaries = Canaries(coordinates[inserted], weights, plan.clipping.largest_norm)
+    trade_off(plan.event(plan.steps))  # a curve that cannot be computed is known before the training
     moved = np.zeros(weights)
     for done, update in enumerate(_updates(generator, sites, plan, training, canaries, config), start=1):
         moved += update
@@ -148,13 +175,33 @@ def _conclude(
     plan: LocalNoise | DistributedNoise,
     config: CanaryAuditConfig,
 ) -> CanaryOutcome:
+    event, error = plan.event(plan.steps), 1 - config.confidence
+    by_curve = audit_curve(BY_CURVE, scores, inserted, event, plan.delta, config.confidence)
+    by_plan = audit_curve(BY_PLAN, scores, inserted, event, plan.delta, config.confidence)
+    method, decides = (BY_PLAN, by_plan) if _independent(plan) else (BY_CURVE, by_curve)
+    curve, counted = trade_off(event), (decides.canaries, decides.guesses, decides.correct)
+    weaker = trade_off(event.model_copy(update={"noise_multiplier": _TOO_LITTLE_NOISE * event.noise_multiplier}))
+    return CanaryOutcome(
+        claimed_epsilon=epsilon([event], plan.delta, plan.accountant),
+        claimed_noise=event.noise_multiplier,
+        best=_best(scores, inserted, plan.delta, config),
+        by_curve=by_curve,
+        by_plan=by_plan if _independent(plan) else None,
+        refuted=method.refutes(curve, *counted, min(_FALSE_ALARMS, error)),
+        power=power(method, config.canaries, curve, weaker, min(_FALSE_ALARMS, error)),
+    )
+
+
+def _independent(plan: LocalNoise | DistributedNoise) -> bool:
+    """Whether nothing that is released mixes canaries: an adaptive norm is moved by all of them together."""
+    return plan.clipping.adaptive is None
+
+
+def _best(
+    scores: Float[np.ndarray, " canary"], inserted: Bool[np.ndarray, " canary"], delta: float, config: CanaryAuditConfig
+) -> CanaryBound:
+    """The largest bound of several numbers of guesses."""
     confidence = 1 - (1 - config.confidence) / len(_GUESSED_PARTS)
     counts = [2 * round(part * config.canaries / 2) for part in _GUESSED_PARTS]
-    results = [audit_canaries(scores, inserted, count, plan.delta, confidence) for count in counts]
-    return CanaryOutcome(
-        best=max(results, key=lambda result: result.epsilon_lower),
-        claimed_epsilon=epsilon([plan.event(plan.steps)], plan.delta, plan.accountant),
-        largest_possible=max(
-            epsilon_lower_bound(config.canaries, count, count, plan.delta, confidence) for count in counts
-        ),
-    )
+    results = [audit_canaries(scores, inserted, count, delta, confidence) for count in counts]
+    return max(results, key=lambda result: result.epsilon_lower)

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 
 from opacus.accountants import PRVAccountant, RDPAccountant
 from opacus.accountants.analysis.prv import Domain, PoissonSubsampledGaussianPRV
+from opacus.accountants.analysis.prv.prvs import DiscretePRV
 from opacus.accountants.analysis.rdp import compute_rdp, get_privacy_spent
 from pydantic import BeforeValidator, Field
 
@@ -41,6 +42,11 @@ _PLD_PRECISION = 1e-4
 _FEW_ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
 _ORDERS_BELOW_2 = (1.1, 1.25, 1.5, 1.75)
 """They take thirty times as long, and matter where so little noise is added that 2 is the best of the few."""
+LOSS_DELTA_ERROR = 1e-10
+"""Of `discrete_loss`."""
+_LARGEST_LOSS_ERROR = 0.01
+_LOSS_ERROR_OF_ONE_STEP = 3e-4
+"""It grows with the root of the steps, so that the grid is as fine for many as for one."""
 _CALIBRATED_TO = 1e-3
 """Epsilon comes this close to its target, from below; the noise multiplier is then at least as close to the least."""
 
@@ -179,6 +185,20 @@ def strongest_attack(
             continue
         allowed = min(allowed, attacker_true_positive_rate(bound, one, false_positive_rate))
     return allowed
+
+
+def discrete_loss(event: GaussianEvent) -> tuple[DiscretePRV, float]:
+    """The privacy loss log(P / Q) of an event with sampling under P, the release with the patient, on a grid; and its
+    error in epsilon, beside LOSS_DELTA_ERROR in delta. Raises CannotBound where the PRV accountant's numerics fail."""
+    accountant, kind = _PRV(), (event.noise_multiplier, event.sample_rate, event.steps)
+    accountant.history = [kind]
+    error = min(_LARGEST_LOSS_ERROR, _LOSS_ERROR_OF_ONE_STEP * math.sqrt(event.steps))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return accountant._get_dprv(eps_error=error, delta_error=LOSS_DELTA_ERROR), error
+    except (RuntimeError, ValueError, ArithmeticError) as problem:
+        raise _cannot_bound((kind,), LOSS_DELTA_ERROR, "prv", str(problem)) from None
 
 
 @lru_cache(maxsize=4096)
