@@ -177,8 +177,10 @@ def _conclude(
 ) -> CanaryOutcome:
     event, error = plan.event(plan.steps), 1 - config.confidence
     by_curve = audit_curve(BY_CURVE, scores, inserted, event, plan.delta, config.confidence)
-    by_plan = audit_curve(BY_PLAN, scores, inserted, event, plan.delta, config.confidence)
-    method, decides = (BY_PLAN, by_plan) if _independent(plan) else (BY_CURVE, by_curve)
+    by_plan = (
+        audit_curve(BY_PLAN, scores, inserted, event, plan.delta, config.confidence) if _independent(plan) else None
+    )
+    method, decides = (BY_PLAN, by_plan) if by_plan else (BY_CURVE, by_curve)
     curve, counted = trade_off(event), (decides.canaries, decides.guesses, decides.correct)
     weaker = trade_off(event.model_copy(update={"noise_multiplier": _TOO_LITTLE_NOISE * event.noise_multiplier}))
     return CanaryOutcome(
@@ -186,7 +188,7 @@ def _conclude(
         claimed_noise=event.noise_multiplier,
         best=_best(scores, inserted, plan.delta, config),
         by_curve=by_curve,
-        by_plan=by_plan if _independent(plan) else None,
+        by_plan=by_plan,
         refuted=method.refutes(curve, *counted, min(_FALSE_ALARMS, error)),
         power=power(method, config.canaries, curve, weaker, min(_FALSE_ALARMS, error)),
     )

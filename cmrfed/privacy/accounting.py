@@ -44,9 +44,10 @@ _ORDERS_BELOW_2 = (1.1, 1.25, 1.5, 1.75)
 """They take thirty times as long, and matter where so little noise is added that 2 is the best of the few."""
 LOSS_DELTA_ERROR = 1e-10
 """Of `discrete_loss`."""
-_LARGEST_LOSS_ERROR = 0.01
-_LOSS_ERROR_OF_ONE_STEP = 3e-4
-"""It grows with the root of the steps, so that the grid is as fine for many as for one."""
+_LOSS_ERROR = 3e-4
+"""In units of the losses' own spread and size, so that no grid is far finer than another."""
+_LARGEST_LOSS = 700.0
+"""e^loss is still a number."""
 _CALIBRATED_TO = 1e-3
 """Epsilon comes this close to its target, from below; the noise multiplier is then at least as close to the least."""
 
@@ -192,11 +193,14 @@ def discrete_loss(event: GaussianEvent) -> tuple[DiscretePRV, float]:
     error in epsilon, beside LOSS_DELTA_ERROR in delta. Raises CannotBound where the PRV accountant's numerics fail."""
     accountant, kind = _PRV(), (event.noise_multiplier, event.sample_rate, event.steps)
     accountant.history = [kind]
-    error = min(_LARGEST_LOSS_ERROR, _LOSS_ERROR_OF_ONE_STEP * math.sqrt(event.steps))
+    error = _LOSS_ERROR * max(math.sqrt(event.steps), _rough_epsilon((kind,), LOSS_DELTA_ERROR))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return accountant._get_dprv(eps_error=error, delta_error=LOSS_DELTA_ERROR), error
+            loss = accountant._get_dprv(eps_error=error, delta_error=LOSS_DELTA_ERROR)
+        if loss.domain.t_max > _LARGEST_LOSS:
+            raise ValueError(f"its losses reach {loss.domain.t_max:.0f}")
+        return loss, error
     except (RuntimeError, ValueError, ArithmeticError) as problem:
         raise _cannot_bound((kind,), LOSS_DELTA_ERROR, "prv", str(problem)) from None
 

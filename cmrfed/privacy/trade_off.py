@@ -92,7 +92,7 @@ def trade_off(event: GaussianEvent) -> TradeOff:
     if event.sample_rate == 1:
         return TradeOff.gaussian(_mu(event))
     loss, error = discrete_loss(event)
-    epsilons = np.linspace(0, 1, _POINTS) ** 2 * min(float(loss.domain.t_max), _LARGEST_LOSS)
+    epsilons = np.linspace(0, 1, _POINTS) ** 2 * float(loss.domain.t_max)
     # sup_E Q(E) - e^eps P(E) = 1 - e^eps (1 - sup_E [P(E) - e^-eps Q(E)]), of the complements
     removed, complements = (_delta_from_above(loss, error, side) for side in (epsilons, -epsilons))
     added = np.clip(1 - np.exp(epsilons) * (1 - complements), 0.0, 1.0)
