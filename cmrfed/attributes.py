@@ -30,6 +30,8 @@ _SAID: dict[str, tuple[str, str]] = {
     "arrhythmogenic": ("pathology", "ARR"),
     "fallot": ("pathology", "FALL"),
     "tetralogy": ("pathology", "FALL"),
+    "tof": ("pathology", "FALL"),
+    "asd": ("pathology", "CIA"),
     "woman": ("sex", "F"),
     "female": ("sex", "F"),
     "man": ("sex", "M"),

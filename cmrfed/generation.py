@@ -24,11 +24,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from cmrfed.columns import columns
-from cmrfed.conditions import UNLABELLED
+from cmrfed.conditions import CONDITIONS, UNLABELLED, Categorical
 from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError
 from cmrfed.core.progress import Progress, ProgressBar, counted
 from cmrfed.datasets import acdc, folder, mnms, mnms2, mscmrseg, ukbiobank
 from cmrfed.generators import Generator
+from cmrfed.generators.encoders import has_learnt
 from cmrfed.outputs import output_folder, refuse_in_the_way, writing
 from cmrfed.parallel import map_in_order
 from cmrfed.phantom import phantom_patient
@@ -178,6 +179,21 @@ def draw_cases(
         if progress:
             progress(number + 1, len(plan.pairs))
     return screened
+
+
+def not_understood(generator: Generator, plan: Plan) -> Counter[str]:
+    """What single stacks are known by and the generator makes nothing of, since it is not told of it or nobody's data
+    taught it the value; by reason, of how many pairs."""
+    counts = Counter[str]()
+    for pair in plan.pairs:
+        known = plan.order.of_stack.get(pair.stack.name, {})
+        if untold := [name for name in known if name not in generator.config.conditions]:
+            counts[f"drawn without their {', '.join(untold)}, of which this generator is not told"] += 1
+        for name, value in known.items():
+            if isinstance(CONDITIONS[name], Categorical) and name not in untold:
+                unlearnt = not has_learnt(generator, name, str(value))
+                counts[f"drawn as of unknown {name}, since this generator never learnt {value}"] += unlearnt
+    return +counts
 
 
 def _drawn(generator: Generator, asked: Slices, sampling: SamplingConfig, name: str, number: int) -> Slices:

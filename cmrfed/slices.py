@@ -418,6 +418,7 @@ def masks_alone(
     masks: UInt8[np.ndarray, "slice row column"],
     conditions: Mapping[str, np.ndarray],
     spacing_mm: tuple[float, float, float],
+    name: str = "nobody",
 ) -> Slices:
     """One stack of nobody's, without images, to draw images for."""
     count = len(masks)
@@ -429,7 +430,7 @@ def masks_alone(
         visits=np.zeros(count, np.int64),
         stacks=np.zeros(count, np.int64),
         spacing_mm=np.tile(np.array(spacing_mm, np.float64), (count, 1)),
-        records=(Patient("nobody", "masks", UNKNOWN, UNKNOWN, UNKNOWN),),
+        records=(Patient(name, "masks", UNKNOWN, UNKNOWN, UNKNOWN),),
     )
 
 

@@ -41,12 +41,12 @@ def test_the_table_tells_what_was_asked_and_what_the_masks_measure(run_in_one_li
 
 
 def test_diseases_come_in_turn_and_ranges_are_drawn_from(run_in_one_line, tmp_path):
-    code, _ = run_in_one_line("anatomy", f"out={tmp_path}", "pathology=all", "ef=[0.3,0.6]", "n=6")
+    code, _ = run_in_one_line("anatomy", f"out={tmp_path}", "pathology=all", "ef=[0.3,0.6]", "n=8")
     assert code == 0
     rows = read_rows(tmp_path)
-    assert [row.pathology for row in rows] == ["NOR", "DCM", "HCM", "MINF", "RV", "NOR"]
+    assert [row.pathology for row in rows] == ["NOR", "DCM", "HCM", "MINF", "RV", "ASD", "TOF", "NOR"]
     drawn = [row.asked_ef for row in rows]
-    assert len(set(drawn)) == 6 and all(0.3 <= one <= 0.6 for one in drawn)
+    assert len(set(drawn)) == 8 and all(0.3 <= one <= 0.6 for one in drawn)
     np.testing.assert_allclose([row.ef for row in rows], drawn, atol=0.005)
 
 
@@ -108,6 +108,7 @@ def test_images_are_drawn_for_hearts_each_told_as_its_table_has_it(run_in_one_li
         "sampling.steps=1",
     )  # fmt: skip
     assert code == 0 and "2 image and mask pairs" in printed
+    assert "drawn without their severity, pathology, sex" in printed and "this generator is not told (2)" in printed
     (row,) = read_rows(tmp_path / "hearts")
     assert [columns["phase"][0] for columns in told.values()] == [0, 1]
     for columns in told.values():

@@ -29,7 +29,12 @@ _TRIES = 8
 _WALL_MM = 1.0
 """How far the thickest segment may be from what is asked."""
 _SHOWN, _COLUMNS = 10, 8
-_ASKED = tuple(name for name in HeartConfig.model_fields if name not in ("pathology", "severity", "sex"))
+_TOLD_AS = {"ASD": "CIA", "TOF": "FALL"}
+"""By the names that M&Ms-2 has for it, of which `cmrfed.conditions` has its own."""
+_BODY = ("age", "height_cm", "weight_kg")
+_ASKED = tuple(
+    name for name in HeartConfig.model_fields if name not in ("pathology", "severity", "sex", "body_surface_m2", *_BODY)
+)
 
 
 class HeartRow(Stage):
@@ -39,6 +44,11 @@ class HeartRow(Stage):
     pathology: str
     severity: float
     sex: Literal["F", "M"]
+    age: float | None
+    height_cm: float | None
+    weight_kg: float | None
+    body_surface_m2: float | None
+    bmi: float | None
     edv_ml: float
     esv_ml: float
     ef: float
@@ -57,7 +67,10 @@ class HeartRow(Stage):
     def conditions(self, phase: str) -> dict[str, object]:
         """What a generator may be told of the stack at this phase, by names in `cmrfed.conditions`."""
         measured = {"edv": self.edv_ml, "esv": self.esv_ml, "ejection_fraction": 100 * self.ef}
-        return {"phase": phase, "severity": self.severity, "pathology": self.pathology, "sex": self.sex, **measured}
+        pathology = _TOLD_AS.get(self.pathology, self.pathology)
+        person = {"sex": self.sex, "age": self.age, "bmi": self.bmi}
+        known = {name: value for name, value in person.items() if value is not None}
+        return {"phase": phase, "severity": self.severity, "pathology": pathology, **known, **measured}
 
 
 def draw_folder(
@@ -128,6 +141,14 @@ def _path(out: Path, index: int, phase: str) -> Path:
 
 
 def _drawn(numbered: tuple[int, HeartConfig], voxels: VoxelsConfig, seed: int, out: Path) -> HeartRow:
+    heart, row = whole_heart(numbered, voxels, seed)
+    for phase in PHASES:
+        write_volume(_path(out, numbered[0], phase), heart.masks[phase], heart.spacing_mm, _AUTHOR)
+    return row
+
+
+def whole_heart(numbered: tuple[int, HeartConfig], voxels: VoxelsConfig, seed: int) -> tuple[HeartMasks, HeartRow]:
+    """The heart of that number, drawn until nothing is wrong with it. Raises UserError where that never comes."""
     index, asked = numbered
     found: list[str] = []
     for number in range(1, _TRIES + 1):
@@ -135,9 +156,7 @@ def _drawn(numbered: tuple[int, HeartConfig], voxels: VoxelsConfig, seed: int, o
         measured = measure(heart.masks, heart.spacing_mm)
         found = violations(heart.masks) + list(_missed(asked, measured))
         if not found:
-            for phase in PHASES:
-                write_volume(_path(out, index, phase), heart.masks[phase], heart.spacing_mm, _AUTHOR)
-            return _row(index, asked, heart, measured, number)
+            return heart, _row(index, asked, heart, measured, number)
     raise UserError(
         f"{_name(index)}: no heart is like this ({found[0]}, the last of {_TRIES} that were drawn); ask for less of it"
     )
@@ -155,7 +174,10 @@ def _row(index: int, asked: HeartConfig, heart: HeartMasks, measured: Mapping[st
         pathology=physiology.pathology,
         severity=round(physiology.severity, 4),
         sex=physiology.sex,
+        body_surface_m2=asked.surface_m2 and round(asked.surface_m2, 4),
+        bmi=asked.bmi and round(asked.bmi, 4),
         tries=tries,
+        **{name: getattr(asked, name) for name in _BODY},
         **{name: round(value, 4) for name, value in measured.items()},
         **{f"asked_{name}": getattr(asked, name) for name in _ASKED},
     )
@@ -205,7 +227,8 @@ may go wherever the generator may.
 
 - `NAME_ED.nii.gz`, `NAME_ES.nii.gz`: masks at end diastole and end systole, slices from base to apex; 1 left
   ventricle, 2 its wall, 3 right ventricle
-- `hearts.csv`: what each heart is, was asked for (`asked_...`), and measures by Simpson's rule
+- `hearts.csv`: what each heart is, in which body where that was asked for, what else was asked (`asked_...`), and
+  what it measures by Simpson's rule
 - `hearts.png`: some of them
 
 `cmrfed generate anatomy=THIS_FOLDER out=...` draws images for them, by any generator and of any vendor.

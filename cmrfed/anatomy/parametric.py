@@ -5,18 +5,22 @@ what Simpson's rule is to find. One number says how far for all slices of a phas
 value of it; so the value that takes in as many voxels as are wanted is found by sorting these, without a search.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 from numpy.random import Generator
-from scipy import ndimage
 
 from cmrfed.anatomy.course import physiology_of
+from cmrfed.anatomy.reader import RIGHT, Reader
 from cmrfed.anatomy.segments import thickest_mm
+from cmrfed.anatomy.topology import bounds, pieces_by_slice
 from cmrfed.config import HeartConfig, UserError, VoxelsConfig
+from cmrfed.phantom.anatomy import HEART_TURN
 from cmrfed.phantom.heart import ANGLES, Heart, Phase, Physiology, Section, Ventricles, sample_heart, turn_of
+from cmrfed.phantom.receiver import VIEW_TURN
 from cmrfed.shapes import Label, VolumeMask
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML
 
@@ -24,12 +28,12 @@ PHASES: tuple[Phase, ...] = ("ED", "ES")
 
 _LEAST_EPI_MM = 5.0
 """Radius of the left ventricle's smallest section that is outlined."""
-_LEAST_RV_MM2 = 60.0
+_LEAST_RV_MM2 = 25.0
 """Area of the right one's smallest."""
 _LEAST_WALL_PIXELS = 1.6
 """Or the blood within a thinned wall would touch, across a corner, what is around it."""
-_ROOM_MM = 14.0
-"""Around the drawn outlines, for what is swollen."""
+_ROOM_MM, _LEAST_ROOM_MM = 14.0, 5.0
+"""Around the drawn outlines, for what is swollen; most need the least."""
 _WALL_TRIES, _WALL_MM = 6, 0.2
 _PIECE_TRIES, _LEAST_SHARED = 4, 0.5
 
@@ -54,17 +58,41 @@ def draw_heart(asked: HeartConfig, voxels: VoxelsConfig, rng: Generator) -> Hear
     it.
     """
     physiology = physiology_of(asked, rng)
-    heart = sample_heart(rng, physiology)
-    window = _Window.around(heart, _cuts(rng, heart, voxels.slice_mm), voxels, float(rng.normal(0.1, 0.42)))
-    ed, es = (_Ventricles.of(window, heart.phases[phase]) for phase in PHASES)
-    diastole = ed.blood(physiology.lv_edv_ml)
-    systole = es.blood(physiology.lv_edv_ml - physiology.stroke_volume_ml)
-    muscle = _muscle(ed, diastole, asked)
-    masks = {
-        "ED": ed.labelled(diastole, muscle, physiology.rv_edv_ml),
-        "ES": es.labelled(systole, muscle, physiology.rv_esv_ml),
-    }
-    return HeartMasks(physiology, {phase: window.pasted(masks[phase]) for phase in PHASES}, window.spacing_mm)
+    heart, reader = sample_heart(rng, physiology, RIGHT), Reader.sample(rng)
+    cuts_mm = _cuts(rng, heart, voxels.slice_mm)
+    sections = {phase: reader.outlined(ventricles, cuts_mm, phase, rng) for phase, ventricles in heart.phases.items()}
+    window = _Window.around(list(chain(*sections.values())), voxels, _turn(rng))
+    masks = _drawn(window.narrowed(_ROOM_MM - _LEAST_ROOM_MM), heart, sections, asked) or _drawn(
+        window, heart, sections, asked
+    )
+    return HeartMasks(physiology, masks, window.spacing_mm)
+
+
+def _drawn(
+    window: "_Window", heart: Heart, sections: Mapping[Phase, Sequence[Section]], asked: HeartConfig
+) -> dict[str, VolumeMask]:
+    """Both phases; none where a narrowed window has no room for them."""
+    physiology = heart.physiology
+    ed, es = (_Ventricles.of(window, heart.phases[phase], sections[phase]) for phase in PHASES)
+    try:
+        diastole = ed.blood(physiology.lv_edv_ml)
+        systole = es.blood(physiology.lv_edv_ml - physiology.stroke_volume_ml)
+        muscle = _muscle(ed, diastole, asked)
+        masks = {
+            "ED": ed.labelled(diastole, muscle, physiology.rv_edv_ml),
+            "ES": es.labelled(systole, muscle, physiology.rv_esv_ml),
+        }
+    except UserError:
+        if window.narrow:
+            return {}
+        raise
+    if window.narrow and any(_on_the_edge(mask) for mask in masks.values()):
+        return {}
+    return {phase: window.pasted(mask) for phase, mask in masks.items()}
+
+
+def _on_the_edge(mask: VolumeMask) -> bool:
+    return bool(mask[:, [0, -1]].any() or mask[:, :, [0, -1]].any())
 
 
 def _muscle(ed: "_Ventricles", swelling: float, asked: HeartConfig) -> float:
@@ -82,6 +110,11 @@ def _muscle(ed: "_Ventricles", swelling: float, asked: HeartConfig) -> float:
     return muscle
 
 
+def _turn(rng: Generator) -> float:
+    """The heart's about its axis, and the image's about the heart."""
+    return float(rng.normal(*HEART_TURN) - rng.normal(*VIEW_TURN))
+
+
 def _cuts(rng: Generator, heart: Heart, slice_mm: float) -> list[float]:
     """Heights of the slices: one above the left ventricle's base, the others from there to its apex."""
     first = rng.uniform(0.1, 0.9) * slice_mm
@@ -95,17 +128,17 @@ class _Window:
     s, t: mm towards the septum and the anterior wall. rows, columns: where the window's first pixel is in the image.
     """
 
-    cuts_mm: list[float]
     s: Float32[np.ndarray, "row column"]
     t: Float32[np.ndarray, "row column"]
     first: tuple[int, int]
     voxels: VoxelsConfig
+    narrow: bool = False
 
     @classmethod
-    def around(cls, heart: Heart, cuts_mm: list[float], voxels: VoxelsConfig, turn_rad: float) -> "_Window":
-        """The heart, turned about its axis, in the middle of the image."""
+    def around(cls, sections: list[Section], voxels: VoxelsConfig, turn_rad: float) -> "_Window":
+        """The heart that is cut so, turned about its axis, in the middle of the image."""
         cos, sin = np.cos(turn_rad), np.sin(turn_rad)
-        s, t = _outline([phase.section(z) for phase in heart.phases.values() for z in cuts_mm])
+        s, t = _outline(sections)
         x, y = -s * cos + t * sin, -s * sin - t * cos
         low, high = (np.array([end(y), end(x)]) for end in (np.min, np.max))
         pixel, middle = voxels.pixel_mm, (low + high) / 2
@@ -119,12 +152,18 @@ class _Window:
         at = [(np.arange(count) - (count - 1) / 2) * pixel + middle[axis] for axis, count in enumerate(counts)]
         rows, columns = np.meshgrid(*at, indexing="ij")
         return cls(
-            cuts_mm,
             (-columns * cos - rows * sin).astype(np.float32),
             (columns * sin - rows * cos).astype(np.float32),
             (int(first[0]), int(first[1])),
             voxels,
         )
+
+    def narrowed(self, by_mm: float) -> "_Window":
+        """The same points, without those that are so near to the window's edge."""
+        edge = int(by_mm / self.voxels.pixel_mm)
+        inner = (slice(edge, len(self.s) - edge), slice(edge, self.s.shape[1] - edge))
+        first = self.first[0] + edge, self.first[1] + edge
+        return replace(self, s=self.s[inner], t=self.t[inner], first=first, narrow=True)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -160,18 +199,18 @@ class _Ventricles:
     right: Bool[np.ndarray, "slice 1 1"]
 
     @classmethod
-    def of(cls, window: _Window, ventricles: Ventricles) -> "_Ventricles":
-        sections = [ventricles.section(z) for z in window.cuts_mm]
+    def of(cls, window: _Window, ventricles: Ventricles, sections: Sequence[Section]) -> "_Ventricles":
+        """sections: as they were outlined, at the window's cuts."""
         turn = turn_of(window.s, window.t)
         endo = np.stack([section.endo for section in sections]) ** 2
         epi = np.stack([section.epi for section in sections]) ** 2
-        z = np.array(window.cuts_mm)
+        z = np.array([section.z_mm for section in sections])
         shown = (z >= ventricles.lv_base_mm) & (np.sqrt(epi).mean(1) > _LEAST_EPI_MM)
         return cls(
             window,
             (window.s**2 + window.t**2)[None],
-            endo[:, turn],
-            (epi - endo)[:, turn],
+            endo.take(turn, axis=1),
+            (epi - endo).take(turn, axis=1),
             np.stack([_away(window, section) for section in sections]),
             shown[:, None, None],
             (z >= ventricles.rv_base_mm)[:, None, None],
@@ -208,7 +247,7 @@ class _Ventricles:
         for _ in range(_PIECE_TRIES):
             inside = entered < self._taking_in(entered, wanted_ml, "rv_edv_ml")
             piece = self._in_one_piece(inside)
-            if (piece == inside).all():
+            if np.count_nonzero(piece) == np.count_nonzero(inside):
                 break
             entered = np.where(inside & ~piece, np.inf, entered)
         return piece
@@ -217,15 +256,17 @@ class _Ventricles:
         """Of the slice that shows most the largest piece, and of each next one the piece that goes on from there, as
         far as one does that can be outlined."""
         kept = np.zeros_like(inside)
-        widest = int(np.argmax(inside.sum(axis=(1, 2))))
+        near = (slice(None), *bounds(inside))
+        pieces, found = pieces_by_slice(inside[near], across_corners=False), kept[near]
+        widest = int(np.argmax([np.count_nonzero(one) for one in inside]))
         least = _LEAST_RV_MM2 / self.window.voxels.pixel_mm**2
         for way in (range(widest, len(inside)), range(widest, -1, -1)):
-            before = inside[widest]
+            before = pieces[widest] > 0
             for index in way:
-                piece = _piece_over(inside[index], before)
+                piece = _piece_over(pieces[index], before)
                 if np.count_nonzero(piece) < least:
                     break
-                kept[index] = before = piece
+                found[index] = before = piece
         return kept
 
     def _cavity(self, swelling: float) -> Inside:
@@ -243,12 +284,18 @@ class _Ventricles:
         room = np.count_nonzero(np.isfinite(entered))
         if not 0 < count < room:
             raise UserError(f"{key}: slices so far apart have no room for {wanted_ml:.0f} ml of it in this heart")
-        here, beyond = np.partition(entered, (count - 1, count), axis=None)[count - 1 : count + 1]
+        near, reach = entered[:0], 1.0
+        while len(near) <= count:  # few of them are, and the others need no sorting
+            reach *= 2
+            near = entered[entered < reach]
+        here, beyond = np.partition(near, (count - 1, count))[count - 1 : count + 1]
         return float(here + beyond) / 2
 
 
 def _away(window: _Window, section: Section) -> Float32[np.ndarray, "row column"]:
     """As `_Ventricles.away`; infinite where there is no right ventricle."""
+    if not section.rv_radius.any():
+        return np.full(window.s.shape, np.inf, np.float32)
     s, t = window.s - np.float32(section.rv_centre[0]), window.t - np.float32(section.rv_centre[1])
     outline = section.rv_radius[turn_of(s, t)]
     with np.errstate(divide="ignore"):
@@ -264,13 +311,10 @@ def _outline(sections: list[Section]) -> tuple[np.ndarray, np.ndarray]:
     return np.ravel(s), np.ravel(t)
 
 
-def _piece_over(inside: Inside, before: Inside) -> Inside:
+def _piece_over(pieces: Int[np.ndarray, "row column"], before: Bool[np.ndarray, "row column"]) -> Inside:
     """The piece of a slice that has most in common with its neighbour's; none where that is little of either."""
-    pieces, count = ndimage.label(inside)
-    if not count:
-        return inside
-    shared = np.bincount(pieces[before], minlength=count + 1)
+    shared = np.bincount(pieces[before], minlength=1)
     shared[0] = 0
-    piece = np.asarray(pieces == np.argmax(shared))
+    piece = np.asarray(pieces == np.argmax(shared)) & (pieces > 0)
     over = min(np.count_nonzero(piece), np.count_nonzero(before))
-    return piece if shared.max() >= _LEAST_SHARED * over else np.zeros_like(inside)
+    return piece if shared.max() >= _LEAST_SHARED * over else np.zeros_like(piece)

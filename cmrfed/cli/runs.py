@@ -114,7 +114,7 @@ def finetune(command: Finetune) -> None:
 
 
 def generate(config: Generate) -> None:
-    from cmrfed.generation import LEFT_OUT, draw_cases, plan_cases
+    from cmrfed.generation import LEFT_OUT, draw_cases, not_understood, plan_cases
 
     out = output_folder(config.out)
     model, sampling = _model_of(config)
@@ -129,6 +129,7 @@ def generate(config: Generate) -> None:
     pairs = sum(len(plan.pairs) for plan in plans) - counts[LEFT_OUT]
     not_drawn = sum((plan.not_drawn for plan in plans), Counter[str]())
     console.print(f"{pairs} image and mask pairs in {out}", soft_wrap=True, markup=False)
+    counts += sum((not_understood(model.generator, plan) for plan in plans), Counter[str]())
     for what, count in counts.items():
         console.print(f"  {what} ({count})", style="yellow", soft_wrap=True, markup=False)
     for what, count in not_drawn.items():

@@ -11,7 +11,7 @@ over the defaults of the command's stage (`cmrfed.cli.overrides`). So `RunConfig
 has no default here: the command line's is the choice data=phantom.
 """
 
-from cmrfed.config.anatomy import HeartConfig, HeartsConfig, VoxelsConfig
+from cmrfed.config.anatomy import Disease, HeartConfig, HeartsConfig, VoxelsConfig
 from cmrfed.config.comparison import ComparisonConfig, LaunchConfig
 from cmrfed.config.data import MOST_TISSUES, DataConfig, PhantomConfig, PreprocessingConfig, Scanner
 from cmrfed.config.evaluation import (
@@ -71,6 +71,7 @@ __all__ = [
     "Count",
     "DataConfig",
     "Decay",
+    "Disease",
     "DistillationConfig",
     "EvaluationConfig",
     "ExecutionConfig",

@@ -1,14 +1,19 @@
 """Which hearts are asked for, and on which voxels."""
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from cmrfed.config.stage import Stage
+from cmrfed.config.stage import Stage, UserError
 
-Disease = Literal["NOR", "DCM", "HCM", "MINF", "RV"]
+Disease = Literal["NOR", "DCM", "HCM", "MINF", "RV", "ASD", "TOF"]
+"""What `cmrfed.anatomy.course` has a course of; the last two are one variant each of a congenital defect."""
 VolumeMl = Annotated[float, Field(ge=20, le=500)]
+_TRIES = 1000
+_SURFACE_M2 = (1.0, 3.0)
+_BODY_MASS_INDEX = (12.0, 70.0)
 
 
 class HeartConfig(Stage):
@@ -16,12 +21,23 @@ class HeartConfig(Stage):
 
     pathology: Disease = Field(
         default="NOR",
-        description="healthy, dilated, hypertrophic, infarcted, or with an overloaded right ventricle",
+        description="healthy, dilated, hypertrophic, infarcted, with an overloaded right ventricle, an atrial septal "
+        "defect, or a repaired tetralogy of Fallot",
     )
     severity: Annotated[float, Field(ge=0, le=1)] | None = Field(
         default=None, description="from 0, the same person in health, to 1, extreme"
     )
     sex: Literal["F", "M"] | None = Field(default=None, description="F or M")
+    age: Annotated[float, Field(ge=18, le=95)] | None = Field(
+        default=None, description="in years; volumes fall with it, and the muscle stays"
+    )
+    height_cm: Annotated[float, Field(ge=120, le=220)] | None = Field(
+        default=None, description="with weight_kg: volumes and mass go with the body's surface"
+    )
+    weight_kg: Annotated[float, Field(ge=30, le=250)] | None = Field(default=None, description="with height_cm")
+    body_surface_m2: Annotated[float, Field(ge=_SURFACE_M2[0], le=_SURFACE_M2[1])] | None = Field(
+        default=None, description="instead of height_cm and weight_kg"
+    )
     edv_ml: VolumeMl | None = Field(default=None, description="left ventricle's volume at end diastole")
     esv_ml: Annotated[float, Field(ge=5, le=450)] | None = Field(default=None, description="at end systole; or give ef")
     ef: Annotated[float, Field(ge=0.05, le=0.85)] | None = Field(
@@ -51,6 +67,40 @@ class HeartConfig(Stage):
             )
         return self
 
+    @model_validator(mode="after")
+    def _body(self) -> "HeartConfig":
+        if (self.height_cm is None) != (self.weight_kg is None):
+            given, missing = ("weight_kg", "height_cm") if self.height_cm is None else ("height_cm", "weight_kg")
+            raise ValueError(f"{given}: tells the body's surface only with {missing}; give both, or body_surface_m2")
+        if self.height_cm is None:
+            return self
+        if self.body_surface_m2 is not None:
+            raise ValueError("body_surface_m2: follows from height_cm and weight_kg; leave it out, or both of these")
+        for found, (low, high), what in (
+            (self.bmi, _BODY_MASS_INDEX, "body mass index of {:.0f} kg/m2"),
+            (self.surface_m2, _SURFACE_M2, "body surface of {:.1f} m2"),
+        ):
+            if found is not None and not low <= found <= high:
+                raise ValueError(
+                    f"weight_kg: {self.weight_kg:g} at height_cm={self.height_cm:g} is a {what.format(found)}; adults "
+                    f"have {low:g} to {high:g}"
+                )
+        return self
+
+    @property
+    def bmi(self) -> float | None:
+        """Body mass index in kg/m2; None where height and weight were not asked for."""
+        if self.height_cm is None or self.weight_kg is None:
+            return None
+        return self.weight_kg / (self.height_cm / 100) ** 2
+
+    @property
+    def surface_m2(self) -> float | None:
+        """The body's, of height and weight by Mosteller (N Engl J Med 1987, doi:10.1056/NEJM198710223171717)."""
+        if self.height_cm is None or self.weight_kg is None:
+            return self.body_surface_m2
+        return math.sqrt(self.height_cm * self.weight_kg / 3600)
+
 
 def _between(value: Any) -> Any:
     """A number, or two in order."""
@@ -74,14 +124,20 @@ def _listed(value: Any) -> Any:
     return get_args(Disease) if words == ["all"] else words
 
 
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
 class HeartsConfig(Stage):
     """Several hearts. Numbers are as in `HeartConfig`, or two between which each heart's own is drawn."""
 
     pathology: Annotated[tuple[Disease, ...], BeforeValidator(_listed)] = Field(
         default=("NOR",),
         min_length=1,
-        description="NOR healthy, DCM dilated, HCM hypertrophic, MINF infarcted, RV overloaded right ventricle; one, "
-        "or several in turn as HCM,DCM, or all",
+        description="NOR healthy, DCM dilated, HCM hypertrophic, MINF infarcted, RV overloaded right ventricle, ASD "
+        "atrial septal defect, TOF repaired tetralogy of Fallot; one, or several in turn as HCM,DCM, or all",
     )
     severity: Between | None = Field(
         default=None,
@@ -89,6 +145,12 @@ class HeartsConfig(Stage):
         "[LOW,HIGH], between which each heart's is drawn; null: as it goes with the others and with published ranges",
     )
     sex: Literal["F", "M"] | None = Field(default=None, description="null: one or the other")
+    age: Between | None = Field(
+        default=None, description="in years, 18 to 95: volumes fall with it; null: as in middle age"
+    )
+    height_cm: Between | None = Field(default=None, description="120 to 220, with weight_kg; null: of average size")
+    weight_kg: Between | None = Field(default=None, description="30 to 250, with height_cm")
+    body_surface_m2: Between | None = Field(default=None, description="1 to 3, instead of height_cm and weight_kg")
     edv_ml: Between | None = Field(default=None, description="left ventricle's volume at end diastole, 20 to 500")
     esv_ml: Between | None = Field(default=None, description="and at end systole, 5 to 450; or give ef")
     ef: Between | None = Field(default=None, description="left ventricle's ejection fraction, 0.05 to 0.85")
@@ -103,16 +165,24 @@ class HeartsConfig(Stage):
         """The hearts at both ends of every range."""
         for end in (min, max):
             try:
-                self.heart(0, end)
+                self._drawn(0, end)
             except ValidationError as error:
-                fault = error.errors()[0]
-                where = ".".join(map(str, fault["loc"]))
-                message = fault["msg"].removeprefix("Value error, ")
-                raise ValueError(f"{where}: {message}" if where else message) from None
+                raise ValueError(_first_fault(error)) from None
         return self
 
     def heart(self, index: int, draw: Callable[[float, float], float]) -> HeartConfig:
-        """The heart of that number; `draw` gives a number between two."""
+        """The heart of that number; `draw` gives a number between two. What no heart has together is drawn again.
+
+        Raises UserError where nearly all is such.
+        """
+        for _ in range(_TRIES):
+            try:
+                return self._drawn(index, draw)
+            except ValidationError as error:
+                fault = _first_fault(error)
+        raise UserError(f"{fault} (the last of {_TRIES} that were drawn); give narrower ranges")
+
+    def _drawn(self, index: int, draw: Callable[[float, float], float]) -> HeartConfig:
         values = {name: getattr(self, name) for name in HeartConfig.model_fields if name != "pathology"}
         drawn: dict[str, Any] = {
             name: draw(*value) if isinstance(value, tuple) else value for name, value in values.items()

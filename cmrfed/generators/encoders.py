@@ -33,6 +33,10 @@ class CategoricalEncoder(nn.Embedding):
         unknown = self.num_embeddings - 1
         return self.weight[unknown] + super().forward(index) * (index != unknown)[:, None]
 
+    def has_learnt(self, index: int) -> bool:
+        """Whether anybody's data taught a difference, without which the value is drawn as UNKNOWN."""
+        return bool(self.weight[index].any())
+
 
 class NumberEncoder(nn.Module):
     """A number as sines and cosines of its place in its range, through a layer that starts at zero; zero where it is
@@ -71,6 +75,13 @@ class PointEncoder(nn.Module):
         return self.out(F.silu(self.hidden(centred))) * known
 
 
+def has_learnt(network: nn.Module, name: str, value: str) -> bool:
+    """Whether a network tells that value of a category, of which it is told, from UNKNOWN: nobody's data may ever have
+    had it."""
+    encoders = (module for module in network.modules() if isinstance(module, GlobalEncoder) and name in module.names)
+    return any(encoder.has_learnt(name, value) for encoder in encoders)
+
+
 class GlobalEncoder(nn.Module):
     """The sum of the conditions' embeddings, so that a vendor seen only at ED still means something at ES."""
 
@@ -89,6 +100,12 @@ class GlobalEncoder(nn.Module):
         if not embedded:
             return torch.zeros(len(images), self.width, device=images.device)
         return torch.stack(embedded).sum(0)
+
+    def has_learnt(self, name: str, value: str) -> bool:
+        """Whether it tells that value of a category from UNKNOWN."""
+        encoder, condition = self.get_submodule(name), TOLD[name]
+        assert isinstance(encoder, CategoricalEncoder) and isinstance(condition, Categorical)
+        return encoder.has_learnt(condition.values.index(value))
 
     def embeddings(self) -> Iterator[nn.Parameter]:
         """The weights that say what values mean. Not those of the space that points lie in: a site moves in it."""

@@ -48,6 +48,9 @@ Outline = Float[np.ndarray, " _point"]
 PlanePoints = tuple[Plane, Plane]
 Discs = list[tuple["Atrium", PointValues]]
 
+HEART_TURN = (0.1, 0.42)
+"""Mean and standard deviation in radians of a heart's turn about its axis."""
+
 _FAR = np.float32(1e3)
 _FAT_AT_MOST_MM = 32.0
 _SPARSE = 8  # angles from one point of an outline to the next
@@ -411,7 +414,7 @@ def _sample_ridges(
 
 def _sample_pose(rng: Generator, heart: Heart) -> Pose:
     """The heart's middle, which lies to the right ventricle's side of the LV axis, near the image's centre."""
-    turn = rng.normal(0.1, 0.42)
+    turn = rng.normal(*HEART_TURN)
     section = heart.phases["ED"].section(heart.phases["ED"].lv_length_mm * 0.3)
     septal = len(section.rv_radius) // 2
     aside = 0.5 * (section.rv_centre[0] + float(section.rv_radius[septal]) - float(section.epi.mean()))

@@ -10,18 +10,21 @@ Kawel-Boehm et al., JCMR 2020. Disease: the definitions of ACDC's groups (Bernar
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 from numpy.random import Generator
 
+from cmrfed.config import Disease
 from cmrfed.phantom.fields import Plane, length
 
 Pathology = Literal["NOR", "DCM", "HCM", "MINF", "RV"]
 Sex = Literal["F", "M"]
 Phase = Literal["ED", "ES"]
 PATHOLOGIES: tuple[Pathology, ...] = ("NOR", "DCM", "HCM", "MINF", "RV")
+"""What the phantom's own patients have; `cmrfed.anatomy` draws more."""
 
 ANGLES = 512  # a power of two, for which the remainder is a bitwise "and"
 _ANGLE = np.linspace(-np.pi, np.pi, ANGLES, endpoint=False, dtype=np.float32)
@@ -42,10 +45,11 @@ class Physiology:
     `severity` goes from 0, hardly different from health, to 1, extreme; it means nothing in health. How much of each
     disease's mark there is follows: `bulge_mm`, what the thickest sector of HCM stands out by; `thinning`, the share
     of a scar's wall that is gone, and `akinesia`, of its contraction (above 1 it bulges); `flattening` of the septum
-    by the right ventricle's pressure, as a share of the radius.
+    by the right ventricle's pressure, as a share of the radius. `leak`: what the right ventricle pumps beyond the left
+    one's stroke, as a share of it: through a defect between the atria, or back through a valve that leaks.
     """
 
-    pathology: Pathology
+    pathology: Disease
     sex: Sex
     severity: float
     lv_edv_ml: float
@@ -58,16 +62,17 @@ class Physiology:
     thinning: float = 0.0
     akinesia: float = 0.0
     flattening: float = 0.0
+    leak: float = 0.0
 
     @property
     def stroke_volume_ml(self) -> float:
-        """What both ventricles pump in a beat when no valve leaks."""
+        """What the left ventricle pumps in a beat, and the right one too when nothing leaks."""
         return self.lv_edv_ml * self.ejection_fraction
 
     @property
     def rv_esv_ml(self) -> float:
-        """What the stroke leaves in the right ventricle; a valve leaks before less than three tenths are left."""
-        return max(self.rv_edv_ml - self.stroke_volume_ml, 0.3 * self.rv_edv_ml)
+        """What the stroke leaves in the right ventricle; the left one's valve leaks before less than three tenths."""
+        return max(self.rv_edv_ml - self.stroke_volume_ml * (1 + self.leak), 0.3 * self.rv_edv_ml)
 
 
 def sample_physiology(rng: Generator, pathology: Pathology, sex: Sex, severity: float | None = None) -> Physiology:
@@ -229,7 +234,21 @@ class Heart:
     trabeculation: float
 
 
-def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
+@dataclass(frozen=True)
+class RightExtent:
+    """Between which numbers it is drawn how far a right ventricle goes.
+
+    reach: where it ends, as a share of the way from its base to the left one's apex; it is about 7 cm long (Rudski et
+    al., JASE 2010), the left one 8. base_above_mm: its base, above the left one's. shortening: its reach at end
+    systole, of that at end diastole.
+    """
+
+    reach: tuple[float, float] = (0.72, 1.0)
+    base_above_mm: tuple[float, float] = (-10.0, 10.0)
+    shortening: tuple[float, float] = (0.85, 1.0)
+
+
+def sample_heart(rng: Generator, physiology: Physiology, right: RightExtent = RightExtent()) -> Heart:
     """Draw a heart with the wanted measurements: a blunt ellipsoid with an uneven wall, and a crescent beside it.
 
     From ED to ES the cavity shrinks ring by ring and shortens; each sector of wall keeps its volume, so that it
@@ -237,8 +256,8 @@ def sample_heart(rng: Generator, physiology: Physiology) -> Heart:
     """
     diastole = _left_ventricle(rng, physiology)
     systole = _contract(diastole, physiology)
-    shape = _RightShape.sample(rng, physiology)
-    shorter = replace(shape, reach=shape.reach * rng.uniform(0.85, 1.0))
+    shape = _RightShape.sample(rng, right)
+    shorter = replace(shape, reach=shape.reach * rng.uniform(*right.shortening))
     return Heart(
         physiology,
         {
@@ -337,11 +356,7 @@ def _contract(lv: _LeftVentricle, physiology: Physiology) -> _LeftVentricle:
 
 @dataclass(frozen=True)
 class _RightShape:
-    """The right ventricle's outline relative to the left one: see `_right_outline` for how each number is used.
-
-    reach: where it ends, as a share of the way from its base to the left one's apex. It is about 7 cm long (Rudski et
-    al., JASE 2010), the left one 8.
-    """
+    """The right ventricle's outline relative to the left one: see `_right_outline` for how each number is used."""
 
     centre: float
     height: float
@@ -354,16 +369,16 @@ class _RightShape:
     harmonics: Ring
 
     @classmethod
-    def sample(cls, rng: Generator, physiology: Physiology) -> "_RightShape":
+    def sample(cls, rng: Generator, extent: RightExtent) -> "_RightShape":
         return cls(
             centre=rng.uniform(0.4, 0.75),
             height=rng.uniform(0.92, 1.3),
             outflow_mm=rng.uniform(0, 14),
             outflow=rng.uniform(0.0, 0.45),
             squareness=rng.uniform(1.7, 2.6),
-            reach=rng.uniform(0.72, 1.0),
+            reach=rng.uniform(*extent.reach),
             insertion=rng.uniform(0.0, 0.3),
-            base_above_mm=rng.uniform(-10, 10),
+            base_above_mm=rng.uniform(*extent.base_above_mm),
             harmonics=_f32(_uneven(rng, np.zeros(1), (0.0, 0.05, 0.07, 0.05, 0.03))[0]),
         )
 
@@ -395,6 +410,7 @@ def _right_outline(
     epi: mean radius of the epicardium by level; widest: the largest of all levels.
     """
     v = np.clip((z - base) / (shape.reach * (apex - base)), 0, 1)
+    ends = int(np.searchsorted(v, 1))
     taper = (1 - v**2.2) ** 0.7
     half_height = shape.height * (0.35 * widest + 0.65 * epi) * (1 - 0.45 * v**1.3) * size**0.5
     centre_s = shape.centre * epi
@@ -403,14 +419,16 @@ def _right_outline(
     back = np.maximum(centre_s - shape.insertion * epi, 0.5 * half_height)
     centre_t = shape.outflow_mm * (1 - 2.2 * v)
     cos, sin = np.cos(_ANGLE)[None, :], np.sin(_ANGLE)[None, :]
-    half_width = np.where(cos > 0, away[:, None], back[:, None])
+    half_width = np.where(cos > 0, away[:ends, None], back[:ends, None])
     # towards the outflow tract, in front, the basal half is drawn out
-    drawn_out = 1 + shape.outflow * np.clip(1 - 2 * v, 0, 1)
-    half_height = half_height[:, None] * np.where(sin > 0, drawn_out[:, None], 1)
+    drawn_out = 1 + shape.outflow * np.clip(1 - 2 * v[:ends], 0, 1)
+    half_height = half_height[:ends, None] * np.where(sin > 0, drawn_out[:, None], 1)
     power = shape.squareness
-    radius = shape.harmonics / (np.abs(cos / half_width) ** power + np.abs(sin / half_height) ** power) ** (1 / power)
-    radius = np.where((v < 1)[:, None], radius, 0)
-    return _f32(np.stack([centre_s, centre_t], 1)), _f32(radius)
+    radius = np.zeros((len(z), ANGLES), np.float32)
+    radius[:ends] = shape.harmonics / (np.abs(cos / half_width) ** power + np.abs(sin / half_height) ** power) ** (
+        1 / power
+    )
+    return _f32(np.stack([centre_s, centre_t], 1)), radius
 
 
 @dataclass(frozen=True)
@@ -423,8 +441,7 @@ class _FreeCells:
 
     @classmethod
     def of(cls, epi_squared: AngleTable, centre: Float32[np.ndarray, "level 2"]) -> "_FreeCells":
-        s, t = np.meshgrid(_f32(np.arange(-35, 125, _CELL_MM)), _f32(np.arange(-80, 80, _CELL_MM)))
-        points = HeartPoints.at(s, t)
+        points = _cells()
         radii, places = [], []
         for level, (outline, middle) in enumerate(zip(np.sqrt(np.maximum(epi_squared, 0)), centre, strict=True)):
             free = np.flatnonzero(points.radius > outline.take(points.turn))
@@ -437,6 +454,13 @@ class _FreeCells:
         """Of the cells inside the right ventricle's outline."""
         inside = np.count_nonzero(self.radius < rv_radius.ravel().take(self.place))
         return inside * _CELL_MM**2 * _RISE_MM / 1000
+
+
+@cache
+def _cells() -> HeartPoints:
+    """The middles of all cells of a plane."""
+    s, t = np.meshgrid(_f32(np.arange(-35, 125, _CELL_MM)), _f32(np.arange(-80, 80, _CELL_MM)))
+    return HeartPoints.at(s, t)
 
 
 def _rv_rows(z: PerLevel, base: float, apex: float) -> Int[np.ndarray, " row"]:
@@ -468,8 +492,9 @@ def _uneven(rng: Generator, u: np.ndarray, amplitudes: tuple[float, ...]) -> np.
     """1 + sum_k a_k cos(k angle + phase_k), the phase turning slowly with height."""
     total = np.ones((len(u), ANGLES))
     for k, amplitude in enumerate(amplitudes, start=1):
-        phase = rng.uniform(-np.pi, np.pi) + rng.normal(0, 1.5) * u
-        total += amplitude * rng.normal() * np.cos(k * _ANGLE[None, :] + phase[:, None])
+        phase, height = rng.uniform(-np.pi, np.pi) + rng.normal(0, 1.5) * u, amplitude * rng.normal()
+        if amplitude:
+            total += height * np.cos(k * _ANGLE[None, :] + phase[:, None])
     return total
 
 

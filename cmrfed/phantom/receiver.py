@@ -13,6 +13,9 @@ from cmrfed.phantom.physics import Coils, ComplexPlanes, acquire, fold_rows, geo
 from cmrfed.phantom.styles import VendorStyle
 from cmrfed.phantom.thorax import ChestWall
 
+VIEW_TURN = (0.45, 0.3)
+"""Mean and standard deviation in radians of an image's turn about the heart."""
+
 
 @dataclass(frozen=True)
 class View:
@@ -30,7 +33,7 @@ class View:
     def sample(cls, rng: Generator, style: VendorStyle) -> "View":
         """Short-axis planes are doubly oblique: by site and operator they come turned by tens of degrees."""
         kept = min(SIZE, _even(SIZE * style.phase_fov))
-        return cls(rng.normal(0.45, 0.3), bool(rng.random() < 0.5), kept)
+        return cls(rng.normal(*VIEW_TURN), bool(rng.random() < 0.5), kept)
 
     @property
     def field_of_view_mm(self) -> tuple[float, float]:

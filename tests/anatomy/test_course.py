@@ -1,19 +1,22 @@
 """A disease's course goes from the same person's health to its extreme, without a jump, and always for the worse."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from cmrfed.anatomy.course import physiology_of
-from cmrfed.config import HeartConfig
+from cmrfed.anatomy.course import EXTREMES, physiology_of
+from cmrfed.config import Disease, HeartConfig
 
 RISES = {
     "DCM": {"lv_edv_ml": True, "ejection_fraction": False},
     "HCM": {"wall_mm": True, "bulge_mm": True, "ejection_fraction": True},
     "MINF": {"lv_edv_ml": True, "ejection_fraction": False, "akinesia": True, "thinning": True},
     "RV": {"rv_edv_ml": True, "rv_wall_mm": True, "flattening": True},
+    "ASD": {"rv_edv_ml": True, "lv_edv_ml": False, "flattening": True, "leak": True},
+    "TOF": {"rv_edv_ml": True, "ejection_fraction": False, "flattening": True, "leak": True},
 }
 
 
@@ -25,6 +28,18 @@ def at(severity, pathology, seed=3, **asked):
 def test_without_severity_it_is_the_person_in_health(pathology):
     healthy = at(0.0, "NOR")
     assert at(0.0, pathology) == replace(healthy, pathology=pathology)
+
+
+def test_of_every_disease_there_is_a_course():
+    assert tuple(EXTREMES) == get_args(Disease) and RISES.keys() == EXTREMES.keys() - {"NOR"}
+
+
+@pytest.mark.parametrize(("pathology", "flow_ratio"), [("ASD", 2.5), ("TOF", 2.0)])
+def test_what_leaks_is_pumped_by_the_right_ventricle_as_well(pathology, flow_ratio):
+    for seed in range(5):
+        found = at(1.0, pathology, seed)
+        pumped = found.rv_edv_ml - found.rv_esv_ml
+        assert pumped == pytest.approx(min(flow_ratio * found.stroke_volume_ml, 0.7 * found.rv_edv_ml))
 
 
 @pytest.mark.parametrize("pathology", RISES)

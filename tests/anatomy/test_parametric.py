@@ -1,16 +1,18 @@
 """Hearts on demand are whole hearts, and measure what they were asked to."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.random import default_rng
 
-from cmrfed.anatomy import draw_heart, measure, violations
-from cmrfed.config import HeartConfig, UserError, VoxelsConfig
+from cmrfed.anatomy import draw_heart, measure, parametric, violations
+from cmrfed.config import Disease, HeartConfig, UserError, VoxelsConfig
 
 VOXELS = VoxelsConfig()
-DISEASES = ("NOR", "DCM", "HCM", "MINF", "RV")
+DISEASES = get_args(Disease)
 
 
 def drawn(seed=0, voxels=VOXELS, **asked):
@@ -58,7 +60,7 @@ def test_the_mass_is_as_asked_whatever_the_slices(slice_mm):
 @pytest.mark.parametrize(
     ("pathology", "measure_name", "rises"),
     [("HCM", "wall_mm", True), ("DCM", "edv_ml", True), ("DCM", "ef", False), ("MINF", "ef", False),
-     ("RV", "rv_edv_ml", True)],
+     ("RV", "rv_edv_ml", True), ("ASD", "rv_edv_ml", True), ("TOF", "rv_edv_ml", True)],
 )  # fmt: skip
 def test_one_persons_masks_tell_the_severity(pathology, measure_name, rises):
     for seed in range(3):
@@ -74,6 +76,14 @@ def test_it_is_decided_by_its_seed_and_lies_in_the_middle_of_the_image():
     assert not np.array_equal(first.masks["ED"][3], other.masks["ED"][3])
     places = np.argwhere(first.masks["ED"].any(axis=0))
     np.testing.assert_allclose((places.min(0) + places.max(0)) / 2, 111.5, atol=6)
+
+
+@pytest.mark.parametrize("asked", [{"pathology": "TOF", "severity": 0.7}, {"wall_mm": 16.0}, {"rv_edv_ml": 330.0}])
+def test_a_narrow_window_changes_nothing(asked, monkeypatch):
+    found = drawn(4, **asked)
+    monkeypatch.setattr(parametric, "_LEAST_ROOM_MM", parametric._ROOM_MM)
+    for phase, mask in drawn(4, **asked).masks.items():
+        np.testing.assert_array_equal(found.masks[phase], mask)
 
 
 def test_an_image_too_small_for_it_is_refused_with_the_size_it_takes():

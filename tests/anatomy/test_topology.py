@@ -79,6 +79,15 @@ def test_what_is_none_is_named(masks, spoil, said):
     assert any(one.startswith("ED: ") and said in one for one in found), found
 
 
+def test_a_hole_is_told_from_a_piece_more_where_both_are(masks):
+    mask, index = masks["ED"], middle_of(masks["ED"])
+    hole(mask, index)
+    stray(mask, index)
+    found = violations(masks)
+    for said in ("the right ventricle has a hole", "the right ventricle is in several pieces"):
+        assert f"ED: slice {index}: {said}" in found
+
+
 def test_a_heart_that_fills_in_systole_is_none(masks):
     assert "no smaller than at ED" in violations({"ED": masks["ES"], "ES": masks["ED"]})[-1]
 

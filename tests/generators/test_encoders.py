@@ -9,7 +9,7 @@ import torch
 from cmrfed.conditions import CONDITIONS, UNLABELLED
 from cmrfed.config import GeneratorConfig
 from cmrfed.generators import build_generator
-from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder, NumberEncoder, PointEncoder
+from cmrfed.generators.encoders import DenseEncoder, GlobalEncoder, NumberEncoder, PointEncoder, has_learnt
 
 WIDTH = 6
 
@@ -55,6 +55,19 @@ def test_a_condition_that_is_not_named_is_unknown():
     torch.testing.assert_close(encoder({"vendor": vendor}), encoder(all_named))
     nothing = {"mask": torch.zeros(2, 4, 4), "vendor": torch.tensor([4, 4])}
     torch.testing.assert_close(encoder({"mask": nothing["mask"]}), encoder(nothing))
+
+
+def test_a_value_that_nobody_taught_is_the_unknown_one_and_said_to_be():
+    network = torch.nn.ModuleList([GlobalEncoder(("vendor", "pathology"), WIDTH)])
+    with torch.no_grad():
+        network[0].get_submodule("pathology").weight[[1, -1]] = 0.5  # DCM, and what is common to all
+    assert has_learnt(network, "pathology", "DCM") and not has_learnt(network, "pathology", "FALL")
+    dcm, fallot, unknown = (
+        network[0]({"pathology": torch.tensor([CONDITIONS["pathology"].read(value)])})
+        for value in ("DCM", "FALL", "unknown")
+    )
+    torch.testing.assert_close(fallot, unknown)
+    assert not torch.allclose(dcm, unknown)
 
 
 def test_a_site_adapts_what_values_mean_and_not_the_space_of_looks():

@@ -1,0 +1,47 @@
+"""Hearts as slices on the common grid, in memory: what generators draw for where no patient's mask may be taken."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from cmrfed.anatomy.folder import whole_heart
+from cmrfed.anatomy.parametric import PHASES
+from cmrfed.columns import columns
+from cmrfed.config import HeartConfig, PreprocessingConfig, VoxelsConfig
+from cmrfed.core.progress import Progress, counted
+from cmrfed.parallel import map_in_order
+from cmrfed.preprocessing import prepare_mask
+from cmrfed.slices import Slices, concatenate, masks_alone
+from cmrfed.volumetry import slice_levels
+
+
+def heart_slices(
+    requests: Sequence[HeartConfig],
+    voxels: VoxelsConfig,
+    preprocessing: PreprocessingConfig,
+    seed: int,
+    progress: Progress | None = None,
+) -> Slices:
+    """Masks of the hearts at both phases, without images, each heart a patient of nobody's, told as its measures are.
+
+    They are those that `draw_folder` writes for the same requests and seed.
+    """
+    one = partial(_slices_of, voxels=voxels, preprocessing=preprocessing, seed=seed)
+    drawn = map_in_order(one, list(enumerate(requests)))
+    return concatenate(list(counted(drawn, len(requests), progress)))
+
+
+def _slices_of(
+    numbered: tuple[int, HeartConfig], voxels: VoxelsConfig, preprocessing: PreprocessingConfig, seed: int
+) -> Slices:
+    heart, row = whole_heart(numbered, voxels, seed)
+    stacks = []
+    for phase in PHASES:
+        found = prepare_mask(heart.masks[phase], heart.spacing_mm, preprocessing, row.name)
+        told = row.conditions(phase) | {"slice_level": slice_levels(heart.masks[phase])[found.kept]}
+        name = f"{row.name} {phase}"
+        stacks.append(masks_alone(found.masks, columns(len(found.masks), told), found.spacing_mm, name))
+    both = concatenate(stacks)
+    return replace(both, patients=np.zeros_like(both.patients), records=(replace(both.records[0], patient=row.name),))
