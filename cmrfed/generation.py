@@ -1,7 +1,7 @@
 """A folder of masks -> a folder of synthetic cases: NAME.nii.gz, an image from 0 to 1, and NAME_gt.nii.gz, its mask.
 
-Where no masks are given they are the phantom's, `phantom_masks`: a patient's mask is a patient's data, which no
-generator's guarantee covers.
+Where no masks are given they are those of hearts on demand, `masks_of_nobody`: a patient's mask is a patient's data,
+which no generator's guarantee covers.
 
 Whatever can be wrong is found before the first image is drawn, and what of the masks is not drawn is counted. Masks are
 written with the labels of `cmrfed.shapes.Label`, whatever numbers they came with. A pair's place in `out` is its mask's
@@ -23,16 +23,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32
 
+from cmrfed.anatomy import everybody, whole_heart
 from cmrfed.columns import columns
 from cmrfed.conditions import CONDITIONS, UNLABELLED, Categorical
-from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError
+from cmrfed.config import PreprocessingConfig, SamplingConfig, UserError, VoxelsConfig
 from cmrfed.core.progress import Progress, ProgressBar, counted
 from cmrfed.datasets import acdc, folder, mnms, mnms2, mscmrseg, ukbiobank
 from cmrfed.generators import Generator
 from cmrfed.generators.encoders import has_learnt
 from cmrfed.outputs import output_folder, refuse_in_the_way, writing
 from cmrfed.parallel import map_in_order
-from cmrfed.phantom import phantom_patient
 from cmrfed.preprocessing import PreparedMask, prepare_mask
 from cmrfed.sampling import synthesise
 from cmrfed.screening import Draw, Screen
@@ -214,24 +214,20 @@ LEFT_OUT = "pairs left out by screening, in whose images their masks are not fou
 
 
 @contextmanager
-def phantom_masks(hearts: int, seed: int, phases: Sequence[str], bar: ProgressBar) -> Iterator[dict[str, Path]]:
-    """Folders of the phantom's masks, one for each phase, for as long as they are needed: anatomy that is nobody's, so
-    that what is drawn for it may be given away wherever the generator may. No training sees these hearts."""
+def masks_of_nobody(hearts: int, seed: int, phases: Sequence[str], bar: ProgressBar) -> Iterator[dict[str, Path]]:
+    """Folders of masks of hearts on demand, one for each phase, for as long as they are needed: what is drawn for them
+    may be given away wherever the generator may."""
     with tempfile.TemporaryDirectory(prefix="cmrfed-masks-") as root:
         folders = {phase: Path(root) / phase for phase in phases}
-        scans = map_in_order(partial(phantom_patient, seed=_ANATOMY_SEED + seed), range(hearts))
-        with bar("drawing masks of phantoms") as progress:
-            for number, cases in enumerate(counted(scans, hearts, progress)):
-                for case in cases:
-                    if case.phase in folders:
-                        path = folders[case.phase] / f"heart{number:04d}_{case.phase}.nii.gz"
-                        path.parent.mkdir(exist_ok=True)
-                        write_volume(path, case.mask, case.spacing_mm)
+        for folder in folders.values():
+            folder.mkdir()
+        drawn = map_in_order(partial(whole_heart, voxels=VoxelsConfig(), seed=seed), list(enumerate(everybody(hearts))))
+        with bar("drawing hearts") as progress:
+            for number, (heart, _) in enumerate(counted(drawn, hearts, progress)):
+                for phase, folder in folders.items():
+                    path = folder / f"heart{number:04d}_{phase}.nii.gz"
+                    write_volume(path, heart.masks[phase], heart.spacing_mm)
         yield folders
-
-
-_ANATOMY_SEED = 2**63
-"""Beyond all seeds that a configuration can name."""
 
 
 def _mask_files(order: Order, not_drawn: Counter[str]) -> list[Path]:

@@ -13,6 +13,7 @@ NEEDED = {
     "evaluate": ["data=acdc", "data.root=r"],
     "report compare": ["run=a,b"],
     "release": ["out=o"],
+    "runs rm": ["run=r"],
     "reader-study": ["out=o"],
     "reader-study score": ["key=k", "answers=a"],
     "ledger show": ["home=h"],

@@ -8,7 +8,6 @@ import pytest
 from toy_hearts import SPACING_MM, toy_mask
 
 from cmrfed.federation import Arm
-from cmrfed.phantom import phantom_patient
 from cmrfed.shapes import Label
 from cmrfed.updates import load_generator, read_weights, save_generator
 from cmrfed.volumes import read_volume, write_volume
@@ -46,9 +45,7 @@ def test_pairs_are_written_on_the_masks_own_grid_and_what_is_blank_is_said(run, 
     assert spacing_mm == pytest.approx((8.0, 150 / 16, 150 / 16))
 
 
-def test_without_masks_it_draws_simulated_hearts_that_no_training_saw_each_at_its_own_phase(
-    run, tmp_path, finished_tiny_run
-):
+def test_without_masks_it_draws_simulated_hearts_each_at_its_own_phase(run, tmp_path, finished_tiny_run):
     arguments = [f"run={finished_tiny_run.folder}", "hearts=2", "vendor=Siemens,GE", *FAST]
     code, printed = run("generate", *arguments, "out=out")
     assert code == 0, printed
@@ -59,8 +56,6 @@ def test_without_masks_it_draws_simulated_hearts_that_no_training_saw_each_at_it
     }
     ed, es = (read_volume(tmp_path / "out" / "GE" / f"heart0000_{phase}_gt.nii.gz")[0] for phase in ("ED", "ES"))
     assert 0 < (es == Label.LV).sum() < (ed == Label.LV).sum()
-    of_training = phantom_patient(0, finished_tiny_run.config.seed)[0].mask
-    assert ed.shape != of_training.shape or (ed != of_training).any()
     code, printed = run("generate", *arguments, "out=es", "phase=ES")
     assert code == 0 and {path.name[10:12] for path in (tmp_path / "es" / "GE").iterdir()} == {"ES"}
     again = read_volume(tmp_path / "es" / "GE" / "heart0000_ES.nii.gz")[0]

@@ -44,7 +44,7 @@ def test_it_ends_in_one_figure_and_goes_on_without_doing_anything_twice(run_cmrf
     )
 
     scores = tmp_path / "frontier" / "scores"
-    (scores / "masks of phantom" / "distributed_epsilon=8_noise=2.json").unlink()
+    (scores / "masks of hearts" / "distributed_epsilon=8_noise=2.json").unlink()
     (tmp_path / "frontier" / "frontier.html").unlink()
     code, printed = run_cmrfed(*WORDS)
     assert code == 0, printed
@@ -54,7 +54,7 @@ def test_it_ends_in_one_figure_and_goes_on_without_doing_anything_twice(run_cmrf
     code, printed = run_cmrfed(*WORDS, "sweep.masks=patients")
     assert code == 0, printed
     assert len(trained) == 4, "the same generators draw for other masks"
-    names = [{path.name for path in (scores / f"masks of {whose}").iterdir()} for whose in ("phantom", "patients")]
+    names = [{path.name for path in (scores / f"masks of {whose}").iterdir()} for whose in ("hearts", "patients")]
     assert names[0] == names[1] and len(names[0]) == 7
     assert "masks of the training patients" in (tmp_path / "frontier" / "frontier.html").read_text(encoding="utf-8")
 

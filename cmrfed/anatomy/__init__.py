@@ -6,11 +6,11 @@ the phantom's ventricles, as a reader outlines them (`reader.py`); `topology.py`
 and what each was asked and measures; `slices.py` gives them on a generator's grid.
 """
 
-from cmrfed.anatomy.folder import HeartRow, conditions_by_stack, draw_folder, read_requests, read_rows
+from cmrfed.anatomy.folder import HeartRow, conditions_by_stack, draw_folder, read_requests, read_rows, whole_heart
 from cmrfed.anatomy.measures import measure
 from cmrfed.anatomy.parametric import HeartMasks, draw_heart
 from cmrfed.anatomy.segments import aha_segments, thickness_mm
-from cmrfed.anatomy.slices import heart_slices
+from cmrfed.anatomy.slices import everybody, heart_slices
 from cmrfed.anatomy.topology import violations
 
 __all__ = [
@@ -20,10 +20,12 @@ __all__ = [
     "conditions_by_stack",
     "draw_folder",
     "draw_heart",
+    "everybody",
     "heart_slices",
     "measure",
     "read_requests",
     "read_rows",
     "thickness_mm",
     "violations",
+    "whole_heart",
 ]

@@ -14,13 +14,11 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from numpy.random import Generator
 
 from cmrfed.anatomy.course import physiology_of
-from cmrfed.anatomy.reader import RIGHT, Reader
+from cmrfed.anatomy.reader import RIGHT, TURN, Reader
 from cmrfed.anatomy.segments import thickest_mm
 from cmrfed.anatomy.topology import bounds, pieces_by_slice
 from cmrfed.config import HeartConfig, UserError, VoxelsConfig
-from cmrfed.phantom.anatomy import HEART_TURN
 from cmrfed.phantom.heart import ANGLES, Heart, Phase, Physiology, Section, Ventricles, sample_heart, turn_of
-from cmrfed.phantom.receiver import VIEW_TURN
 from cmrfed.shapes import Label, VolumeMask
 from cmrfed.volumetry import MYOCARDIUM_G_PER_ML
 
@@ -58,10 +56,12 @@ def draw_heart(asked: HeartConfig, voxels: VoxelsConfig, rng: Generator) -> Hear
     it.
     """
     physiology = physiology_of(asked, rng)
-    heart, reader = sample_heart(rng, physiology, RIGHT), Reader.sample(rng)
-    cuts_mm = _cuts(rng, heart, voxels.slice_mm)
+    # before what depends on the disease, so that one person's hearts are alike in the rest
+    reader, turn_rad, first = Reader.sample(rng), float(rng.normal(*TURN)), rng.uniform(0.1, 0.9)
+    heart = sample_heart(rng, physiology, RIGHT)
+    cuts_mm = _cuts(heart, first, voxels.slice_mm)
     sections = {phase: reader.outlined(ventricles, cuts_mm, phase, rng) for phase, ventricles in heart.phases.items()}
-    window = _Window.around(list(chain(*sections.values())), voxels, _turn(rng))
+    window = _Window.around(list(chain(*sections.values())), voxels, turn_rad)
     masks = _drawn(window.narrowed(_ROOM_MM - _LEAST_ROOM_MM), heart, sections, asked) or _drawn(
         window, heart, sections, asked
     )
@@ -110,15 +110,10 @@ def _muscle(ed: "_Ventricles", swelling: float, asked: HeartConfig) -> float:
     return muscle
 
 
-def _turn(rng: Generator) -> float:
-    """The heart's about its axis, and the image's about the heart."""
-    return float(rng.normal(*HEART_TURN) - rng.normal(*VIEW_TURN))
-
-
-def _cuts(rng: Generator, heart: Heart, slice_mm: float) -> list[float]:
-    """Heights of the slices: one above the left ventricle's base, the others from there to its apex."""
-    first = rng.uniform(0.1, 0.9) * slice_mm
-    return [float(z) for z in np.arange(first - slice_mm, heart.phases["ED"].lv_length_mm, slice_mm)]
+def _cuts(heart: Heart, first: float, slice_mm: float) -> list[float]:
+    """Heights of the slices: one above the left ventricle's base, the others from there to its apex. first: how far
+    below the base the second one is, in slices."""
+    return [float(z) for z in np.arange((first - 1) * slice_mm, heart.phases["ED"].lv_length_mm, slice_mm)]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,14 @@ from numpy.random import Generator
 
 from cmrfed.phantom.heart import ANGLES, Phase, RightExtent, Section, Ventricles
 
-RIGHT = RightExtent(reach=(0.92, 1.14), base_above_mm=(-14.0, 6.0), shortening=(0.95, 1.05))
-"""Readers follow the right ventricle to the last slices, beyond the phantom's end, and outline less of its base."""
+RIGHT = RightExtent(
+    reach=(0.92, 1.14), base_above_mm=(-14.0, 6.0), shortening=(0.98, 1.12), centre=(0.8, 1.1), insertion=(0.4, 0.7),
+    bluntness=0.1, tilt_rad=0.6,
+)  # fmt: skip
+"""Readers follow the right ventricle to the last slices, beyond the phantom's end, and outline less of its base. Its
+arms end in corners beside the septum, and its lower part lies further from it."""
+TURN = (-0.49, 0.51)
+"""Mean and standard deviation in radians of a heart in the image."""
 
 _WAVES = np.arange(1, 9)
 _TURNS = _WAVES[:, None] * np.linspace(-np.pi, np.pi, ANGLES, endpoint=False)
@@ -27,6 +33,8 @@ _SYSTOLIC = 1.3
 """Of the endocardium's inset: trabeculae fold up."""
 _APICAL = (0.5, 0.9)
 """Level, 0 the base and 1 the apex, from which on the wall is drawn thicker than it is, and where all of it is."""
+_RIGHT_WANDERS = 1.3
+"""How much further the right ventricle's outline strays than the left one's."""
 _SURE_MM = 15.0
 """Radius of a cavity in which the outline wanders as far as it does anywhere; in a smaller one, less."""
 
@@ -45,18 +53,18 @@ class Reader:
         return cls(inset_mm=rng.uniform(0.6, 2.2), apical_mm=rng.uniform(3.6, 6.8), wander_mm=rng.uniform(0.5, 1.1))
 
     def outlined(self, ventricles: Ventricles, cuts_mm: Sequence[float], phase: Phase, rng: Generator) -> list[Section]:
-        """The sections at these heights, as they are drawn."""
+        """The sections at these heights, as they are drawn; more of them change nothing in the others."""
         sections = [ventricles.section(z) for z in cuts_mm]
         levels = (np.array(cuts_mm) - ventricles.lv_base_mm) / ventricles.lv_length_mm
         endo, epi, rv = (np.stack([getattr(one, name) for one in sections]) for name in ("endo", "epi", "rv_radius"))
         inset = self.inset_mm * (_SYSTOLIC if phase == "ES" else 1.0)
         apical = np.interp(levels, _APICAL, (0, 1))[:, None] * self.apical_mm
         wall = np.maximum(epi - endo + inset, apical)
-        inner, outer = (_wandering(rng, len(sections), self.wander_mm) for _ in range(2))
+        inner, outer, right = (_wandering(own, len(sections), self.wander_mm) for own in rng.spawn(3))
         inner = inner * np.clip(endo.mean(1, keepdims=True) / _SURE_MM, 0.2, 1)
         drawn_endo = np.maximum(endo + inner, 0.3 * endo)
         drawn_epi = drawn_endo + np.maximum(wall + outer - inner, 0.5 * wall)
-        drawn_rv = np.maximum(rv + _wandering(rng, len(sections), 1.3 * self.wander_mm), 0.3 * rv) * (rv > 0)
+        drawn_rv = np.maximum(rv + _RIGHT_WANDERS * right, 0.3 * rv) * (rv > 0)
         drawn = (one.astype(np.float32) for one in (drawn_endo, drawn_epi, drawn_rv))
         return [
             replace(section, endo=endo, epi=epi, rv_radius=rv)

@@ -12,9 +12,15 @@ from cmrfed.columns import columns
 from cmrfed.config import HeartConfig, PreprocessingConfig, VoxelsConfig
 from cmrfed.core.progress import Progress, counted
 from cmrfed.parallel import map_in_order
+from cmrfed.phantom.heart import PATHOLOGIES
 from cmrfed.preprocessing import prepare_mask
 from cmrfed.slices import Slices, concatenate, masks_alone
 from cmrfed.volumetry import slice_levels
+
+
+def everybody(count: int) -> list[HeartConfig]:
+    """As many hearts as the phantom's patients are: each of their pathologies in turn, of any severity."""
+    return [HeartConfig(pathology=PATHOLOGIES[index % len(PATHOLOGIES)]) for index in range(count)]
 
 
 def heart_slices(

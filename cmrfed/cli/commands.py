@@ -68,6 +68,18 @@ COMMANDS = {
     "report compare": Command(
         "runs", "compare", "report_compare", stages.Compare, "several runs side by side in one page", word="run"
     ),
+    "runs list": Command(
+        "kept_runs", "list_runs", "runs_list", stages.RunsList, "the runs of a folder, and how far each came",
+        word="out",
+    ),
+    "runs show": Command(
+        "kept_runs", "show_run", "runs_show", stages.RunsShow, "what a run was made from and came to, in words",
+        word="run",
+    ),
+    "runs rm": Command(
+        "kept_runs", "remove", "runs_rm", stages.RunsRemove, "take runs away; what was spent stays in the ledger",
+        word="run",
+    ),
     "release": Command(
         "runs", "release", "release", stages.Release, "a generator with its model card, data sheet and terms, if it may"
     ),
@@ -155,6 +167,9 @@ COMMANDS = {
     "site check": Command(
         "joining", "check", "site_check", stages.SiteCheckup, "whether a site is ready, and what to mend", word="home"
     ),
+    "doctor": Command(
+        "doctor", "doctor", "doctor", stages.Doctor, "what this machine can do, and what to mend before a long run"
+    ),
     "privacy calibrate": Command(
         "privacy", "calibrate", "privacy_calibrate", stages.Simulate, "the noise that keeps a run within epsilon",
         shown=_PLAN,
@@ -179,7 +194,7 @@ COMMANDS = {
 
 EXIT_CODES = {
     0: "done",
-    1: "data verify or site check found problems, or canary-audit refuted epsilon",
+    1: "data verify, site check or doctor found problems, or canary-audit refuted epsilon",
     2: "something to correct, which one line on the error output names",
     3: "simulate or submit ended before all rounds were done; its last line says why",
     130: "interrupted (Ctrl-C); 143 and 129 by SIGTERM and SIGHUP",

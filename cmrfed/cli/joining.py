@@ -2,17 +2,14 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
-from rich import box
 from rich.prompt import Confirm, FloatPrompt, IntPrompt
-from rich.table import Table
 
+from cmrfed.cli.checks import say_checks
 from cmrfed.cli.stages import SiteCheckup, SiteJoin
 from cmrfed.composition import configs_folder
 from cmrfed.config import UserError, read_stage
@@ -22,9 +19,6 @@ from cmrfed.outputs import output_folder, writing
 from cmrfed.provision import Invitation, Joined, read_invitation
 from cmrfed.provision import join as join_home
 from cmrfed.provision.fingerprint import same_fingerprint
-
-if TYPE_CHECKING:
-    from cmrfed.site.checks import SiteCheck
 
 _ASKED: dict[str, tuple[type[FloatPrompt] | type[IntPrompt], str]] = {
     "maximum_epsilon": (FloatPrompt, "epsilon that may be spent on a patient, over all runs (smaller is more private)"),
@@ -56,12 +50,7 @@ def check(config: SiteCheckup) -> None:
 
     home = Path(config.home).expanduser().resolve()
     node = Path(config.node).expanduser().resolve() if config.node else home
-    found = check_site(home, datetime.now(UTC), node)
-    console.print(_table_of(found))
-    if mend := [one.what for one in found if one.verdict == "mend"]:
-        console.print(f"\nto mend: {', '.join(mend)}", style="red", markup=False)
-        sys.exit(1)
-    console.print("\nready", style="green")
+    say_checks(check_site(home, datetime.now(UTC), node))
 
 
 def write_policy(path: Path, changes: Mapping[str, str | float]) -> None:
@@ -128,15 +117,3 @@ def _say_what_next(home: Path, node: Path, joined: Joined) -> None:
     ]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False)
-
-
-def _table_of(found: "list[SiteCheck]") -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in ("", "", "found", "to do"):
-        table.add_column(column, overflow="fold")
-    for one in found:
-        table.add_row(one.what, f"[{_STYLES[one.verdict]}]{one.verdict}[/]", safe_text(one.found), safe_text(one.to_do))
-    return table
-
-
-_STYLES = {"good": "green", "look": "yellow", "mend": "red"}

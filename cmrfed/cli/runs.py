@@ -170,8 +170,8 @@ def _hearts_order(config: Generate, folder: Path, order: Any) -> Any:
 
 @contextmanager
 def _orders(config: Generate, out: Path, model: Any) -> Iterator[list[Any]]:
-    """What is to be drawn: for the masks that were given, or for the phantom's, each at its own phase."""
-    from cmrfed.generation import Order, phantom_masks
+    """What is to be drawn: for the masks that were given, or for nobody's, each at its own phase."""
+    from cmrfed.generation import Order, masks_of_nobody
 
     told = _told(config, model)
     vendors = (told.pop("vendor"),) if "vendor" in told else config.vendor
@@ -190,8 +190,8 @@ def _orders(config: Generate, out: Path, model: Any) -> Iterator[list[Any]]:
         )
     phases = ("ED", "ES") if phases == ("unknown",) else phases
     if "unknown" in phases:
-        raise UserError(f"phase: the phantom's hearts are at ED or ES, found {','.join(phases)}; choose of these two")
-    with phantom_masks(config.hearts, config.seed, phases, progress_bar) as folders:
+        raise UserError(f"phase: simulated hearts are at ED or ES, found {','.join(phases)}; choose of these two")
+    with masks_of_nobody(config.hearts, config.seed, phases, progress_bar) as folders:
         yield [order(folder, phases=(phase,)) for phase, folder in folders.items()]
 
 

@@ -583,6 +583,29 @@ class SiteJoin(Stage):
     )
 
 
+class RunsList(Stage):
+    """`cmrfed runs list`."""
+
+    out: AsWritten = Field(default="runs", description="folder that runs lie in")
+
+
+class RunsShow(OfARun):
+    """`cmrfed runs show`."""
+
+
+class RunsRemove(Stage):
+    """`cmrfed runs rm`."""
+
+    run: Paths = Field(description="runs' folders, with commas between them; or RUN RUN ...")
+    yes: bool = Field(default=False, description="ask nothing")
+
+
+class Doctor(Stage):
+    """`cmrfed doctor`."""
+
+    out: AsWritten = Field(default="runs", description="folder in which runs are to lie")
+
+
 class SiteCheckup(Stage):
     """`cmrfed site check`."""
 

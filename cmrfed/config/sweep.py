@@ -19,11 +19,11 @@ class SweepConfig(LaunchConfig):
     )
     noises: Count = Field(default=5, description="runs of each mode and budget, which differ by their noise alone")
     without_privacy: bool = Field(default=True, description="one more run by recipe=none: what patients could teach")
-    masks: Literal["phantom", "patients"] = Field(
-        default="phantom",
-        description="what generators draw for: hearts of the phantom, which are nobody's and need no patient's mask in "
-        "a release; or the training patients' own masks",
+    masks: Literal["hearts", "phantom", "patients"] = Field(
+        default="hearts",
+        description="what generators draw for: hearts as `cmrfed anatomy` makes them, which are nobody's, so that a "
+        "release needs no patient's mask; the phantom's own scans; or the training patients' masks",
     )
     hearts: Count = Field(
-        default=200, description="phantom hearts that are drawn for, and whose own images are compared"
+        default=200, description="such hearts that are drawn for, and phantoms whose own images are compared"
     )

@@ -236,16 +236,22 @@ class Heart:
 
 @dataclass(frozen=True)
 class RightExtent:
-    """Between which numbers it is drawn how far a right ventricle goes.
+    """Between which numbers it is drawn how far a right ventricle goes, and how it lies about the left one.
 
     reach: where it ends, as a share of the way from its base to the left one's apex; it is about 7 cm long (Rudski et
     al., JASE 2010), the left one 8. base_above_mm: its base, above the left one's. shortening: its reach at end
-    systole, of that at end diastole.
+    systole, of that at end diastole. centre: of its outline, and insertion: the end of its arms, both from the left
+    one's axis, in that one's radii. bluntness: half of its outline's least width there, as a share of its height.
+    tilt_rad: of its outline about its own centre, the lower part away from the left ventricle.
     """
 
     reach: tuple[float, float] = (0.72, 1.0)
     base_above_mm: tuple[float, float] = (-10.0, 10.0)
     shortening: tuple[float, float] = (0.85, 1.0)
+    centre: tuple[float, float] = (0.4, 0.75)
+    insertion: tuple[float, float] = (0.0, 0.3)
+    bluntness: float = 0.5
+    tilt_rad: float = 0.0
 
 
 def sample_heart(rng: Generator, physiology: Physiology, right: RightExtent = RightExtent()) -> Heart:
@@ -365,19 +371,23 @@ class _RightShape:
     squareness: float
     reach: float
     insertion: float
+    bluntness: float
+    tilt_rad: float
     base_above_mm: float
     harmonics: Ring
 
     @classmethod
     def sample(cls, rng: Generator, extent: RightExtent) -> "_RightShape":
         return cls(
-            centre=rng.uniform(0.4, 0.75),
+            centre=rng.uniform(*extent.centre),
             height=rng.uniform(0.92, 1.3),
             outflow_mm=rng.uniform(0, 14),
             outflow=rng.uniform(0.0, 0.45),
             squareness=rng.uniform(1.7, 2.6),
             reach=rng.uniform(*extent.reach),
-            insertion=rng.uniform(0.0, 0.3),
+            insertion=rng.uniform(*extent.insertion),
+            bluntness=extent.bluntness,
+            tilt_rad=extent.tilt_rad,
             base_above_mm=rng.uniform(*extent.base_above_mm),
             harmonics=_f32(_uneven(rng, np.zeros(1), (0.0, 0.05, 0.07, 0.05, 0.03))[0]),
         )
@@ -416,9 +426,9 @@ def _right_outline(
     centre_s = shape.centre * epi
     away = epi - centre_s + 0.85 * widest * size * taper
     # no shorter than this, or the outline would have corners at the insertions
-    back = np.maximum(centre_s - shape.insertion * epi, 0.5 * half_height)
+    back = np.maximum(centre_s - shape.insertion * epi, shape.bluntness * half_height)
     centre_t = shape.outflow_mm * (1 - 2.2 * v)
-    cos, sin = np.cos(_ANGLE)[None, :], np.sin(_ANGLE)[None, :]
+    cos, sin = (of(_ANGLE - shape.tilt_rad)[None, :] for of in (np.cos, np.sin))
     half_width = np.where(cos > 0, away[:ends, None], back[:ends, None])
     # towards the outflow tract, in front, the basal half is drawn out
     drawn_out = 1 + shape.outflow * np.clip(1 - 2 * v[:ends], 0, 1)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Literal
 
 from cryptography import x509
 
 from cmrfed.config import UserError
+from cmrfed.core.check import Check
 from cmrfed.provision.certificates import certificate_fingerprint, read_certificate
 from cmrfed.provision.connection import Connection
 
@@ -25,20 +25,6 @@ _CLOCK_TOLERANCE_S = 4.0
 _TIMEOUT_S = 10.0
 
 
-Verdict = Literal["good", "look", "mend"]
-"""All is well; worth knowing; must be mended before the site can take part."""
-
-
-@dataclass(frozen=True)
-class SiteCheck:
-    """One thing that was looked at. `to_do` is empty where it is good."""
-
-    what: str
-    verdict: Verdict
-    found: str
-    to_do: str = ""
-
-
 @dataclass(frozen=True)
 class Answer:
     """What the server showed: its certificate, and its clock beside this machine's; or why it could not be reached."""
@@ -46,47 +32,47 @@ class Answer:
     certificate: x509.Certificate | None = None
     theirs: datetime | None = None
     ours: datetime = field(default_factory=lambda: datetime.now(UTC))
-    failed: SiteCheck | None = None
+    failed: Check | None = None
 
 
-def check_connection(connection: Connection, now: datetime) -> list[SiteCheck]:
+def check_connection(connection: Connection, now: datetime) -> list[Check]:
     """All of these: the authority's certificate first, as without it nothing can be said of the server."""
     authority = check_authority(connection, now)
     return [authority, *(check_server(connection, now) if authority.verdict != "mend" else ())]
 
 
-def check_authority(connection: Connection, now: datetime) -> SiteCheck:
+def check_authority(connection: Connection, now: datetime) -> Check:
     """That the certificate by which the server is known is here and valid."""
     path = Path(connection.root_certificates)
     try:
         certificate = read_certificate(path.read_bytes(), str(path))
     except (OSError, UserError) as error:
-        return SiteCheck("authority", "mend", str(error), "join again with the invitation")
+        return Check("authority", "mend", str(error), "join again with the invitation")
     renew = "ask the coordinator: the federation must be provisioned anew"
     return _dates("authority", certificate, now, renew, certificate_fingerprint(certificate))
 
 
-def check_server(connection: Connection, now: datetime) -> Iterator[SiteCheck]:
+def check_server(connection: Connection, now: datetime) -> Iterator[Check]:
     """That the server answers, is who it says, and that both clocks agree."""
     answer = ask(connection)
     if answer.failed:
         yield answer.failed
         return
-    yield SiteCheck("server", "good", f"{connection.superlink} answers, with a certificate of our authority")
+    yield Check("server", "good", f"{connection.superlink} answers, with a certificate of our authority")
     if answer.certificate:
         yield _dates("server certificate", answer.certificate, now, "the coordinator runs: cmrfed provision rotate")
     yield check_clock(answer)
 
 
-def check_clock(answer: Answer) -> SiteCheck:
+def check_clock(answer: Answer) -> Check:
     """Whether this machine's clock is near enough the server's for the node's signed requests."""
     if answer.theirs is None:
-        return SiteCheck("clock", "look", "the server did not say its time", "see that this machine's is right (NTP)")
+        return Check("clock", "look", "the server did not say its time", "see that this machine's is right (NTP)")
     ahead = (answer.ours - answer.theirs).total_seconds()
     found = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's"
     if abs(ahead) > _CLOCK_TOLERANCE_S:
-        return SiteCheck("clock", "mend", found, "set this machine's clock, by NTP (timedatectl set-ntp true)")
-    return SiteCheck("clock", "good", found)
+        return Check("clock", "mend", found, "set this machine's clock, by NTP (timedatectl set-ntp true)")
+    return Check("clock", "good", found)
 
 
 def ask(connection: Connection) -> Answer:
@@ -105,7 +91,7 @@ def ask(connection: Connection) -> Answer:
         client.close()
 
 
-def _not_reached(connection: Connection, error: Exception) -> SiteCheck:
+def _not_reached(connection: Connection, error: Exception) -> Check:
     where = connection.superlink
     match error:
         case ssl.SSLCertVerificationError():
@@ -118,16 +104,16 @@ def _not_reached(connection: Connection, error: Exception) -> SiteCheck:
         case _:
             found = f"{where}: cannot be reached ({error or type(error).__name__})"
             to_do = "have the firewall let this machine connect out to it"
-    return SiteCheck("server", "mend", found, to_do)
+    return Check("server", "mend", found, to_do)
 
 
-def _dates(what: str, certificate: x509.Certificate, now: datetime, renew: str, shown: str = "") -> SiteCheck:
+def _dates(what: str, certificate: x509.Certificate, now: datetime, renew: str, shown: str = "") -> Check:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     found = ", ".join(filter(None, [shown, f"until {ends:%Y-%m-%d}"]))
     if now < begins:
-        return SiteCheck(what, "mend", f"valid from {begins:%Y-%m-%d %H:%M} UTC", "set this machine's clock, by NTP")
+        return Check(what, "mend", f"valid from {begins:%Y-%m-%d %H:%M} UTC", "set this machine's clock, by NTP")
     if now >= ends:
-        return SiteCheck(what, "mend", f"ended on {ends:%Y-%m-%d}", renew)
+        return Check(what, "mend", f"ended on {ends:%Y-%m-%d}", renew)
     if now > ends - _SOON:
-        return SiteCheck(what, "look", found, f"soon: {renew}")
-    return SiteCheck(what, "good", found)
+        return Check(what, "look", found, f"soon: {renew}")
+    return Check(what, "good", found)

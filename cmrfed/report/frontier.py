@@ -20,6 +20,13 @@ TITLES = {
 }
 
 
+_WHOSE = {
+    "hearts": "simulated hearts, which are nobody's",
+    "phantom": "the phantom's own scans, which are nobody's",
+    "patients": "the training patients",
+}
+
+
 def write_frontier(found: Frontier, masks: str, folder: Path) -> Path:
     """frontier.json and frontier.html in the sweep's folder; returns the page. `masks`: what was drawn for, as in
     `SweepConfig.masks`."""
@@ -33,7 +40,7 @@ def write_frontier(found: Frontier, masks: str, folder: Path) -> Path:
         folder / "frontier.html",
         "frontier.html.jinja",
         patients=found.patients,
-        masks={"phantom": "simulated hearts, which are nobody's", "patients": "the training patients"}[masks],
+        masks=_WHOSE[masks],
         table=Table(columns, rows),
         verdicts=[_verdict(point) for point in found.points if point.epsilon is not None],
         plot=frontier_plot(found),

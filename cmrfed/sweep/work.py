@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from cmrfed.anatomy import everybody, heart_slices
 from cmrfed.columns import unknown_column
 from cmrfed.conditions import VENDORS
-from cmrfed.config import EvaluationConfig, Stage, SweepConfig, read_stage_json
+from cmrfed.config import EvaluationConfig, Stage, SweepConfig, VoxelsConfig, read_stage_json
 from cmrfed.core import atomic
-from cmrfed.core.progress import ProgressBar
+from cmrfed.core.progress import Progress, ProgressBar
 from cmrfed.evaluation.fidelity.metrics import PatientFeatures, extract_features, fidelity_scores
 from cmrfed.evaluation.subject import thin
 from cmrfed.evaluation.utility.metrics import Budget, TrainingSet, compare_training_sets
@@ -103,21 +105,34 @@ def _learnt(run: Run, evaluation: EvaluationConfig) -> Slices:
 
 
 def _phantom(run: Run, measure: Measure) -> Slices:
-    """As many slices of the phantom's hearts as there are real ones to learn from; drawn once for all runs."""
-    kept = measure.folder / "phantom.safetensors"
+    count, config = measure.sweep.hearts, run.config
+    draw = partial(phantom_slices, count, config.seed, config.preprocessing)
+    return _drawn_once("phantom", "imaging phantoms", draw, run, measure)
+
+
+def _hearts(run: Run, measure: Measure) -> Slices:
+    requests, config = everybody(measure.sweep.hearts), run.config
+    draw = partial(heart_slices, requests, VoxelsConfig(), config.preprocessing, config.seed)
+    return _drawn_once("hearts", "drawing hearts", draw, run, measure)
+
+
+def _drawn_once(name: str, doing: str, draw: Callable[[Progress], Slices], run: Run, measure: Measure) -> Slices:
+    """For all runs; as many slices as there are real ones to learn from."""
+    kept = measure.folder / f"{name}.safetensors"
     if not kept.exists():
-        with measure.bar("imaging phantoms") as progress:
-            found = phantom_slices(measure.sweep.hearts, run.config.seed, run.config.preprocessing, progress)
+        with measure.bar(doing) as progress:
+            found = draw(progress)
         found.save(kept)
     return thin(Slices.load(kept), len(_learnt(run, measure.evaluation)), run.config.seed)
 
 
 def _asked(run: Run, measure: Measure) -> Slices:
-    """Whose masks are drawn for. A phantom's heart has no vendor: each is drawn as of one that the run's patients have,
+    """Whose masks are drawn for. A simulated heart has no vendor: each is drawn as of one that the run's patients have,
     in a look that is not told."""
     if measure.sweep.masks == "patients":
         return _learnt(run, measure.evaluation)
-    hearts, vendors = _phantom(run, measure), sorted({VENDORS.index(one.vendor) for one in run.train_slices().records})
+    hearts = (_hearts if measure.sweep.masks == "hearts" else _phantom)(run, measure)
+    vendors = sorted({VENDORS.index(one.vendor) for one in run.train_slices().records})
     drawn = np.random.default_rng(run.config.seed).choice(vendors, size=hearts.number_of_patients)
     known = {"vendor": drawn[hearts.patients], "style": unknown_column("style", len(hearts))}
     return replace(hearts, conditions={**hearts.conditions, **known})

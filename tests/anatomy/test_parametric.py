@@ -10,6 +10,7 @@ from numpy.random import default_rng
 
 from cmrfed.anatomy import draw_heart, measure, parametric, violations
 from cmrfed.config import Disease, HeartConfig, UserError, VoxelsConfig
+from cmrfed.shapes import Label
 
 VOXELS = VoxelsConfig()
 DISEASES = get_args(Disease)
@@ -48,6 +49,21 @@ def test_volumes_and_wall_are_as_asked(pathology, edv_ml, ef, wall_mm, seed):
     assert found["edv_ml"] == pytest.approx(edv_ml, rel=0.01)
     assert found["esv_ml"] == pytest.approx(edv_ml * (1 - ef), rel=0.01)
     assert found["wall_mm"] == pytest.approx(wall_mm, abs=1)
+
+
+def test_a_disease_does_not_turn_the_heart():
+    """One person's hearts differ by the disease alone, so that severity is seen in nothing else."""
+    for disease in DISEASES:
+        for seed in range(4):
+            healthy, ill = (drawn(seed, pathology=disease, severity=severity, sex="M") for severity in (0.0, 1.0))
+            assert abs(np.angle(_to_the_right_one(healthy) / _to_the_right_one(ill))) < np.radians(30), (disease, seed)
+
+
+def _to_the_right_one(heart):
+    """From the left ventricle, as a complex number, in the slice that shows most of both."""
+    mask = max(heart.masks["ED"], key=lambda one: min(np.count_nonzero(one == label) for label in (Label.LV, Label.RV)))
+    row, column = np.argwhere(mask == Label.RV).mean(0) - np.argwhere(mask == Label.LV).mean(0)
+    return complex(column, row)
 
 
 @pytest.mark.parametrize("slice_mm", [5.0, 8.0, 10.0])
