@@ -20,7 +20,7 @@ from opacus.accountants.analysis.prv.prvs import DiscretePRV
 from scipy.optimize import brentq
 from scipy.special import expit, log_ndtr, ndtr
 
-from cmrfed.privacy.accounting import LOSS_DELTA_ERROR, GaussianEvent, discrete_loss
+from cmrfed.privacy.accounting import LOSS_DELTA_ERROR, GaussianEvent, discrete_losses
 
 Losses = Float[np.ndarray, " loss"]
 
@@ -91,12 +91,9 @@ def trade_off(event: GaussianEvent) -> TradeOff:
     """The curve of `event`, from above. Raises CannotBound where the PRV accountant's numerics fail."""
     if event.sample_rate == 1:
         return TradeOff.gaussian(_mu(event))
-    loss, error = discrete_loss(event)
-    epsilons = np.linspace(0, 1, _POINTS) ** 2 * float(loss.domain.t_max)
-    # sup_E Q(E) - e^eps P(E) = 1 - e^eps (1 - sup_E [P(E) - e^-eps Q(E)]), of the complements
-    removed, complements = (_delta_from_above(loss, error, side) for side in (epsilons, -epsilons))
-    added = np.clip(1 - np.exp(epsilons) * (1 - complements), 0.0, 1.0)
-    return TradeOff(epsilons, removed, np.minimum.accumulate(added))
+    losses = discrete_losses(event)
+    epsilons = np.linspace(0, 1, _POINTS) ** 2 * float(losses.removed.domain.t_max)
+    return TradeOff(epsilons, *(_from_above(loss, losses.error, epsilons) for loss in (losses.removed, losses.added)))
 
 
 def least_epsilon(event: GaussianEvent, delta: float) -> float:
@@ -106,8 +103,8 @@ def least_epsilon(event: GaussianEvent, delta: float) -> float:
     """
     if event.sample_rate == 1:
         return gaussian_epsilon(_mu(event), delta)
-    loss, error = discrete_loss(event)
-    lowest, _, _ = loss.compute_epsilon(delta, LOSS_DELTA_ERROR, error)
+    losses = discrete_losses(event)
+    lowest, _, _ = losses.removed.compute_epsilon(delta, LOSS_DELTA_ERROR, losses.error)
     return max(float(lowest), 0.0)
 
 
@@ -115,8 +112,8 @@ def _mu(event: GaussianEvent) -> float:
     return math.sqrt(event.steps) / event.noise_multiplier
 
 
-def _delta_from_above(loss: DiscretePRV, error: float, epsilons: Losses) -> Losses:
-    """sup_E P(E) - e^epsilon Q(E), Gopi et al.'s upper bound (theorem 5.5)."""
+def _from_above(loss: DiscretePRV, error: float, epsilons: Losses) -> Losses:
+    """E(1 - e^(epsilon - loss))+, the profile, by Gopi et al.'s upper bound (theorem 5.5)."""
     losses, shifted = loss.domain.ts, epsilons - error
     beyond, tilted = (_from_end(mass) for mass in (loss.pmf, loss.pmf * np.exp(-losses)))
     first = np.searchsorted(losses, shifted)

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from dp_accounting.pld.privacy_loss_distribution import from_gaussian_mechanism
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm
 
 from cmrfed.privacy import GaussianEvent, epsilon
+from cmrfed.privacy.accounting import discrete_losses
 from cmrfed.privacy.trade_off import TradeOff, gaussian_delta, gaussian_epsilon, least_epsilon, trade_off
 
 
@@ -39,25 +41,35 @@ def test_of_a_gaussian_the_surest_guesses_are_those_furthest_from_the_middle(mu,
 
 
 @pytest.mark.parametrize(("rate", "sigma"), [(0.3, 0.8), (0.05, 2.0)])
-def test_a_sampled_curve_is_not_below_either_direction_and_near_both(rate, sigma):
+def test_a_sampled_curve_lies_above_both_directions_by_the_stated_errors_at_most(rate, sigma):
     x = np.linspace(-12 * sigma, 12 * sigma + 1, 200_001)
     without = norm.pdf(x, 0, sigma)
     present = (1 - rate) * without + rate * norm.pdf(x, 1, sigma)
-    curve = trade_off(GaussianEvent(sample_rate=rate, noise_multiplier=sigma, steps=1))
+    event = GaussianEvent(sample_rate=rate, noise_multiplier=sigma, steps=1)
+    curve, error = trade_off(event), discrete_losses(event).error
     for place in range(0, len(curve.epsilons), 20):
-        odds = curve.odds[place]
-        if odds > 1e4:
-            break
         for found, (one, other) in ((curve.removed, (present, without)), (curve.added, (without, present))):
-            exact = np.trapezoid(np.maximum(one - odds * other, 0), x)
-            assert exact - 1e-9 <= found[place] <= exact + 1e-3
+            least, most = (
+                np.trapezoid(np.maximum(one - np.exp(curve.epsilons[place] - slack) * other, 0), x)
+                for slack in (0, 2 * error)
+            )
+            assert least - 1e-9 <= found[place] <= most + 1e-9
+
+
+@pytest.mark.parametrize(("rate", "sigma", "steps"), [(0.5, 4.0, 60), (0.1, 1.0, 100)])
+def test_many_sampled_steps_are_those_of_dp_accounting_in_both_directions(rate, sigma, steps):
+    curve = trade_off(GaussianEvent(sample_rate=rate, noise_multiplier=sigma, steps=steps))
+    loss = from_gaussian_mechanism(sigma, sampling_prob=rate, value_discretization_interval=1e-3).self_compose(steps)
+    for found, theirs in ((curve.removed, loss._pmf_remove), (curve.added, loss._pmf_add)):
+        exact = np.array([theirs.get_delta_for_epsilon(one) for one in curve.epsilons[:200:20]])
+        np.testing.assert_allclose(found[:200:20], exact, rtol=0.02, atol=1e-8)
 
 
 def test_a_sampled_curve_is_near_the_gaussian_where_nearly_everybody_is_sampled():
     event = GaussianEvent(sample_rate=0.9999, noise_multiplier=4.0, steps=16)
     found, exact = trade_off(event), TradeOff.gaussian(1.0)
     for power in (0.05, 0.5, 0.9):
-        assert found.false_positives(power) == pytest.approx(exact.false_positives(power), rel=0.05)
+        assert found.false_positives(power) == pytest.approx(exact.false_positives(power), rel=0.02)
     parts = np.array([0.1, 0.6, 1.0])
     np.testing.assert_allclose(found.accuracy(parts), exact.accuracy(parts), rtol=3e-3)
 
