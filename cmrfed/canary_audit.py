@@ -2,26 +2,30 @@
 
 Canaries are made-up patients whose gradient is the worst there can be: all of the clipping norm on one weight of their
 own, so that no two disturb each other. Each is put in by a fair coin and then treated like any patient: sampled,
-clipped, summed, noised. What left the site over all rounds, at the weights' places, is each canary's score. Right guesses
-prove a lower bound on epsilon: one for whatever mechanism (`cmrfed.privacy.canaries`), and two sharper ones that rest on
-what else the plan claims (`cmrfed.privacy.curve_audit`). The sharpest that applies also decides whether the plan is
-refuted, at a confidence of its own: of audits of a plan that is kept one in a thousand refutes it. A refuted plan proves
-a fault; one that stands proves nothing, but where patients are not sampled this observer is as strong as the plan's
+clipped, summed, noised. What leaves the site in each round, at a canary's weight, is evidence of whether it was in.
+Right guesses prove a lower bound on epsilon: one for whatever mechanism (`cmrfed.privacy.canaries`), and two sharper
+ones that rest on what else the plan claims (`cmrfed.privacy.curve_audit`). Each is right with its own confidence, not
+all three together. The sharpest that applies to the plan, which is known before the run, also decides whether the plan
+is refuted, at a confidence of its own: of audits of a plan that is kept one in a thousand refutes it. A refuted plan
+proves a fault; one that stands proves nothing, but with one local step a round this observer is as strong as the plan's
 threat model allows.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.special import logsumexp
+from scipy.stats import binom
 from torch import Tensor
 
 from cmrfed.config import CanaryAuditConfig, TrainingConfig, UserError
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
-from cmrfed.privacy import DistributedNoise, LocalNoise, Noised, Random, SecureRandom, epsilon
+from cmrfed.privacy import DistributedNoise, GaussianEvent, LocalNoise, Noised, Random, SecureRandom, epsilon
 from cmrfed.privacy.canaries import CanaryBound, audit_canaries
 from cmrfed.privacy.curve_audit import BY_CURVE, BY_PLAN, CurveBound, audit_curve, power
 from cmrfed.privacy.trade_off import trade_off
@@ -33,10 +37,10 @@ _GUESSED_PARTS = (0.1, 0.5, 1.0)
 """Parts of the canaries that are guessed: few with much certainty, or all. Fixed beforehand, and paid for by
 Bonferroni's correction."""
 
-_FALSE_ALARMS = 1e-3
+FALSE_ALARMS = 1e-3
 """Part of the audits of a plan that is kept which may refute it: more would teach to ignore the alarm."""
 
-_TOO_LITTLE_NOISE = 0.8
+TOO_LITTLE_NOISE = 0.8
 """A fault that an audit should find: this part of the noise that was planned."""
 
 
@@ -45,8 +49,8 @@ class CanaryOutcome:
     """Three lower bounds beside what the plan claims, the verdict, and how likely a fault would have been found.
 
     `best` holds for any mechanism, `by_curve` for any with a curve of the plan's kind, `by_plan` for such as treat
-    canaries independently; None where the plan does not. `power` is the chance that a fifth less noise than planned is
-    refuted, if the guesses are as good as can be.
+    canaries independently; None where the plan does not. `refuted` is the verdict, at confidence `refuted_at`. `power`
+    is the chance that a fifth less noise than planned is refuted, if the guesses are as good as can be.
     """
 
     claimed_epsilon: float
@@ -55,6 +59,7 @@ class CanaryOutcome:
     by_curve: CurveBound
     by_plan: CurveBound | None
     refuted: bool
+    refuted_at: float
     power: float
 
     @property
@@ -113,18 +118,35 @@ def run_canary_audit(
     if weights < config.canaries:
         raise UserError(
             f"canary_audit.canaries: {config.canaries} canaries need as many trained weights, and there are {weights}; "
-            "lower canary_audit.canaries or train more (generator.trainable=all)"
+            "lower canary_audit.canaries or train more (generator.directions, or generator.trainable=all)"
         )
     coordinates = np.random.default_rng().choice(weights, config.canaries, replace=False)
     inserted = SecureRandom().bernoulli(0.5, config.canaries).numpy()
     canaries = Canaries(coordinates[inserted], weights, plan.clipping.largest_norm)
     trade_off(plan.event(plan.steps))  # a curve that cannot be computed is known before the training
-    moved = np.zeros(weights)
+    scores = np.zeros(config.canaries)
     for done, update in enumerate(_updates(generator, sites, plan, training, canaries, config), start=1):
-        moved += update
+        scores += evidence(-update[coordinates], plan.event(training.local_steps))
         if progress:
             progress(done, plan.steps // training.local_steps)
-    return _conclude(-moved[coordinates], inserted, plan, config)
+    return _conclude(scores, inserted, plan, config)
+
+
+def evidence(seen: Float[np.ndarray, " canary"], event: GaussianEvent) -> Float[np.ndarray, " canary"]:
+    """Log-likelihood ratio of each canary in to out, by what one round left of it at its weight: the more, the larger.
+
+    `event` is the round's. In which unit was seen is told by the spread over all canaries, whatever clipping norm and
+    learning rate were. A score may be any function of what was released: were this one wrong, less would be found, and
+    nobody accused.
+    """
+    steps, rate, noise = event.steps, event.sample_rate, event.steps * event.noise_multiplier**2
+    spread = float(seen.std())
+    if spread == 0:
+        return np.zeros_like(seen)
+    expected = math.sqrt(noise + steps * rate * (1 - rate) / 2 + (steps * rate) ** 2 / 4)
+    taken = np.arange(steps + 1)
+    logs = (taken * (expected / spread * seen)[:, None] - taken**2 / 2) / noise
+    return np.asarray(logsumexp(logs + binom.logpmf(taken, steps, rate), axis=1))
 
 
 def _updates(
@@ -175,22 +197,22 @@ def _conclude(
     plan: LocalNoise | DistributedNoise,
     config: CanaryAuditConfig,
 ) -> CanaryOutcome:
-    event, error = plan.event(plan.steps), 1 - config.confidence
-    by_curve = audit_curve(BY_CURVE, scores, inserted, event, plan.delta, config.confidence)
-    by_plan = (
-        audit_curve(BY_PLAN, scores, inserted, event, plan.delta, config.confidence) if _independent(plan) else None
+    event, error = plan.event(plan.steps), min(FALSE_ALARMS, 1 - config.confidence)
+    method = BY_PLAN if _independent(plan) else BY_CURVE
+    by_curve, decides = (
+        audit_curve(one, scores, inserted, event, plan.delta, config.confidence) for one in (BY_CURVE, method)
     )
-    method, decides = (BY_PLAN, by_plan) if by_plan else (BY_CURVE, by_curve)
     curve, counted = trade_off(event), (decides.canaries, decides.guesses, decides.correct)
-    weaker = trade_off(event.model_copy(update={"noise_multiplier": _TOO_LITTLE_NOISE * event.noise_multiplier}))
+    weaker = trade_off(event.model_copy(update={"noise_multiplier": TOO_LITTLE_NOISE * event.noise_multiplier}))
     return CanaryOutcome(
         claimed_epsilon=epsilon([event], plan.delta, plan.accountant),
         claimed_noise=event.noise_multiplier,
-        best=_best(scores, inserted, plan.delta, config),
+        best=audit_best(scores, inserted, plan.delta, config.confidence),
         by_curve=by_curve,
-        by_plan=by_plan,
-        refuted=method.refutes(curve, *counted, min(_FALSE_ALARMS, error)),
-        power=power(method, config.canaries, curve, weaker, min(_FALSE_ALARMS, error)),
+        by_plan=decides if method is BY_PLAN else None,
+        refuted=method.refutes(curve, *counted, error),
+        refuted_at=1 - error,
+        power=power(method, config.canaries, curve, weaker, error),
     )
 
 
@@ -199,11 +221,11 @@ def _independent(plan: LocalNoise | DistributedNoise) -> bool:
     return plan.clipping.adaptive is None
 
 
-def _best(
-    scores: Float[np.ndarray, " canary"], inserted: Bool[np.ndarray, " canary"], delta: float, config: CanaryAuditConfig
+def audit_best(
+    scores: Float[np.ndarray, " canary"], inserted: Bool[np.ndarray, " canary"], delta: float, confidence: float
 ) -> CanaryBound:
-    """The largest bound of several numbers of guesses."""
-    confidence = 1 - (1 - config.confidence) / len(_GUESSED_PARTS)
-    counts = [2 * round(part * config.canaries / 2) for part in _GUESSED_PARTS]
-    results = [audit_canaries(scores, inserted, count, delta, confidence) for count in counts]
+    """The largest of `audit_canaries`' bounds over several numbers of guesses."""
+    each = 1 - (1 - confidence) / len(_GUESSED_PARTS)
+    counts = [2 * round(part * len(scores) / 2) for part in _GUESSED_PARTS]
+    results = [audit_canaries(scores, inserted, count, delta, each) for count in counts]
     return max(results, key=lambda result: result.epsilon_lower)

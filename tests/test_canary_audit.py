@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 from conftest import toy_plan, toy_slices
+from scipy.stats import norm
 
 from cmrfed import canary_audit
-from cmrfed.canary_audit import Canaries, CanaryAuditConfig, run_canary_audit
+from cmrfed.canary_audit import Canaries, CanaryAuditConfig, evidence, run_canary_audit
 from cmrfed.config import AdaptiveClipping, TrainingConfig, UserError
 from cmrfed.generators import build_generator
-from cmrfed.privacy import SecureRandom, epsilon
+from cmrfed.privacy import GaussianEvent, SecureRandom, epsilon
 
 TRAINING = TrainingConfig(local_steps=2, optimizer="sgd", learning_rate=0.05, slices_per_patient=1, precision="fp32")
 
@@ -53,10 +54,10 @@ def test_a_run_at_its_claimed_epsilon_stands_and_most_of_it_is_measured(tiny_gen
 
 
 def test_a_fifth_less_noise_than_planned_is_refuted(tiny_generator_config, monkeypatch):
-    plan = plan_of(sample_rate=1.0, noise_multiplier=1.75)
-    assert stands(tiny_generator_config, plan, canaries=2000).power > 0.999
     monkeypatch.setattr(canary_audit, "SecureRandom", Quiet)
-    assert found(tiny_generator_config, plan, canaries=2000).refuted
+    outcome = found(tiny_generator_config, plan_of(sample_rate=1.0, steps=4, noise_multiplier=1.25), canaries=2000)
+    assert outcome.power > 0.999
+    assert outcome.refuted
 
 
 def test_where_the_clipping_norm_moves_with_all_patients_the_curve_alone_decides(tiny_generator_config):
@@ -69,15 +70,15 @@ def test_where_the_clipping_norm_moves_with_all_patients_the_curve_alone_decides
 
 @pytest.mark.parametrize("rule", RULES)
 def test_noise_switched_off_behind_the_plans_back_is_refuted(tiny_generator_config, rule):
-    outcome = found(tiny_generator_config, plan_of(**rule), noise=False)
+    outcome = found(tiny_generator_config, plan_of(sample_rate=1.0, **rule), noise=False)
     assert outcome.refuted
-    assert outcome.by_plan.noise_multiplier < 1
+    assert outcome.by_plan.noise_multiplier < 1.25, "half of the planned"
 
 
 def test_distributed_noise_stands_as_well_and_a_share_too_small_is_refuted(tiny_generator_config):
     """Most shares are left out, as if the plan had been cut for sites that are not there."""
     one_step = TRAINING.model_copy(update={"local_steps": 1})
-    plan = plan_of(sites=3)
+    plan = plan_of(sample_rate=1.0, sites=3)
     assert not stands(tiny_generator_config, plan, one_step, sites=3).refuted
     alone = plan.model_copy(update={"sites": 60})
     outcome = found(tiny_generator_config, alone, one_step, sites=3)
@@ -97,8 +98,20 @@ def test_a_sampling_that_the_accountant_does_not_know_of_is_refuted(tiny_generat
     assert outcome.refuted
 
 
+def test_evidence_is_the_sampled_steps_likelihood_in_whatever_unit_it_is_seen():
+    event = GaussianEvent(sample_rate=0.3, noise_multiplier=0.8, steps=2)
+    random = np.random.default_rng(0)
+    taken = random.binomial(2, 0.3, 40_000) * (random.random(40_000) < 0.5)
+    x = taken + 0.8 * 2**0.5 * random.normal(size=40_000)
+    density = [norm.pdf(x, mean, 0.8 * 2**0.5) for mean in range(3)]
+    exact = np.log((0.49 * density[0] + 0.42 * density[1] + 0.09 * density[2]) / density[0])
+    np.testing.assert_allclose(evidence(x, event), exact, atol=0.05)
+    np.testing.assert_allclose(evidence(1e-3 * x, event), evidence(x, event))
+    assert not evidence(np.zeros(5), event).any(), "nothing was seen"
+
+
 def test_what_no_outcome_could_refute_is_said(tiny_generator_config):
-    outcome = found(tiny_generator_config, plan_of(noise_multiplier=0.5), canaries=20)
+    outcome = found(tiny_generator_config, plan_of(sample_rate=1.0, noise_multiplier=0.5), canaries=20)
     assert outcome.power < 0.01
     assert not outcome.has_power
 

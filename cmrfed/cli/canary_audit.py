@@ -50,10 +50,11 @@ def _print(outcome: Any, delta: float, noise: bool) -> None:
     if outcome.refuted:
         return
     if outcome.doubtful:
+        one_in = 1 / (1 - outcome.sharpest.confidence)
         console.print(
-            "The bound is above the claim. That happens to a plan that is kept in one audit of twenty: run it again.",
-            style="yellow",
-        )
+            "The claim stands, but less surely than most: a bound above it comes up in one audit of "
+            f"{one_in:.0f} of a plan that is kept. Run it again.", style="yellow",
+        )  # fmt: skip
     elif outcome.has_power:
         console.print("The claim stands: this observer could not refute it. That is evidence, and no proof.")
     else:
@@ -64,25 +65,26 @@ def _print(outcome: Any, delta: float, noise: bool) -> None:
 
 
 def _table(outcome: Any, delta: float) -> Table:
-    """What is claimed; what is proved, by what condition; and how hard it was looked."""
-    sharpest, confidence = outcome.sharpest, f"{outcome.sharpest.confidence:.0%}"
+    """What is claimed; what is proved, on which condition; and how hard it was looked."""
+    sharpest = outcome.sharpest
     table = Table(
         title="training with canaries, to an observer of every update", title_justify="left", show_header=False
     )
     table.add_column()
     table.add_column(justify="right")
     table.add_row(f"claimed: epsilon at delta {delta:g}, an upper bound", f"{outcome.claimed_epsilon:.3f}")
+    table.add_row(f"at {outcome.refuted_at:.4g} confidence the claim", "is refuted" if outcome.refuted else "stands")
     table.add_section()
-    table.add_row(f"proved at {confidence}: epsilon is at least", "")
+    table.add_row(f"proved at {sharpest.confidence:.4g} confidence: epsilon is at least", "")
     table.add_row("  whatever the mechanism is", f"{outcome.best.epsilon_lower:.3f}")
-    table.add_row("  if it leaks like the plan's with some noise", f"{outcome.by_curve.epsilon_lower:.3f}")
+    table.add_row("  if it has the plan's trade-off curve at some noise", f"{outcome.by_curve.epsilon_lower:.3f}")
     if outcome.by_plan:
-        table.add_row("  and if, as the plan's, it treats patients alone", f"{outcome.by_plan.epsilon_lower:.3f}")
+        table.add_row("  and if it treats patients independently", f"{outcome.by_plan.epsilon_lower:.3f}")
     if sharpest.noise_multiplier:
         part = sharpest.noise_multiplier / outcome.claimed_noise
-        table.add_row("by the last, the noise is at most the plan's times", f"{part:.3f}")
+        table.add_row("  so that the noise is less than the planned times", f"{part:.3f}")
     table.add_section()
-    table.add_row("right guesses", f"{sharpest.correct} of {sharpest.guesses}")
+    table.add_row("right guesses behind the last bound", f"{sharpest.correct} of {sharpest.guesses}")
     table.add_row("canaries, each put in by a fair coin", str(sharpest.canaries))
-    table.add_row("chance to refute a plan with a fifth too little noise", f"{outcome.power:.1%}")
+    table.add_row("chance to refute four fifths of the planned noise", f"{outcome.power:.1%}")
     return table

@@ -198,8 +198,8 @@ def strongest_attack(
 
 @dataclass(frozen=True)
 class DiscreteLosses:
-    """Privacy losses of an event with sampling, on a grid: log(P / Q) under P, the release with the patient, and log(Q / P)
-    under Q, the one without. Each is right to `error`, but for a probability of LOSS_DELTA_ERROR."""
+    """Privacy losses of an event with sampling, on a grid: log(P / Q) under P, the release with the patient, and
+    log(Q / P) under Q, the one without. Each is right to `error`, but for a probability of LOSS_DELTA_ERROR."""
 
     removed: DiscretePRV
     added: DiscretePRV
@@ -219,15 +219,16 @@ def discrete_losses(event: GaussianEvent) -> DiscreteLosses:
             domain = accountant._get_domain([removed], [event.steps], error, LOSS_DELTA_ERROR)
             if domain.t_max > _LARGEST_LOSS:
                 raise ValueError(f"its losses reach {domain.t_max:.0f}")
-            return DiscreteLosses(*(_composed(loss, domain, event.steps) for loss in (removed, added)), error)
+            composed = [_composed(loss, domain, event.steps) for loss in (removed, added)]
+            return DiscreteLosses(composed[0], composed[1], error)
     except (RuntimeError, ValueError, ArithmeticError) as problem:
         raise _cannot_bound((kind,), LOSS_DELTA_ERROR, "prv", str(problem)) from None
 
 
 @dataclass(frozen=True)
 class _Added:
-    """The loss of one step in the direction that Opacus has not: log(Q / P) under Q. No Renyi divergence of it is larger
-    than that of the other (Mironov, Talwar and Zhang 2019, arXiv:1908.10530), so that a grid as wide will do."""
+    """The loss of one step in the direction that Opacus has not: log(Q / P) under Q. No Renyi divergence of it is
+    larger than that of the other (Mironov, Talwar and Zhang 2019, arXiv:1908.10530), so that a grid as wide will do."""
 
     sample_rate: float
     noise_multiplier: float

@@ -1,12 +1,12 @@
 """How much privacy was lost at the very least, by an audit that knows the shape of what is claimed: two sharper bounds
-beside that of `cmrfed.privacy.canaries`, from the same run, coins and guesses.
+beside that of `cmrfed.privacy.canaries`, from the same run and coins.
 
 That bound holds whatever the mechanism is, and is far below the truth: of all mechanisms with this epsilon and delta it
 reckons with the worst. A plan claims more, a whole trade-off curve (`cmrfed.privacy.trade_off`), and for every noise
-multiplier sigma there is one. Each bound here refutes curves: if the mechanism had this one, so many right guesses would
-come up with probability 1 - confidence at most. Of the plan's own kind of mechanism, with its sampling and steps, every
-sigma from `noise_multiplier` up is refuted, and `epsilon_lower` is what that one costs, from below. As an epsilon it is
-valid **if the mechanism's curve is one of these**; the refutation of a curve needs no such condition.
+multiplier sigma there is one. Each bound here refutes curves: had the mechanism this curve, or a more private one, so
+many right guesses would come up with probability 1 - confidence at most. Of the plan's own kind, with its sampling and
+steps, every sigma from `noise_multiplier` up is refuted, and `epsilon_lower` is what that one costs, from below. The
+refutation of a curve is a proof whatever the truth is; `epsilon_lower` is one **if the true curve is one of these**.
 
 by_curve: for whatever mechanism has the curve F (F(x) is the largest power at false positive rate x), canaries that
     interfere with one another included (Mahloujifar, Melis and Chaudhuri 2025, arXiv:2410.22235). With p_i the chance
@@ -14,18 +14,25 @@ by_curve: for whatever mechanism has the curve F (F(x) is the largest power at f
 
         sum_(i >= t) (i / m) p_i  <=  F( sum_(t-1 <= i < r) ((r - i) / m) p_i ):
 
-    whoever guesses canary j right, i - 1 others being right, could have been wrong with i - 1 right, and how much less
-    often is what F limits; then Jensen over canaries. Given sum_(i >= v) p_i = error, the least p_(v-1), p_(v-2), ... that
-    this admits are found one after the other; where all together make more than 1, the curve is refuted.
+    whoever guesses canary j right, t - 1 or more others being right, could have been wrong with as many others right,
+    and how much less often is what F limits; then Jensen over canaries. Given sum_(i >= v) p_i = error, the least
+    p_(v-1), p_(v-2), ... that this admits are found one after the other; where all together make more than 1, the curve
+    is refuted.
 
-by_plan: for mechanisms that treat canaries independently of each other, as a plan's does: sampling and noise are each
-    patient's and each weight's own, so that all that is ever seen is post-processing of m independent releases, one a
-    canary. Then the best guesser guesses the canaries with the largest privacy losses, and the right ones among the
-    surest r are Binomial(r, accuracy(U)), with U ~ Beta(r + 1, m - r) the part of all losses that is as large (order
-    statistics, as in Xiang et al. 2025, arXiv:2509.08704). It does not hold for adaptive clipping, where all canaries
-    move one number together.
+by_plan: for mechanisms that **treat canaries independently** of each other, as a plan's does: sampling and noise are
+    each patient's and each weight's own, and what else is in a step (other patients' gradients, at weights that all saw)
+    depends on nothing but what was released before. By induction over steps all that is ever seen is post-processing of
+    m independent releases, one a canary, and of what is independent of them. Of all guessers none is right more often
+    than the one who guesses the canaries with the largest privacy losses: given what was released, guesses are right
+    independently, with chances that grow with these losses. Given U, the part of all losses that is as large, each of
+    that one's r guesses is right with the chance accuracy(U), and U ~ Beta(r + 1, m - r), the (r + 1)-th of m uniform
+    numbers (order statistics, as in Xiang et al. 2025, arXiv:2509.08704). Shares of noise, rounds and local steps change
+    nothing in this; adaptive clipping does, where all canaries move one number together.
 
-The number of guesses is fixed beforehand, a part of all canaries, and nothing else is chosen: no correction is needed.
+The part of the canaries that is guessed is fixed beforehand, and so is which bound decides; nothing is chosen by
+looking, and no correction is needed. Scores are only put in order, so that the confidence needs no assumption on how they
+are distributed. (Agrawal et al. 2026, arXiv:2606.12733, use a sum of the canaries' own signals, which is Gaussian in the
+limit of many; here all holds for however few.)
 """
 
 import math
@@ -49,6 +56,7 @@ _PRECISION = 1e-3
 _ROUNDING = 1e-9
 _CELLS = 2000
 _SMALLEST = 1e-9
+
 
 class CurveBound(Stage):
     """What one audit found: of `canaries`, `guesses` were guessed and `correct` guessed right.
@@ -90,9 +98,15 @@ def audit_curve(
     confidence: float = 0.95,
 ) -> CurveBound:
     """The audit of one run that claims `event`; `scores` and `inserted` as `audit_canaries` takes them."""
-    canaries = len(scores)
+    correct = int(np.sum(guess(scores, method.guesses(len(scores))) == np.where(inserted, 1, -1)))
+    return curve_bound(method, len(scores), correct, event, delta, confidence)
+
+
+def curve_bound(
+    method: Method, canaries: int, correct: int, event: GaussianEvent, delta: float, confidence: float = 0.95
+) -> CurveBound:
+    """What so many right guesses prove."""
     guesses = method.guesses(canaries)
-    correct = int(np.sum(guess(scores, guesses) == np.where(inserted, 1, -1)))
 
     def refuted(other: GaussianEvent) -> bool:
         """Nothing is refuted whose curve cannot be computed."""
@@ -106,7 +120,7 @@ def audit_curve(
         canaries=canaries,
         guesses=guesses,
         correct=correct,
-        noise_multiplier=found and found.noise_multiplier,
+        noise_multiplier=found.noise_multiplier if found else None,
         epsilon_lower=least_epsilon(found, delta) if found else 0.0,
         confidence=confidence,
         delta=delta,
@@ -115,14 +129,20 @@ def audit_curve(
 
 def power(method: Method, canaries: int, claimed: TradeOff, actual: TradeOff, error: float) -> float:
     """The chance that `claimed` is refuted where independent canaries with the curve `actual` are guessed at best."""
+    fewest = fewest_that_refute(method, canaries, claimed, error)
+    return 0.0 if fewest is None else chance_by_plan(actual, canaries, method.guesses(canaries), fewest)
+
+
+def fewest_that_refute(method: Method, canaries: int, curve: TradeOff, error: float) -> int | None:
+    """Right guesses that are needed to refute the curve; None where all of them would not."""
     guesses = method.guesses(canaries)
-    if not method.refutes(claimed, canaries, guesses, guesses, error):
-        return 0.0
-    low, high = -1, guesses  # the fewest right guesses that refute it are above `low` and at most `high`
+    if not method.refutes(curve, canaries, guesses, guesses, error):
+        return None
+    low, high = -1, guesses  # `high` refutes, `low` does not
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if method.refutes(claimed, canaries, guesses, middle, error) else (middle, high)
-    return chance_by_plan(actual, canaries, guesses, high)
+        low, high = (low, middle) if method.refutes(curve, canaries, guesses, middle, error) else (middle, high)
+    return high
 
 
 def refutes_by_curve(curve: TradeOff, canaries: int, guesses: int, correct: int, error: float) -> bool:
@@ -154,8 +174,7 @@ def _cells(canaries: int, guesses: int) -> tuple[Float[np.ndarray, " cell"], Flo
     if guesses == canaries:
         return np.ones(1), np.ones(1)
     below = np.concatenate([[0.0], np.geomspace(_SMALLEST, 1 / _CELLS, 40), np.arange(2, _CELLS) / _CELLS])
-    edges = np.maximum(beta.ppf(below, guesses + 1, canaries - guesses), _SMALLEST)
-    return edges, np.diff(below, append=1.0)
+    return beta.ppf(below, guesses + 1, canaries - guesses), np.diff(below, append=1.0)
 
 
 BY_CURVE = Method(0.15, refutes_by_curve)

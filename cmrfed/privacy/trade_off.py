@@ -1,13 +1,14 @@
-"""How well any test can tell a release with a patient from one without: the whole curve, of which (epsilon, delta) is one
-point (f-differential privacy: Dong, Roth and Su 2022, arXiv:1905.02383).
+"""How well any test can tell a release with a patient from one without: the whole curve, of which (epsilon, delta) is
+one point (f-differential privacy: Dong, Roth and Su 2022, arXiv:1905.02383).
 
 With P the release with the patient and Q the one without, the curve is kept as its two privacy profiles
 
     removed(epsilon) = sup_E P(E) - e^epsilon Q(E),    added(epsilon) = sup_E Q(E) - e^epsilon P(E),
 
 from above and at finitely many epsilons, so that whatever is computed from them errs towards more leakage. For T
-full-batch releases with noise multiplier sigma the curve is mu-GDP with mu = sqrt(T) / sigma, in closed form (Balle and
-Wang 2018, arXiv:1805.06530); with Poisson sampling it is composed by the PRV accountant, within that one's stated errors.
+full-batch releases with noise multiplier sigma the curve is mu-GDP with mu = sqrt(T) / sigma, in closed form (Balle
+and Wang 2018, arXiv:1805.06530); with Poisson sampling each direction is composed as the PRV accountant composes one,
+within the errors that it states.
 """
 
 import math
@@ -27,6 +28,7 @@ Losses = Float[np.ndarray, " loss"]
 _POINTS = 400
 _LARGEST_LOSS = 700.0
 """e^epsilon is still a number."""
+_NO_PART = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +63,15 @@ class TradeOff:
         return max(0.0, float(by_positives), float(by_negatives))
 
     def accuracy(self, parts: Float[np.ndarray, " part"]) -> Float[np.ndarray, " part"]:
-        """The chance that a guess is right if the surest `parts` (0 < part <= 1) of all guesses at a fair coin are made.
+        """The chance that a guess at a fair coin is right if the surest `parts` (0 <= part <= 1) of them are made.
 
-        A guess at a loss l is right with probability p = 1 / (1 + e^-|l|). For every p0 = 1 / (1 + e^-epsilon) the right
-        guesses among a part u are at most p0 u + E(p - p0)+, and the last term is (1 - p0) / 2 times both profiles' sum.
+        A guess at a loss l is right with probability p = 1 / (1 + e^-|l|). For every p0 = 1 / (1 + e^-epsilon) the
+        right guesses among a part u are at most p0 u + E(p - p0)+, where the last term is (1 - p0) / 2 times both
+        profiles' sum.
         """
         surely = expit(self.epsilons)
         beyond = (1 - surely) * (self.removed + self.added) / 2
-        return np.minimum(1.0, (surely + beyond / parts[:, None]).min(axis=1))
+        return np.minimum(1.0, (surely + beyond / np.maximum(parts, _NO_PART)[:, None]).min(axis=1))
 
 
 def gaussian_delta(mu: float, epsilons: Losses) -> Losses:

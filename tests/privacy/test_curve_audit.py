@@ -1,4 +1,4 @@
-"""Both bounds are as sharp as what they rest on, are almost never above the truth, and find a fifth of the noise missing."""
+"""Both bounds are as sharp as what they rest on, hardly ever above the truth, and find a fifth of the noise missing."""
 
 from functools import cache
 
