@@ -4,8 +4,8 @@ The mechanism is the plan's own in numbers alone, with nobody else's gradients i
 are those of `cmrfed canary-audit`. For each plan, calibrated to epsilon at delta 1e-5, many audits are made.
 
 - `any`, `curve`, `plan`: epsilon proved at 95 % confidence by the median audit: whatever the mechanism is (Steinke's
-  bound, the best of three numbers of guesses, paid for); if its trade-off curve is the plan's at some noise; if it treats
-  canaries independently besides. In brackets how many of the audits have a bound above the truth, which 5 % may.
+  bound, the best of three numbers of guesses, paid for); if its trade-off curve is the plan's at some noise; if it
+  treats canaries independently besides. In brackets how many of the audits have a bound above the truth: 5 % may.
 - `refuted`: audits of plans that are kept which the verdict of the command refutes (1 in 1,000 may).
 - Then broken mechanisms by name, and how often the verdict refutes them; in brackets how often `any` does, at 95 %.
 

@@ -20,19 +20,19 @@ by_curve: for whatever mechanism has the curve F (F(x) is the largest power at f
     is refuted.
 
 by_plan: for mechanisms that **treat canaries independently** of each other, as a plan's does: sampling and noise are
-    each patient's and each weight's own, and what else is in a step (other patients' gradients, at weights that all saw)
-    depends on nothing but what was released before. By induction over steps all that is ever seen is post-processing of
-    m independent releases, one a canary, and of what is independent of them. Of all guessers none is right more often
-    than the one who guesses the canaries with the largest privacy losses: given what was released, guesses are right
-    independently, with chances that grow with these losses. Given U, the part of all losses that is as large, each of
-    that one's r guesses is right with the chance accuracy(U), and U ~ Beta(r + 1, m - r), the (r + 1)-th of m uniform
-    numbers (order statistics, as in Xiang et al. 2025, arXiv:2509.08704). Shares of noise, rounds and local steps change
-    nothing in this; adaptive clipping does, where all canaries move one number together.
+    each patient's and each weight's own, and what else is in a step (other patients' gradients, at weights that all
+    saw) depends on nothing but what was released before. By induction over steps all that is ever seen is
+    post-processing of m independent releases, one a canary, and of what is independent of them. Of all guessers none is
+    right more often than the one who guesses the canaries with the largest privacy losses: given what was released,
+    guesses are right independently, with chances that grow with these losses. Given U, the part of all losses that is
+    as large, each of that one's r guesses is right with the chance accuracy(U), and U ~ Beta(r + 1, m - r), the
+    (r + 1)-th of m uniform numbers (order statistics, as in Xiang et al. 2025, arXiv:2509.08704). Shares of noise,
+    rounds and local steps change nothing in this; adaptive clipping does, where all canaries move one number together.
 
 The part of the canaries that is guessed is fixed beforehand, and so is which bound decides; nothing is chosen by
-looking, and no correction is needed. Scores are only put in order, so that the confidence needs no assumption on how they
-are distributed. (Agrawal et al. 2026, arXiv:2606.12733, use a sum of the canaries' own signals, which is Gaussian in the
-limit of many; here all holds for however few.)
+looking, and no correction is needed. Scores are only put in order, so that the confidence needs no assumption on how
+they are distributed. (Agrawal et al. 2026, arXiv:2606.12733, use a sum of the canaries' own signals, which is Gaussian
+in the limit of many; here all holds for however few.)
 """
 
 import math
