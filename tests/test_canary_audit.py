@@ -43,7 +43,7 @@ RULES = [{}, {"rule": "automatic"}]
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_run_at_its_claimed_epsilon_stands_and_most_of_it_is_measured(tiny_generator_config, rule):
-    """Of 600 guesses 536 are right, give or take 8; 468 prove half of epsilon, and 560 would refute the claim."""
+    """Of 600 guesses 536 are right, give or take 8; 467 prove half of epsilon, and 560 would refute the plan."""
     outcome = stands(tiny_generator_config, plan_of(sample_rate=1.0, noise_multiplier=1.75, **rule), canaries=1000)
     assert outcome.has_power
     assert not outcome.refuted
