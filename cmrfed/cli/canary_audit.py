@@ -35,8 +35,8 @@ def audit(command: CanaryAudit) -> None:
     _print(outcome, plan.delta, settings.noise)
     if outcome.refuted:
         errors.print(
-            f"cmrfed canary-audit: the plan of epsilon {outcome.claimed_epsilon:.3g} is refuted: do not train on patients "
-            "with this installation", style="red", markup=False,
+            f"cmrfed canary-audit: the plan of epsilon {outcome.claimed_epsilon:.3g} is refuted: do not train on "
+            "patients with this installation", style="red", markup=False,
         )  # fmt: skip
         sys.exit(1)
 
