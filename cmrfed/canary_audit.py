@@ -2,24 +2,33 @@
 
 Canaries are made-up patients whose gradient is the worst there can be: all of the clipping norm on one weight of their
 own, so that no two disturb each other. Each is put in by a fair coin and then treated like any patient: sampled,
-clipped, summed, noised. What left the site over all rounds, at the weights' places, is each canary's score, and
-`cmrfed.privacy.canaries` turns right guesses into a lower bound on epsilon. A bound above the plan's epsilon proves a
-fault; one below proves nothing, but this observer is as strong as the plan's own threat model allows.
+clipped, summed, noised. What leaves the site in each round, at a canary's weight, is evidence of whether it was in.
+Right guesses prove a lower bound on epsilon: one for whatever mechanism (`cmrfed.privacy.canaries`), and two sharper
+ones that rest on what else the plan claims (`cmrfed.privacy.curve_audit`). Each is right with its own confidence, not
+all three together. The sharpest that applies to the plan, which is known before the run, also decides whether the plan
+is refuted, at a confidence of its own: of audits of a plan that is kept one in a thousand refutes it. A refuted plan
+proves a fault; one that stands proves nothing, but with one local step a round this observer is as strong as the plan's
+threat model allows.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.special import logsumexp
+from scipy.stats import binom
 from torch import Tensor
 
 from cmrfed.config import CanaryAuditConfig, TrainingConfig, UserError
 from cmrfed.core.progress import Progress
 from cmrfed.generators import Generator
-from cmrfed.privacy import DistributedNoise, LocalNoise, Noised, Random, SecureRandom, epsilon
-from cmrfed.privacy.canaries import CanaryBound, audit_canaries, epsilon_lower_bound
+from cmrfed.privacy import DistributedNoise, GaussianEvent, LocalNoise, Noised, Random, SecureRandom, epsilon
+from cmrfed.privacy.canaries import CanaryBound, audit_canaries
+from cmrfed.privacy.curve_audit import BY_CURVE, BY_PLAN, CurveBound, audit_curve, power
+from cmrfed.privacy.trade_off import trade_off
 from cmrfed.slices import Slices
 from cmrfed.training import LocalTask, choose_device, noised_sum, train, trained_weights
 from cmrfed.updates import Weights
@@ -28,24 +37,46 @@ _GUESSED_PARTS = (0.1, 0.5, 1.0)
 """Parts of the canaries that are guessed: few with much certainty, or all. Fixed beforehand, and paid for by
 Bonferroni's correction."""
 
+FALSE_ALARMS = 1e-3
+"""Part of the audits of a plan that is kept which may refute it: more would teach to ignore the alarm."""
+
+TOO_LITTLE_NOISE = 0.8
+"""A fault that an audit should find: this part of the noise that was planned."""
+
 
 @dataclass(frozen=True)
 class CanaryOutcome:
-    """The largest lower bound of all tries, beside what the plan claims and what the audit could have shown at most."""
+    """Three lower bounds beside what the plan claims, the verdict, and how likely a fault would have been found.
 
-    best: CanaryBound
+    `best` holds for any mechanism, `by_curve` for any with a curve of the plan's kind, `by_plan` for such as treat
+    canaries independently; None where the plan does not. `refuted` is the verdict, at confidence `refuted_at`. `power`
+    is the chance that a fifth less noise than planned is refuted, if the guesses are as good as can be.
+    """
+
     claimed_epsilon: float
-    largest_possible: float
+    claimed_noise: float
+    best: CanaryBound
+    by_curve: CurveBound
+    by_plan: CurveBound | None
+    refuted: bool
+    refuted_at: float
+    power: float
 
     @property
-    def refuted(self) -> bool:
-        """Whether the claim is wrong, but for the audit's confidence."""
-        return self.best.epsilon_lower > self.claimed_epsilon
+    def sharpest(self) -> CurveBound:
+        """The bound that decides: which one it is depends on the plan alone."""
+        return self.by_plan or self.by_curve
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the plan's noise lies outside the bound, which is no verdict yet."""
+        noise = self.sharpest.noise_multiplier
+        return noise is not None and noise <= self.claimed_noise and not self.refuted
 
     @property
     def has_power(self) -> bool:
-        """Whether any outcome at all could have refuted the claim."""
-        return self.largest_possible > self.claimed_epsilon
+        """Whether a fifth less noise than planned would rather be found than not."""
+        return self.power >= 0.5
 
 
 class Canaries(Sequence[Tensor]):
@@ -81,23 +112,41 @@ def run_canary_audit(
     """Train as the plan says, with canaries at the first site, and bound epsilon from below.
 
     `sites` is one data set where the plan's noise is the site's own, else as many as share it. Raises UserError when
-    there are fewer trained weights than canaries.
+    there are fewer trained weights than canaries, CannotBound where the plan's trade-off curve cannot be computed.
     """
     weights = sum(weight.numel() for weight in trained_weights(generator))
     if weights < config.canaries:
         raise UserError(
             f"canary_audit.canaries: {config.canaries} canaries need as many trained weights, and there are {weights}; "
-            "lower canary_audit.canaries or train more (generator.trainable=all)"
+            "lower canary_audit.canaries or train more (generator.directions, or generator.trainable=all)"
         )
     coordinates = np.random.default_rng().choice(weights, config.canaries, replace=False)
     inserted = SecureRandom().bernoulli(0.5, config.canaries).numpy()
     canaries = Canaries(coordinates[inserted], weights, plan.clipping.largest_norm)
-    moved = np.zeros(weights)
+    trade_off(plan.event(plan.steps))  # a curve that cannot be computed is known before the training
+    scores = np.zeros(config.canaries)
     for done, update in enumerate(_updates(generator, sites, plan, training, canaries, config), start=1):
-        moved += update
+        scores += evidence(-update[coordinates], plan.event(training.local_steps))
         if progress:
             progress(done, plan.steps // training.local_steps)
-    return _conclude(-moved[coordinates], inserted, plan, config)
+    return _conclude(scores, inserted, plan, config)
+
+
+def evidence(seen: Float[np.ndarray, " canary"], event: GaussianEvent) -> Float[np.ndarray, " canary"]:
+    """Log-likelihood ratio of each canary in to out, by what one round left of it at its weight: the more, the larger.
+
+    `event` is the round's. In which unit was seen is told by the spread over all canaries, whatever clipping norm and
+    learning rate were. A score may be any function of what was released: were this one wrong, less would be found, and
+    nobody accused.
+    """
+    steps, rate, noise = event.steps, event.sample_rate, event.steps * event.noise_multiplier**2
+    spread = float(seen.std())
+    if spread == 0:
+        return np.zeros_like(seen)
+    expected = math.sqrt(noise + steps * rate * (1 - rate) / 2 + (steps * rate) ** 2 / 4)
+    taken = np.arange(steps + 1)
+    logs = (taken * (expected / spread * seen)[:, None] - taken**2 / 2) / noise
+    return np.asarray(logsumexp(logs + binom.logpmf(taken, steps, rate), axis=1))
 
 
 def _updates(
@@ -148,13 +197,35 @@ def _conclude(
     plan: LocalNoise | DistributedNoise,
     config: CanaryAuditConfig,
 ) -> CanaryOutcome:
-    confidence = 1 - (1 - config.confidence) / len(_GUESSED_PARTS)
-    counts = [2 * round(part * config.canaries / 2) for part in _GUESSED_PARTS]
-    results = [audit_canaries(scores, inserted, count, plan.delta, confidence) for count in counts]
-    return CanaryOutcome(
-        best=max(results, key=lambda result: result.epsilon_lower),
-        claimed_epsilon=epsilon([plan.event(plan.steps)], plan.delta, plan.accountant),
-        largest_possible=max(
-            epsilon_lower_bound(config.canaries, count, count, plan.delta, confidence) for count in counts
-        ),
+    event, error = plan.event(plan.steps), min(FALSE_ALARMS, 1 - config.confidence)
+    method = BY_PLAN if _independent(plan) else BY_CURVE
+    by_curve, decides = (
+        audit_curve(one, scores, inserted, event, plan.delta, config.confidence) for one in (BY_CURVE, method)
     )
+    curve, counted = trade_off(event), (decides.canaries, decides.guesses, decides.correct)
+    weaker = trade_off(event.model_copy(update={"noise_multiplier": TOO_LITTLE_NOISE * event.noise_multiplier}))
+    return CanaryOutcome(
+        claimed_epsilon=epsilon([event], plan.delta, plan.accountant),
+        claimed_noise=event.noise_multiplier,
+        best=audit_best(scores, inserted, plan.delta, config.confidence),
+        by_curve=by_curve,
+        by_plan=decides if method is BY_PLAN else None,
+        refuted=method.refutes(curve, *counted, error),
+        refuted_at=1 - error,
+        power=power(method, config.canaries, curve, weaker, error),
+    )
+
+
+def _independent(plan: LocalNoise | DistributedNoise) -> bool:
+    """Whether nothing that is released mixes canaries: an adaptive norm is moved by all of them together."""
+    return plan.clipping.adaptive is None
+
+
+def audit_best(
+    scores: Float[np.ndarray, " canary"], inserted: Bool[np.ndarray, " canary"], delta: float, confidence: float
+) -> CanaryBound:
+    """The largest of `audit_canaries`' bounds over several numbers of guesses."""
+    each = 1 - (1 - confidence) / len(_GUESSED_PARTS)
+    counts = [2 * round(part * len(scores) / 2) for part in _GUESSED_PARTS]
+    results = [audit_canaries(scores, inserted, count, delta, each) for count in counts]
+    return max(results, key=lambda result: result.epsilon_lower)

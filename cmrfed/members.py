@@ -134,6 +134,7 @@ FEATURE_SPACES = Members(
 ATTACKS = Members(
     loss="cmrfed.evaluation.leakage.attacks.loss_threshold:LOSS",
     loss_curve="cmrfed.evaluation.leakage.attacks.loss_threshold:LOSS_CURVE",
+    mid_path="cmrfed.evaluation.leakage.attacks.mid_path:MID_PATH",
     secmi="cmrfed.evaluation.leakage.attacks.secmi:SECMI",
     pia="cmrfed.evaluation.leakage.attacks.pia:PIA",
     pian="cmrfed.evaluation.leakage.attacks.pia:PIAN",

@@ -47,7 +47,7 @@ def test_every_commands_help_shows_how_it_is_used(run, command):
 
 
 def test_an_audit_passes_and_one_without_noise_fails_with_exit_code_1(run):
-    """Of 200 guesses 187 refute the claim; 131 are right, give or take 7, and without noise 198, give or take 1.3."""
+    """Of 240 guesses 178 refute the plan; 154 are right, give or take 7, and without noise nearly all."""
     small = ["canary_audit.canaries=400", "canary_audit.patients=2", "federation.rounds=1", "preprocessing.size=16"]
     small += [
         "generator.channels=[8,8]",

@@ -35,35 +35,56 @@ def audit(command: CanaryAudit) -> None:
     _print(outcome, plan.delta, settings.noise)
     if outcome.refuted:
         errors.print(
-            f"cmrfed canary-audit: epsilon {outcome.claimed_epsilon:.3g} is refuted: do not train on patients with "
-            "this installation", style="red", markup=False,
+            f"cmrfed canary-audit: the plan of epsilon {outcome.claimed_epsilon:.3g} is refuted: do not train on "
+            "patients with this installation", style="red", markup=False,
         )  # fmt: skip
         sys.exit(1)
 
 
 def _print(outcome: Any, delta: float, noise: bool) -> None:
-    best = outcome.best
-    table = Table(
-        title="training with canaries, to an observer of every update", title_justify="left", show_header=False
-    )
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_row(f"claimed: epsilon at delta {delta:g}, an upper bound", f"{outcome.claimed_epsilon:.3f}")
-    table.add_row("measured: epsilon is at least, at 95 % confidence or better", f"{best.epsilon_lower:.3f}")
-    table.add_row("right guesses", f"{best.correct} of {best.guesses}")
-    table.add_row("canaries, each put in by a fair coin", str(best.canaries))
-    table.add_row("the most that this audit could have measured", f"{outcome.largest_possible:.3f}")
-    console.print(table)
+    console.print(_table(outcome, delta))
     if not noise:
         console.print(
             "The noise was taken away behind the plan's back (canary_audit.noise=false): it should be refuted."
         )
     if outcome.refuted:
         return
-    if outcome.has_power:
+    if outcome.doubtful:
+        one_in = 1 / (1 - outcome.sharpest.confidence)
+        console.print(
+            "The claim stands, but less surely than most: a bound above it comes up in one audit of "
+            f"{one_in:.0f} of a plan that is kept. Run it again.", style="yellow",
+        )  # fmt: skip
+    elif outcome.has_power:
         console.print("The claim stands: this observer could not refute it. That is evidence, and no proof.")
     else:
         console.print(
-            "This audit could not have refuted so large an epsilon: raise canary_audit.canaries, or lower "
-            "privacy.target_epsilon, which audits the same code.", style="yellow",
+            "The claim stands, but this audit would hardly have found a fifth of the noise missing: raise "
+            "canary_audit.canaries or privacy.target_epsilon, which audits the same code.", style="yellow",
         )  # fmt: skip
+
+
+def _table(outcome: Any, delta: float) -> Table:
+    """What is claimed; what is proved, on which condition; and how hard it was looked."""
+    sharpest = outcome.sharpest
+    table = Table(
+        title="training with canaries, to an observer of every update", title_justify="left", show_header=False
+    )
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row(f"claimed: epsilon at delta {delta:g}, an upper bound", f"{outcome.claimed_epsilon:.3f}")
+    table.add_row(f"at {outcome.refuted_at:.4g} confidence the claim", "is refuted" if outcome.refuted else "stands")
+    table.add_section()
+    table.add_row(f"proved at {sharpest.confidence:.4g} confidence: epsilon is at least", "")
+    table.add_row("  whatever the mechanism is", f"{outcome.best.epsilon_lower:.3f}")
+    table.add_row("  if it has the plan's trade-off curve at some noise", f"{outcome.by_curve.epsilon_lower:.3f}")
+    if outcome.by_plan:
+        table.add_row("  and if it treats patients independently", f"{outcome.by_plan.epsilon_lower:.3f}")
+    if sharpest.noise_multiplier:
+        part = sharpest.noise_multiplier / outcome.claimed_noise
+        table.add_row("  so that the noise is less than the planned times", f"{part:.3f}")
+    table.add_section()
+    table.add_row("right guesses behind the last bound", f"{sharpest.correct} of {sharpest.guesses}")
+    table.add_row("canaries, each put in by a fair coin", str(sharpest.canaries))
+    table.add_row("chance to refute four fifths of the planned noise", f"{outcome.power:.1%}")
+    return table

@@ -10,6 +10,7 @@ from toy_batches import PATHS
 from cmrfed.evaluation.leakage.attacks import ATTACKS, Probe, fitted_scores
 from cmrfed.evaluation.leakage.attacks.areas import auc, auc_interval
 from cmrfed.evaluation.leakage.attacks.fcre import ring_energy
+from cmrfed.evaluation.leakage.attacks.mid_path import complexity
 from cmrfed.evaluation.leakage.attacks.pfami import CROPS, cropped_pair
 from cmrfed.evaluation.leakage.attacks.pia import PROXIMAL_SHARE
 from cmrfed.evaluation.leakage.attacks.probe import CLEAN_SHARE, SECRET_SHARE
@@ -106,6 +107,18 @@ def test_secmi_is_the_error_of_a_step_on_and_back(family):
     missed = inverted * (factor(path[3], path[4]) * factor(path[4], path[3]) - 1)
     expected = -by_patient(missed.square().flatten(1).mean(1))
     np.testing.assert_allclose(ATTACKS["secmi"].scores(probe), expected, rtol=1e-3)
+
+
+def test_the_loss_half_way_is_judged_by_how_intricate_an_image_is():
+    members = hearts(6)
+    probe = Probe(oracle_generator(memory=members.images + 0.1), members, times=8)
+    pixels = members.images[:, 0]
+    rows, columns = pixels[:, 1:] - pixels[:, :-1], pixels[..., 1:] - pixels[..., :-1]
+    detail = rows.square().mean((1, 2)) + columns.square().mean((1, 2))
+    expected = by_patient(detail.log() - probe.loss_curve[:, 2:6].mean(1).log())
+    np.testing.assert_allclose(ATTACKS["mid_path"].scores(probe), expected, rtol=1e-4)
+    stripes = torch.tensor([-1.0, 1.0]).repeat(8).expand(1, 1, 16, 16)
+    np.testing.assert_allclose(complexity(torch.cat([stripes, stripes / 2, torch.ones(1, 1, 16, 16)])), [4.0, 1.0, 0.0])
 
 
 def test_clid_is_what_the_condition_takes_off_the_loss():

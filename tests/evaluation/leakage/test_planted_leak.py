@@ -23,7 +23,7 @@ from cmrfed.generators import build_generator
 from cmrfed.preparation import phantom_slices
 from cmrfed.slices import concatenate
 
-NAMES = ("loss", "pian", "sima", "pfami", "clid", "gradient_norm")
+NAMES = ("loss", "mid_path", "pian", "sima", "pfami", "clid", "gradient_norm")
 BY_SHADOWS = ("lira", "gradient_shadow")
 
 

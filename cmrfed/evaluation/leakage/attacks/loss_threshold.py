@@ -7,7 +7,9 @@ slice at noise share h and L the generator's own training loss,
     score = - mean_h L(x_h),    h = (k + 1/2) / times.
 
 Where patients of known membership are at hand the whole curve h -> L(x_h) can be weighted instead of averaged: members
-need not be told from others equally well at every noise share (Matsumoto et al. 2023, arXiv:2302.03262).
+need not be told from others equally well at every noise share (Matsumoto et al. 2023, arXiv:2302.03262). For rectified
+flows that is the curve over the interpolation path of Sesmat, Meseguer-Brocal and Peeters 2026, arXiv:2606.07271: their
+error of the reconstructed image is h^2 times this loss, and the classifier standardises both alike.
 """
 
 import numpy as np
@@ -41,7 +43,7 @@ LOSS_CURVE = Attack(
     needs="probe",
     access="loss",
     family="loss",
-    paper="Matsumoto et al. 2023, arXiv:2302.03262",
+    paper="Matsumoto et al. 2023, arXiv:2302.03262; on flows: Sesmat et al. 2026, arXiv:2606.07271",
     meaning="The same, with the noise levels weighted as patients of known membership teach.",
     calibrated=True,
 )
