@@ -75,7 +75,8 @@ def test_a_killed_run_leaves_no_process_goes_on_and_told_to_end_says_how_to_go_o
     assert run.returncode == 128 + signal.SIGTERM, printed
     assert "cmrfed simulate: ended by SIGTERM; finished rounds are kept" in printed
     assert f"resume={record.parent} goes on" in printed
-    assert [line["round"] for line in rounds_of(tmp_path)] == list(range(len(rounds_of(tmp_path))))
+    applied = [line["round"] for line in rounds_of(tmp_path) if line["applied"]]  # others were asked for again
+    assert applied == list(range(len(applied)))
     assert wait_for_none() == set()
 
 
