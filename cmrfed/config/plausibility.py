@@ -41,4 +41,6 @@ class PlausibilityConfig(Stage):
             raise ValueError("pathology: NOR has no severity to put in order; leave it out")
         if not self.hearts and not self.orderings:
             raise ValueError("hearts: with orderings=0 too nothing is shown; give one of the two")
+        if self.hearts == 1:
+            raise ValueError("hearts: 1 cannot be half real and half synthetic; give 0, or 2 and more")
         return self
