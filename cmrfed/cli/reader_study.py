@@ -210,5 +210,5 @@ def _of_heart(note: dict[str, Any]) -> str:
 def _with_interval(score: dict[str, Any] | None) -> str:
     if score is None:
         return "-"
-    low, high = score["ci95"]
-    return f"{score['mean']:.2f} [{low:.2f}, {high:.2f}]"
+    interval = f" [{score['ci95'][0]:.2f}, {score['ci95'][1]:.2f}]" if score["ci95"] else ""
+    return f"{score['mean']:.2f}{interval}"

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from cmrfed.conditions import UNKNOWN, VENDORS
 from cmrfed.config import Disease, HeartConfig, PlausibilityConfig, Stage, UserError
-from cmrfed.core.progress import Progress
+from cmrfed.core.progress import Progress, counted, shifted
 from cmrfed.generators.encoders import has_learnt
 from cmrfed.reader_study.hearts import Heart, HeartImages, Painter, patients_heart
 from cmrfed.slices import Patient, Slices
@@ -97,23 +97,22 @@ def choose_review(
     vendors = sorted({record.vendor for record, _, _ in patients}) or _learnt_vendors(painter)
     asked = _asked(patients, vendors, config, random)
     steps = len(asked) + config.orderings
-    hearts: list[tuple[Heart, HeartOrigin]] = [
-        (Heart.of(images), _origin(False, record.vendor, record.pathology, None)) for record, images, _ in patients
-    ]
-    for number, one in enumerate(asked):
-        request = HeartConfig(pathology=one.pathology, severity=one.severity)
-        (images,) = _course(painter, [request], one.vendor, one.slice_mm, random)
-        hearts.append((Heart.of(images), _origin(True, one.vendor, one.pathology, one.severity)))
-        progress(number + 1, steps)
+    hearts = [(Heart.of(images), _origin(False, record.vendor, record.pathology)) for record, images, _ in patients]
+    hearts += [_synthetic(painter, one, random) for one in counted(asked, steps, progress)]
     orderings = []
-    for number in range(config.orderings):
-        disease = config.pathology[number % len(config.pathology)]
-        orderings.append(_ordering(painter, disease, config.severities, vendors[number % len(vendors)], random))
-        progress(len(asked) + number + 1, steps)
+    for number in counted(range(config.orderings), steps, shifted(progress, len(asked), steps)):
+        disease, vendor = config.pathology[number % len(config.pathology)], vendors[number % len(vendors)]
+        orderings.append(_ordering(painter, disease, config.severities, vendor, random))
     return _shuffled(hearts, orderings, of, bool(patients))
 
 
-def _origin(synthetic: bool, vendor: str, pathology: str, severity: float | None) -> HeartOrigin:
+def _synthetic(painter: Painter, asked: _Asked, random: np.random.Generator) -> tuple[Heart, HeartOrigin]:
+    request = HeartConfig(pathology=asked.pathology, severity=asked.severity)
+    (images,) = _course(painter, [request], asked.vendor, asked.slice_mm, random)
+    return Heart.of(images), _origin(True, asked.vendor, asked.pathology, asked.severity)
+
+
+def _origin(synthetic: bool, vendor: str, pathology: str, severity: float | None = None) -> HeartOrigin:
     return HeartOrigin(synthetic=synthetic, vendor=vendor, pathology=pathology, severity=severity)
 
 

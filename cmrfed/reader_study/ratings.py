@@ -107,12 +107,16 @@ def _counts(number: int, random: np.random.Generator) -> Int64[np.ndarray, "repl
 
 
 def _mean(table: Table) -> Scores | None:
-    """The mean over all answers, with its interval; None where there is no answer."""
+    """The mean over all answers, with its interval, which one case alone does not have; None where there is no
+    answer."""
     asked = table[:, np.isfinite(table).any(axis=0)]
     if not asked.size:
         return None
-    draws = _Draws.of(asked)
-    return {"mean": float(np.nanmean(asked)), "ci95": _interval(_means(asked, draws))}
+    several = asked.shape[1] > 1
+    return {
+        "mean": float(np.nanmean(asked)),
+        "ci95": _interval(_means(asked, _Draws.of(asked))) if several else None,
+    }
 
 
 def _means(table: Table, draws: _Draws) -> Float[np.ndarray, " replicate"]:

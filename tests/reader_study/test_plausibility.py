@@ -15,7 +15,7 @@ from cmrfed.slices import Slices, collect
 
 
 def hearts(*people: tuple[str, str, float]) -> Slices:
-    """Patients of a vendor, with a diagnosis and a distance of slices; pixels are 0 as no synthetic heart's here are."""
+    """Patients of a vendor, with a diagnosis and a distance of slices; their pixels are all 0."""
     slices = collect(
         toy_case(f"P{n}", phase, n, vendor=vendor, pathology=disease, spacing_mm=(mm, 1.5, 1.25))
         for n, (vendor, disease, mm) in enumerate(people)
@@ -82,7 +82,7 @@ def test_the_seed_decides_what_is_shown_and_not_the_names_or_the_order():
 
 
 def test_the_order_tells_nothing_of_the_truth():
-    """A fair coin misses the first range in 1 of 10,000 tries; of tau, that of a random order, the second is 4 sigma."""
+    """A fair coin misses the first range in 1 of 10,000 tries; the second is 4 standard errors of a random order's."""
     pairs = [
         (
             Heart(f"h{n}", sketched(2, 0.0)),
