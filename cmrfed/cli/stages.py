@@ -320,7 +320,7 @@ class Release(OfARun):
     policy: ReleasePolicy = ReleasePolicy()
 
 
-class ReaderStudy(OfAModel):
+class ReaderStudy(OfARun):
     """`cmrfed reader-study`."""
 
     mode: Literal["apart", "plausibility"] = Field(
@@ -344,6 +344,7 @@ class ReaderStudy(OfAModel):
         description="of mode=apart: images at most, half of them synthetic, a patient once",
     )
     seed: Seed = Field(default=0, description="decides what is shown, not its order")
+    sampling: AskedSampling = AskedSampling()
     plausibility: PlausibilityConfig = PlausibilityConfig()
 
 

@@ -18,7 +18,7 @@ from cmrfed.slices import Patient, Slices
 
 _SLICE_MM = 8.0
 """From slice to slice, where no real heart says it."""
-_HEALTHY = "NOR"
+_HEALTHY: Disease = "NOR"
 _COURSE_OF = {"CIA": "ASD", "FALL": "TOF"}
 """Diseases by M&Ms-2's names for them, as `cmrfed.anatomy` calls their courses."""
 _PEOPLE = 20
@@ -141,6 +141,7 @@ def _asked(
 ) -> list[_Asked]:
     """As many as there are real hearts, like these; without them as many as are to be rated."""
     choices: tuple[Disease, ...] = (_HEALTHY, *config.pathology)
+    rows: list[tuple[Disease, str, float]]
     if not patients:
         rows = [(choices[n % len(choices)], vendors[n % len(vendors)], _SLICE_MM) for n in range(config.hearts)]
     else:

@@ -61,7 +61,7 @@ def test_several_readers_interval_draws_readers_and_cases_each_case_for_all_at_o
 
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says_where_cases_are_hard_for_all():
-    """With cases drawn for each reader alone, 3 in 10 intervals would miss it."""
+    """With cases drawn for each reader alone, nearly a quarter of the intervals would miss it."""
     random, held = np.random.default_rng(3), []
     for _ in range(150):
         table = random.normal(0, 0.1, (6, 1)) + random.normal(0, 0.5, (1, 15)) + random.normal(0, 0.3, (6, 15))

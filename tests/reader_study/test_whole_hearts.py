@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy_hearts import toy_case, toy_mask
 
-from cmrfed.config import HeartConfig, PreprocessingConfig, SamplingConfig
+from cmrfed.config import GeneratorConfig, HeartConfig, PreprocessingConfig, SamplingConfig
 from cmrfed.generators import build_generator
 from cmrfed.reader_study.hearts import Painter, level_by_level, patients_heart
 from cmrfed.slices import Slices, collect
@@ -18,7 +18,7 @@ GRID = PreprocessingConfig(size=16)
 def tapering(phase: str, slices: int) -> np.ndarray:
     """A heart that gets smaller from its first slice, the base, to its last."""
     scales = np.linspace(1.0, 0.4, slices) * (1.0 if phase == "ED" else 0.8)
-    masks = np.concatenate([toy_mask(slices=1, scale=scale) for scale in scales])
+    masks = np.concatenate([toy_mask(slices=1, columns=40, scale=scale) for scale in scales])
     for number in range(slices):
         masks[number, :, : 6 + 2 * number] = 0  # so does the right ventricle
     return masks
@@ -27,7 +27,8 @@ def tapering(phase: str, slices: int) -> np.ndarray:
 def numbered(cases: list) -> Slices:
     """Slices whose pixels say which slice they are."""
     slices = collect(cases)
-    return replace(slices, images=np.arange(len(slices), dtype=np.float32)[:, None, None] + 0 * slices.images)
+    numbers = np.arange(len(slices), dtype=np.float32)
+    return replace(slices, images=np.broadcast_to(numbers[:, None, None], slices.masks.shape).copy())
 
 
 def test_stacks_end_at_the_apex_together_and_what_is_not_there_is_empty():
@@ -58,8 +59,6 @@ def test_a_patient_without_end_systole_is_not_shown():
 @pytest.fixture(scope="module")
 def course():
     """A network that has learnt nothing draws its noise as it is."""
-    from cmrfed.config import GeneratorConfig
-
     generator = build_generator(GeneratorConfig(channels=(8, 8), norm_groups=4, trainable="all", init=None), seed=0)
     painter = Painter(generator, GRID, SamplingConfig(steps=1))
     requests = [HeartConfig(pathology="DCM", severity=severity) for severity in (0.0, 1.0)]
