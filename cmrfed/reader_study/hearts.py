@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
-from cmrfed.anatomy import course_slices
+from cmrfed.anatomy import course_slices, heart_slices
 from cmrfed.conditions import CONDITIONS, PHASES
 from cmrfed.config import HeartConfig, PreprocessingConfig, SamplingConfig, VoxelsConfig
 from cmrfed.generators import Generator
@@ -44,35 +44,43 @@ class Painter:
     preprocessing: PreprocessingConfig
     sampling: SamplingConfig
 
-    def course(
-        self, requests: Sequence[HeartConfig], person: int, vendor: str, slice_mm: float
-    ) -> list[HeartImages] | None:
-        """One person's heart as each request has it: `person` is the seed of the shape and of the noise, so that only
-        what was asked differs. None where that person's heart cannot be drawn at all of them."""
+    def heart(self, asked: HeartConfig, person: int, vendor: str, slice_mm: float) -> HeartImages:
+        """A heart as `cmrfed generate` draws one, each slice and each phase with noise of its own. `person` is the seed
+        of its shape and of the noise."""
         voxels = VoxelsConfig(slice_mm=min(max(slice_mm, _SLICE_MM[0]), _SLICE_MM[1]))
-        masks = course_slices(requests, voxels, self.preprocessing, person)
-        return None if masks is None else [self._painted(one, person, vendor) for one in masks]
+        masks = _of_vendor(heart_slices([asked], voxels, self.preprocessing, person), vendor)
+        noises = np.random.SeedSequence(person).generate_state(len(SHOWN_PHASES))
+        stacks = [_base_to_apex(masks, phase) for phase in SHOWN_PHASES]
+        return level_by_level([self._drawn(stack, int(seed)) for stack, seed in zip(stacks, noises, strict=True)])
 
-    def _painted(self, masks: Slices, person: int, vendor: str) -> HeartImages:
-        """Phases have noise of their own, as in `cmrfed generate`."""
-        code = np.full(len(masks), CONDITIONS["vendor"].read(vendor))
-        told = replace(masks, conditions={**masks.conditions, "vendor": code})
+    def course(self, requests: Sequence[HeartConfig], person: int, vendor: str) -> list[HeartImages] | None:
+        """One person's heart as each request has it, all slices from one noise, so that side by side they differ in
+        what was asked and not in where a slice lies. None where that person's heart cannot be drawn at all of them."""
+        hearts = course_slices(requests, VoxelsConfig(), self.preprocessing, person)
+        return None if hearts is None else [self._alike(_of_vendor(masks, vendor), person) for masks in hearts]
+
+    def _alike(self, masks: Slices, noise: int) -> HeartImages:
+        """A generator of whole stacks has one noise for a stack, another of single slices one for each."""
         stacks = []
-        for number, phase in enumerate(SHOWN_PHASES):
-            stack = told.take(_base_to_apex(told, _rows(told, phase)))
-            noise = int(np.random.SeedSequence([person, number]).generate_state(1)[0])
-            stacks.append(np.asarray(synthesise(self.generator, stack, self.sampling, noise).images))
+        for phase in SHOWN_PHASES:
+            stack = _base_to_apex(masks, phase)
+            whole = self.generator.config.levels > 1
+            parts = [stack] if whole else [stack.take(np.array([row])) for row in range(len(stack))]
+            stacks.append(np.concatenate([self._drawn(part, noise) for part in parts]))
         return level_by_level(stacks)
+
+    def _drawn(self, masks: Slices, noise: int) -> Float32[np.ndarray, "slice size size"]:
+        return np.asarray(synthesise(self.generator, masks, self.sampling, noise).images)
 
 
 def patients_heart(slices: Slices, patient: int) -> HeartImages | None:
     """Of the patient at that index, as the first visit with both phases has it; None where no visit has."""
-    own = slices.of_patient(patient)
-    for visit in np.unique(slices.visits[own]):
-        rows = own[slices.visits[own] == visit]
-        stacks = [rows[np.isin(rows, _rows(slices, phase))] for phase in SHOWN_PHASES]
+    own = slices.take(slices.of_patient(patient))
+    for visit in np.unique(own.visits):
+        both = own.take(np.flatnonzero(own.visits == visit))
+        stacks = [_base_to_apex(both, phase) for phase in SHOWN_PHASES]
         if all(len(stack) for stack in stacks):
-            return level_by_level([np.asarray(slices.images[_base_to_apex(slices, stack)]) for stack in stacks])
+            return level_by_level([np.asarray(stack.images) for stack in stacks])
     return None
 
 
@@ -86,11 +94,13 @@ def level_by_level(stacks: Sequence[Float32[np.ndarray, "_ size size"]]) -> Hear
     return images
 
 
-def _rows(slices: Slices, phase: str) -> Int64[np.ndarray, " n"]:
-    return np.flatnonzero(slices.conditions["phase"] == PHASES.index(phase))
+def _of_vendor(masks: Slices, vendor: str) -> Slices:
+    code = np.full(len(masks), CONDITIONS["vendor"].read(vendor))
+    return replace(masks, conditions={**masks.conditions, "vendor": code})
 
 
-def _base_to_apex(slices: Slices, rows: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
-    """As they were acquired, or the other way round; as they were where that cannot be told."""
+def _base_to_apex(slices: Slices, phase: str) -> Slices:
+    """The stack at that phase as it was acquired, or the other way round; as it was where that cannot be told."""
+    rows = np.flatnonzero(slices.conditions["phase"] == PHASES.index(phase))
     levels = slice_levels(np.asarray(slices.masks[rows]))
-    return rows[::-1].copy() if levels[0] < levels[-1] else rows
+    return slices.take(rows[::-1].copy() if len(rows) and levels[0] < levels[-1] else rows)

@@ -108,7 +108,7 @@ def choose_review(
 
 def _synthetic(painter: Painter, asked: _Asked, random: np.random.Generator) -> tuple[Heart, HeartOrigin]:
     request = HeartConfig(pathology=asked.pathology, severity=asked.severity)
-    (images,) = _course(painter, [request], asked.vendor, asked.slice_mm, random)
+    images = painter.heart(request, int(random.integers(2**62)), asked.vendor, asked.slice_mm)
     return Heart.of(images), _origin(True, asked.vendor, asked.pathology, asked.severity)
 
 
@@ -159,22 +159,17 @@ def _disease(pathology: str, otherwise: Disease) -> Disease:
     return next((one for one in get_args(Disease) if one == name), otherwise)
 
 
-def _course(
-    painter: Painter, requests: Sequence[HeartConfig], vendor: str, slice_mm: float, random: np.random.Generator
-) -> list[HeartImages]:
-    for _ in range(_PEOPLE):
-        images = painter.course(requests, int(random.integers(2**62)), vendor, slice_mm)
-        if images is not None:
-            return images
-    asked = requests[-1]
-    raise UserError(f"plausibility: none of {_PEOPLE} people has {asked.pathology} at every severity; give fewer")
-
-
 def _ordering(
     painter: Painter, disease: Disease, severities: Sequence[float], vendor: str, random: np.random.Generator
 ) -> tuple[Ordering, CourseOrigin]:
     requests = [HeartConfig(pathology=disease, severity=severity) for severity in severities]
-    hearts = [Heart.of(images) for images in _course(painter, requests, vendor, _SLICE_MM, random)]
+    people = (painter.course(requests, int(random.integers(2**62)), vendor) for _ in range(_PEOPLE))
+    images = next((one for one in people if one is not None), None)
+    if images is None:
+        raise UserError(
+            f"plausibility: none of {_PEOPLE} people has {disease} at every severity; give fewer severities"
+        )
+    hearts = [Heart.of(one) for one in images]
     truth = {heart.name: severity for heart, severity in zip(hearts, severities, strict=True)}
     order = secrets.SystemRandom().sample(hearts, len(hearts))
     # by name, since a file keeps the order in which it is written

@@ -14,7 +14,7 @@ SIZE = 8
 
 
 class Sketch(Painter):
-    """Notes what it is asked for; its pixels are the severity and the number of the heart."""
+    """Notes what it is asked for; its pixels are the severity. At end systole there is no first slice."""
 
     def __init__(self) -> None:
         config = GeneratorConfig(channels=(8, 8), norm_groups=4, trainable="all", init=None)
@@ -24,10 +24,12 @@ class Sketch(Painter):
         object.__setattr__(self, "sampling", SamplingConfig())
         object.__setattr__(self, "asked", [])
 
-    def course(
-        self, requests: Sequence[HeartConfig], person: int, vendor: str, slice_mm: float
-    ) -> list[HeartImages] | None:
-        self.asked.append((requests, person, vendor, slice_mm))  # type: ignore[attr-defined]
+    def heart(self, asked: HeartConfig, person: int, vendor: str, slice_mm: float) -> HeartImages:
+        self.asked.append(([asked], person, vendor, slice_mm))  # type: ignore[attr-defined]
+        return sketched(3, asked.severity or 0.0)
+
+    def course(self, requests: Sequence[HeartConfig], person: int, vendor: str) -> list[HeartImages] | None:
+        self.asked.append((requests, person, vendor, None))  # type: ignore[attr-defined]
         return [sketched(3, request.severity or 0.0) for request in requests]
 
 

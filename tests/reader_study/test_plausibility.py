@@ -113,8 +113,8 @@ def test_nobody_with_both_phases_is_refused_with_what_to_do():
 
 def test_a_person_that_cannot_be_drawn_at_every_severity_gives_way_to_the_next():
     class Reluctant(Sketch):
-        def course(self, requests, person, vendor, slice_mm):
-            drawn = super().course(requests, person, vendor, slice_mm)
+        def course(self, requests, person, vendor):
+            drawn = super().course(requests, person, vendor)
             return None if len(self.asked) < 3 else drawn
 
     painter = Reluctant()
