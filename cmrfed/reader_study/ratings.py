@@ -135,15 +135,16 @@ def _compared(table: Table, synthetic: Bool[np.ndarray, " case"]) -> Scores:
     if delta is None:
         return found | {"difference": None, "cliffs_delta": None, "p": None}
     draws = _Draws.of(table, synthetic)
-    parts = [_means(table[:, part], _Draws(draws.readers, draws.cases[:, part])) for part in (synthetic, ~synthetic)]
+    made, real = (
+        _means(table[:, part], _Draws(draws.readers, draws.cases[:, part])) for part in (synthetic, ~synthetic)
+    )
     deltas = _weighted(_deltas(table, synthetic, draws.cases), draws.readers)
+    several = min(synthetic.sum(), (~synthetic).sum()) > 1
     hearts = np.nanmean(table, axis=0)
+    difference = found["synthetic"]["mean"] - found["real"]["mean"]
     return found | {
-        "difference": {
-            "mean": found["synthetic"]["mean"] - found["real"]["mean"],
-            "ci95": _interval(parts[0] - parts[1]),
-        },
-        "cliffs_delta": {"mean": delta, "ci95": _interval(deltas)},
+        "difference": {"mean": difference, "ci95": _interval(made - real) if several else None},
+        "cliffs_delta": {"mean": delta, "ci95": _interval(deltas) if several else None},
         "p": float(mannwhitneyu(hearts[synthetic], hearts[~synthetic]).pvalue),
     }
 
