@@ -10,7 +10,7 @@ from cmrfed.anatomy.folder import HeartRow, conditions_by_stack, draw_folder, re
 from cmrfed.anatomy.measures import measure
 from cmrfed.anatomy.parametric import HeartMasks, draw_heart
 from cmrfed.anatomy.segments import aha_segments, thickness_mm
-from cmrfed.anatomy.slices import course_slices, heart_slices
+from cmrfed.anatomy.slices import heart_slices
 from cmrfed.anatomy.topology import violations
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "HeartRow",
     "aha_segments",
     "conditions_by_stack",
-    "course_slices",
     "draw_folder",
     "draw_heart",
     "heart_slices",

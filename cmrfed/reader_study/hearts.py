@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32
 
-from cmrfed.anatomy import course_slices, heart_slices
+from cmrfed.anatomy.slices import course_slices, heart_slices
 from cmrfed.conditions import CONDITIONS, PHASES
 from cmrfed.config import HeartConfig, PreprocessingConfig, SamplingConfig, VoxelsConfig
 from cmrfed.generators import Generator
