@@ -8,7 +8,7 @@ import pytest
 from toy_hearts import SPACING_MM, toy_image, toy_mask
 
 from cmrfed.config import read_stage_json
-from cmrfed.reader_study import StudyKey
+from cmrfed.reader_study import PlausibilityKey, StudyKey
 from cmrfed.volumes import write_volume
 
 pytestmark = pytest.mark.usefixtures("few_halves")
@@ -55,6 +55,67 @@ def test_a_reader_study_is_made_read_and_scored(run, scored, tmp_path):
     assert "[red]A" in printed
     assert "0.50" in printed
     assert "Not told apart better than by chance" in printed
+
+
+FEW = [
+    "mode=plausibility", "plausibility.hearts=4", "plausibility.orderings=1", "plausibility.severities=[0,1]",
+    "sampling.steps=1",
+]  # fmt: skip
+
+
+def test_a_review_of_plausibility_is_made_read_and_scored(run, finished_tiny_run, tmp_path):
+    code, printed = run("reader-study", f"run={finished_tiny_run.folder}", "out=review", *FEW)
+    assert code == 0, printed
+    assert "4 hearts to rate, 1 people's to put in order" in printed
+    assert {path.name for path in (tmp_path / "review").iterdir()} == {"plausibility.html", "key.json", "README.md"}
+    key = read_stage_json(PlausibilityKey, tmp_path / "review" / "key.json")
+    assert sum(one.synthetic for one in key.hearts.values()) == 2
+    rating = {"motion": 4, "artefact": "none", "seconds": 2.0}
+    ratings = {
+        name: rating | {"anatomy": 2 if one.synthetic else 5, "note": "odd [red]wall[/red]" if one.synthetic else ""}
+        for name, one in key.hearts.items()
+    }
+    ((name, truth),) = key.orderings.items()
+    given = {name: {"order": sorted(truth.severities, key=truth.severities.__getitem__), "seconds": 9.0}}
+    answers = {"study": key.study, "reader": "A", "ratings": ratings, "orderings": given}
+    (tmp_path / "a.json").write_text(json.dumps(answers))
+    code, printed = run("reader-study", "score", "key=review/key.json", "a.json", "out=scores.json")
+    assert code == 0, printed
+    assert "1.00" in printed and "-3.00" in printed and "odd [red]wall[/red]" in printed
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["pooled"]["tau_b"] == {"mean": 1.0, "ci95": None}
+    assert scores["pooled"]["anatomy"]["cliffs_delta"]["mean"] == -1
+    (tmp_path / "a.json").write_text(json.dumps(answers | {"orderings": {name: {"order": ["x"], "seconds": 1.0}}}))
+    code, printed = run("reader-study", "score", "key=review/key.json", "a.json")
+    assert code == 2 and f"a.json: orderings.{name}: order must name" in printed
+
+
+def test_a_review_needs_no_patient(run, finished_tiny_run, tmp_path):
+    model = finished_tiny_run.folder / "model.safetensors"
+    words = [
+        "model=" + str(model),
+        "out=review",
+        "mode=plausibility",
+        "plausibility.hearts=2",
+        "plausibility.orderings=0",
+    ]
+    code, printed = run("reader-study", *words)
+    assert code == 0, printed
+    assert "images of patients" not in (tmp_path / "review" / "plausibility.html").read_text()
+    key = read_stage_json(PlausibilityKey, tmp_path / "review" / "key.json")
+    assert all(one.synthetic for one in key.hearts.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["model=foundation"], "model: goes with mode=plausibility"),
+        (["model=foundation", "mode=plausibility", "arm=private"], "arm: goes with run="),
+    ],
+)
+def test_a_study_of_what_does_not_go_together_is_refused(run, words, said):
+    code, printed = run("reader-study", "out=study", *words)
+    assert code == 2 and said in printed
 
 
 def test_an_arm_that_the_run_does_not_have_is_refused_with_those_it_has(run, scored):

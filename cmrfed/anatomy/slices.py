@@ -6,8 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from cmrfed.anatomy.folder import whole_heart
-from cmrfed.anatomy.parametric import PHASES
+from cmrfed.anatomy.folder import HeartRow, whole_heart
+from cmrfed.anatomy.parametric import PHASES, HeartMasks
 from cmrfed.columns import columns
 from cmrfed.config import HeartConfig, PreprocessingConfig, VoxelsConfig
 from cmrfed.core.progress import Progress, counted
@@ -39,10 +39,24 @@ def heart_slices(
     return concatenate(list(counted(drawn, len(requests), progress)))
 
 
+def course_slices(
+    requests: Sequence[HeartConfig], voxels: VoxelsConfig, preprocessing: PreprocessingConfig, person: int
+) -> list[Slices] | None:
+    """As `heart_slices` of each request, all of one person's heart: requests differ in severity alone. `person` is the
+    seed. None where one was drawn anew (`HeartRow.tries`), and with it another person's."""
+    hearts = [whole_heart((0, asked), voxels, person) for asked in requests]
+    if len({row.tries for _, row in hearts}) > 1:
+        return None
+    return [_on_grid(heart, row, preprocessing) for heart, row in hearts]
+
+
 def _slices_of(
     numbered: tuple[int, HeartConfig], voxels: VoxelsConfig, preprocessing: PreprocessingConfig, seed: int
 ) -> Slices:
-    heart, row = whole_heart(numbered, voxels, seed)
+    return _on_grid(*whole_heart(numbered, voxels, seed), preprocessing)
+
+
+def _on_grid(heart: HeartMasks, row: HeartRow, preprocessing: PreprocessingConfig) -> Slices:
     stacks = []
     for phase in PHASES:
         found = prepare_mask(heart.masks[phase], heart.spacing_mm, preprocessing, row.name)

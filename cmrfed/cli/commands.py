@@ -88,11 +88,11 @@ COMMANDS = {
     ),
     "reader-study": Command(
         "reader_study", "make", "reader_study", stages.ReaderStudy,
-        "a page on which people tell real slices from synthetic", word="out",
+        "a page on which people tell real from synthetic, or rate hearts", word="out",
     ),
     "reader-study score": Command(
         "reader_study", "score", "reader_study_score", stages.ReaderScore,
-        "how well the readers of such a page told them apart", word="answers",
+        "what the readers of such a page found, with intervals", word="answers",
     ),
     "site serve": Command(
         "site", "serve", "site_serve", stages.SiteServe, "the hospital's door: own the home, answer one account's node"

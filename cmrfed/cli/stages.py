@@ -18,6 +18,7 @@ from cmrfed.config import (
     GeneratorConfig,
     HeartsConfig,
     Number,
+    PlausibilityConfig,
     Positive,
     PreprocessingConfig,
     PretrainingConfig,
@@ -332,12 +333,29 @@ class Release(OfARun):
 class ReaderStudy(OfARun):
     """`cmrfed reader-study`."""
 
+    mode: Literal["apart", "plausibility"] = Field(
+        default="apart",
+        description="apart: single slices, to be told real or synthetic; plausibility: whole hearts at ED and ES, to "
+        "be rated and put in order of severity",
+    )
     arm: Literal["private", "non_private", "epsilon_0", "external"] | None = Field(
-        default=None, description="null: the run's own"
+        default=None, description="of the run; null: its own"
+    )
+    model: AsWritten | None = Field(
+        default=None,
+        description="of mode=plausibility: foundation, or a model.safetensors, instead of a run's; no real heart is "
+        "then shown",
     )
     out: AsWritten = Field(description="a new folder for the page and its key")
-    items: int = Field(default=60, ge=2, le=10**4, description="images at most, half of them synthetic, a patient once")
-    seed: Seed = Field(default=0, description="decides which patients are shown, not their order")
+    items: int = Field(
+        default=60,
+        ge=2,
+        le=10**4,
+        description="of mode=apart: images at most, half of them synthetic, a patient once",
+    )
+    seed: Seed = Field(default=0, description="decides what is shown, not its order")
+    sampling: AskedSampling = AskedSampling()
+    plausibility: PlausibilityConfig = PlausibilityConfig()
 
 
 class ReaderScore(Stage):
@@ -345,6 +363,7 @@ class ReaderScore(Stage):
 
     key: AsWritten = Field(description="the study's key.json")
     answers: Paths = Field(description="the readers' files, with commas between them; or FILE FILE ...")
+    out: AsWritten | None = Field(default=None, description="a new file for every score and note, NAME.json")
 
 
 class ServerStatus(OfARun):

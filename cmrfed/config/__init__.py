@@ -26,6 +26,7 @@ from cmrfed.config.evaluation import (
     UtilityConfig,
 )
 from cmrfed.config.generator import GeneratorConfig, SamplingConfig
+from cmrfed.config.plausibility import PlausibilityConfig
 from cmrfed.config.privacy import AdaptiveClipping, CanaryAuditConfig, PrivacyConfig
 from cmrfed.config.reading import (
     read_json_text,
@@ -87,6 +88,7 @@ __all__ = [
     "MessageConfig",
     "Number",
     "PhantomConfig",
+    "PlausibilityConfig",
     "Positive",
     "PreprocessingConfig",
     "PretrainingConfig",

@@ -124,6 +124,10 @@ def _listed(value: Any) -> Any:
     return get_args(Disease) if words == ["all"] else words
 
 
+Diseases = Annotated[tuple[Disease, ...], BeforeValidator(_listed)]
+"""One, several, or "all"."""
+
+
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where, message = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
@@ -133,7 +137,7 @@ def _first_fault(error: ValidationError) -> str:
 class HeartsConfig(Stage):
     """Several hearts. Numbers are as in `HeartConfig`, or two between which each heart's own is drawn."""
 
-    pathology: Annotated[tuple[Disease, ...], BeforeValidator(_listed)] = Field(
+    pathology: Diseases = Field(
         default=("NOR",),
         min_length=1,
         description="NOR healthy, DCM dilated, HCM hypertrophic, MINF infarcted, RV overloaded right ventricle, ASD "
