@@ -45,13 +45,13 @@ class Painter:
     sampling: SamplingConfig
 
     def heart(self, asked: HeartConfig, person: int, vendor: str, slice_mm: float) -> HeartImages:
-        """A heart as `cmrfed generate` draws one, each slice and each phase with noise of its own. `person` is the seed
-        of its shape and of the noise."""
+        """A heart as `cmrfed generate` draws one: each slice and each phase has noise of its own beside what all of
+        them have in common. `person` is the seed of its shape and of the noise."""
         voxels = VoxelsConfig(slice_mm=min(max(slice_mm, _SLICE_MM[0]), _SLICE_MM[1]))
         masks = _of_vendor(heart_slices([asked], voxels, self.preprocessing, person), vendor)
-        noises = np.random.SeedSequence(person).generate_state(len(SHOWN_PHASES))
+        *own, common = map(int, np.random.SeedSequence(person).generate_state(len(SHOWN_PHASES) + 1))
         stacks = [_base_to_apex(masks, phase) for phase in SHOWN_PHASES]
-        return level_by_level([self._drawn(stack, int(seed)) for stack, seed in zip(stacks, noises, strict=True)])
+        return level_by_level([self._drawn(stack, seed, common) for stack, seed in zip(stacks, own, strict=True)])
 
     def course(self, requests: Sequence[HeartConfig], person: int, vendor: str) -> list[HeartImages] | None:
         """One person's heart as each request has it, all slices from one noise, so that side by side they differ in
@@ -69,8 +69,8 @@ class Painter:
             stacks.append(np.concatenate([self._drawn(part, noise) for part in parts]))
         return level_by_level(stacks)
 
-    def _drawn(self, masks: Slices, noise: int) -> Float32[np.ndarray, "slice size size"]:
-        return np.asarray(synthesise(self.generator, masks, self.sampling, noise).images)
+    def _drawn(self, masks: Slices, noise: int, common: int | None = None) -> Float32[np.ndarray, "slice size size"]:
+        return np.asarray(synthesise(self.generator, masks, self.sampling, noise, heart_seed=common).images)
 
 
 def patients_heart(slices: Slices, patient: int) -> HeartImages | None:

@@ -77,12 +77,13 @@ def test_one_person_has_the_same_noise_in_every_slice_at_every_severity(painter)
         np.testing.assert_allclose(shown(heart), np.broadcast_to(drawn[0][0, 0], shown(heart).shape), atol=1e-5)
 
 
-def test_a_heart_to_rate_has_noise_of_its_own_in_every_slice_and_is_the_same_when_asked_again(painter):
+def test_a_heart_to_rate_is_alike_in_all_slices_and_the_same_in_none_and_when_asked_again(painter):
     asked = HeartConfig(pathology="RV", severity=0.5)
     heart, again, other = (painter.heart(asked, person, "GE", 12.0) for person in (3, 3, 4))
     np.testing.assert_array_equal(again, heart)
     slices = shown(heart).reshape(len(shown(heart)), -1)
-    assert np.abs(np.corrcoef(slices) - np.eye(len(slices))).max() < 0.5
+    alike = np.corrcoef(slices)[np.triu_indices(len(slices), 1)]
+    assert alike.min() > 0.4 and alike.max() < 0.95
     assert not np.allclose(other[0, -1], heart[0, -1])
 
 
